@@ -1,0 +1,45 @@
+# `make help` lists the targets. PYTHON picks the interpreter of the environment: make test PYTHON=python3.12
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+MINILM := .work/minilm
+CONSTRAINTS ?= constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-keras2 test-keras3 test-oldest lint format notebooks wheel clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/installed  ## Make .venv with everything for development, at the tested versions
+
+$(VENV)/installed: setup.cfg $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=23.1"
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[dev,notebooks]"
+	touch $@
+
+test: test-keras2 test-keras3  ## Run the whole test suite under both Kerases
+
+test-keras2: install  ## Run the test suite under tf_keras (Keras 2)
+	TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q
+
+test-keras3: install  ## Run the test suite under Keras 3
+	TF_USE_LEGACY_KERAS=0 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q
+
+test-oldest:  ## Run the test suite at the lowest declared versions (Python 3.10 or 3.11)
+	$(MAKE) --no-print-directory test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+
+lint: install  ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install  ## Mend style and formatting
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: install  ## Build the wheel and the source archive into dist/
+	$(BIN)/python -m build
+
+clean:  ## Remove environments, runs and build products
+	rm -rf .venv .venv-oldest .work runs build dist *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,50 @@
+"""The one place that knows which Keras is active.
+
+`tf.keras` is Keras 3, unless `TF_USE_LEGACY_KERAS=1` was set before TensorFlow was imported: then it is Keras 2, from the
+package `tf_keras`. We follow whatever it is and never set the variable ourselves: that would change the Keras of
+everything else in the user's process.
+"""
+
+from __future__ import annotations
+
+import os
+
+import tensorflow as tf
+
+from tl_keras.errors import UserError
+
+
+def _active_keras():
+    if not getattr(tf.keras, "__version__", "2").startswith("3"):
+        import tf_keras
+
+        return tf_keras
+    import keras
+
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise UserError(
+            f"Keras runs on the backend {backend!r}, but TF Hub modules are TensorFlow programs. "
+            "Set KERAS_BACKEND=tensorflow before Python starts, or unset it."
+        )
+    return keras
+
+
+keras = _active_keras()
+IS_KERAS_3: bool = not keras.__version__.startswith("2.")
+KERAS_NAME: str = f"{'keras' if IS_KERAS_3 else 'tf_keras'} {keras.__version__}"
+
+
+def register(cls):
+    """Register a layer, model or optimizer under `tl_keras>Name`, so that `.keras` files can be loaded again."""
+    return keras.saving.register_keras_serializable(package="tl_keras")(cls)
+
+
+def tf_variable(variable) -> tf.Variable:
+    """The `tf.Variable` behind a Keras variable: itself in Keras 2, the wrapped one in Keras 3."""
+    return variable.value if IS_KERAS_3 and not isinstance(variable, tf.Variable) else variable
+
+
+def legacy_requested() -> bool:
+    """Whether the environment asks for Keras 2."""
+    return os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in {"1", "true"}

@@ -1,0 +1,108 @@
+"""Plots for people who would rather look: training curves and the confusion matrix (extra `plots`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tl_keras.errors import UserError
+from tl_keras.evaluation.classification import ClassificationReport
+
+
+def _figure(*size: float):
+    try:
+        # The object interface: no window system is asked for, and the user's own pyplot state stays untouched.
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError('plots need matplotlib: pip install "tl_keras[plots]"') from error
+    return Figure(figsize=size, layout="constrained")
+
+
+def _finish(figure, path: str | os.PathLike | None):
+    if path is not None:
+        figure.savefig(path, dpi=120)
+    return figure
+
+
+def plot_history(
+    history: Mapping[str, Sequence[float]], path: str | os.PathLike | None = None, best_epoch: int | None = None
+):
+    """Training curves: a panel for each quantity, training and validation together, over epochs.
+
+    Args:
+        history: `model.fit(...).history`.
+        path: where to save a PNG; None only returns the figure.
+        best_epoch: (from 0) marked with a line.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        UserError: matplotlib is not installed, or the history is empty.
+    """
+    names = [name for name in history if not name.startswith("val_") and name not in {"epoch", "learning_rate", "lr"}]
+    if not names:
+        raise UserError("there is no training history to draw: no epoch was finished.")
+    figure = _figure(4.6 * len(names), 3.6)
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
+        for key, label in ((name, "training"), ("val_" + name, "validation")):
+            if key in history:
+                values = list(history[key])
+                axes.plot(range(1, len(values) + 1), values, marker="o", label=label)
+        if best_epoch is not None:
+            axes.axvline(best_epoch + 1, color="grey", linestyle=":", label="best epoch")
+        axes.set_xlabel("epoch")
+        axes.set_title(name.replace("_", " "))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return _finish(figure, path)
+
+
+def plot_confusion_matrix(report: ClassificationReport, path: str | os.PathLike | None = None):
+    """The confusion matrix, coloured by the share of each true class, with counts.
+
+    Args:
+        report: of `evaluate`, for one label a text.
+        path: where to save a PNG; None only returns the figure.
+
+    Raises:
+        UserError: matplotlib is not installed, or the report is of a multi-label model.
+    """
+    if report.confusion is None:
+        raise UserError("a multi-label model has no confusion matrix.")
+    size = max(3.2, 0.7 * len(report.classes) + 1.6)
+    figure = _figure(size + 0.8, size)
+    axes = figure.subplots()
+    shares = report.confusion / np.maximum(report.confusion.sum(1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ticks = range(len(report.classes))
+    names = [_printable(name) for name in report.classes]
+    axes.set_xticks(ticks, names, rotation=45 if max(map(len, names)) > 4 else 0, ha="center")
+    axes.set_yticks(ticks, names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    for row in ticks:
+        for column in ticks:
+            colour = "white" if shares[row, column] > 0.55 else "black"
+            axes.text(column, row, int(report.confusion[row, column]), ha="center", va="center", color=colour)
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    return _finish(figure, path)
+
+
+def _printable(name: str) -> str:
+    """Use a font for Korean label names where there is one; matplotlib's own has no Hangul and would draw boxes."""
+    import matplotlib
+    from matplotlib import font_manager
+
+    if name.isascii():
+        return name
+    known = {font.name for font in font_manager.fontManager.ttflist}
+    for family in ("Noto Sans CJK KR", "NanumGothic", "Malgun Gothic", "AppleGothic", "Noto Sans KR"):
+        if family in known:
+            if family not in matplotlib.rcParams["font.family"]:
+                matplotlib.rcParams["font.family"] = [family, *matplotlib.rcParams["font.family"]]
+            return name
+    return name

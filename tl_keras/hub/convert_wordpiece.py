@@ -1,0 +1,123 @@
+"""Reading a Hugging Face folder's tokenizer: its vocabulary and the rules it splits text by."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tl_keras.errors import UserError
+
+_BERT_TOKENIZERS = {"Bert", "DistilBert", "Electra", "PreTrained", "MPNet"}
+_OTHER_KINDS = {
+    "spiece.model": "SentencePiece",
+    "sentencepiece.bpe.model": "SentencePiece",
+    "tokenizer.model": "SentencePiece",
+    "tokenizer_78b3253a26.model": "SentencePiece",
+    "merges.txt": "byte-pair",
+}
+_ROLES = {
+    "unknown": "unk_token",
+    "padding": "pad_token",
+    "start": "cls_token",
+    "end": "sep_token",
+    "mask": "mask_token",
+}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        UserError: the file is not JSON.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} should hold a JSON object.")
+    return content
+
+
+def read_tokenizer(folder: Path) -> tuple[list[str], dict[str, Any]]:
+    """Read the vocabulary and the options of a WordPiece tokenizer.
+
+    `tokenizer_config.json` has the last word, as in transformers; then `tokenizer.json`, then BERT's defaults.
+
+    Args:
+        folder: holds `vocab.txt` or `tokenizer.json`, and perhaps `tokenizer_config.json`.
+
+    Returns:
+        The word pieces by id, and the options under the names that `write_encoder_pair` gives them.
+
+    Raises:
+        UserError: there is no vocabulary, or the tokenizer is of another kind.
+    """
+    config = _optional(folder / "tokenizer_config.json")
+    fast = _optional(folder / "tokenizer.json")
+    _refuse_other_kinds(folder, config, fast)
+    normalizer = fast.get("normalizer") or {}
+
+    def option(name: str, fast_name: str, default):
+        return config[name] if name in config else normalizer.get(fast_name, default)
+
+    # A fast tokenizer without normaliser leaves the text as it is; without either file BERT's default is uncased.
+    lower_case = bool(option("do_lower_case", "lowercase", not fast or "normalizer" not in fast))
+    special = _optional(folder / "special_tokens_map.json") | config
+    options = {
+        "lower_case": lower_case,
+        "strip_accents": option("strip_accents", "strip_accents", None),
+        "tokenize_chinese_chars": bool(option("tokenize_chinese_chars", "handle_chinese_chars", True)),
+        "max_chars_per_word": int(fast.get("model", {}).get("max_input_chars_per_word", 100)),
+        "special_tokens": {role: _content(special[key]) for role, key in _ROLES.items() if special.get(key)},
+    }
+    return _vocabulary(folder, fast), options
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}
+
+
+def _content(token) -> str:
+    return token["content"] if isinstance(token, dict) else token
+
+
+def _refuse_other_kinds(folder: Path, config: dict, fast: dict) -> None:
+    def refuse(kind: str) -> None:
+        raise UserError(f"{folder} has a {kind} tokenizer; only BERT's WordPiece tokenizers can be converted.")
+
+    name = config.get("tokenizer_class") or ""
+    model = fast.get("model", {})
+    if model:
+        if model.get("type", "WordPiece") != "WordPiece":
+            refuse({"Unigram": "SentencePiece (Unigram)", "BPE": "byte-pair (BPE)"}.get(model["type"], model["type"]))
+        if model.get("continuing_subword_prefix", "##") != "##":
+            refuse(f"WordPiece ({model['continuing_subword_prefix']!r} instead of '##')")
+        for part, expected in (("normalizer", "BertNormalizer"), ("pre_tokenizer", "BertPreTokenizer")):
+            kind = (fast.get(part) or {}).get("type", expected)
+            if kind != expected:
+                refuse(f"WordPiece tokenizer with another {part} ({kind}) than BERT's; its")
+    elif not (folder / "vocab.txt").is_file():
+        for file, kind in _OTHER_KINDS.items():
+            if (folder / file).is_file():
+                refuse(kind)
+        raise UserError(f"{folder} has neither vocab.txt nor tokenizer.json, so there is no vocabulary to convert.")
+    # "BertJapaneseTokenizer", "KoBertTokenizer" and kin run a program of their own before the word pieces.
+    if name and name not in {f"{kind}Tokenizer{fast}" for kind in _BERT_TOKENIZERS for fast in ("", "Fast")}:
+        if name not in {"TokenizersBackend"}:
+            refuse(name)
+
+
+def _vocabulary(folder: Path, fast: dict) -> list[str]:
+    if (folder / "vocab.txt").is_file():
+        try:
+            lines = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{folder / 'vocab.txt'} is not UTF-8 (byte {error.start}).") from error
+        vocabulary = dict(enumerate(lines[:-1] if lines[-1] == "" else lines))
+    else:
+        vocabulary = {i: piece for piece, i in fast["model"]["vocab"].items()}
+    for token in fast.get("added_tokens", []):
+        vocabulary.setdefault(token["id"], token["content"])
+    return [vocabulary.get(i, "") for i in range(max(vocabulary, default=-1) + 1)]

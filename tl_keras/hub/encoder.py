@@ -1,0 +1,213 @@
+"""A pre-trained encoder by its handle: its layer for models, its batches for `fit`."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tl_keras._keras import keras, register
+from tl_keras.data.examples import Examples
+from tl_keras.errors import UserError
+from tl_keras.hub.layer import KerasLayer
+from tl_keras.hub.resolve import resolve_pair
+from tl_keras.text.batches import string_batches, token_batches
+from tl_keras.text.preprocessor import Preprocessor
+from tl_keras.text.report import TextReport, text_report
+
+logger = logging.getLogger(__name__)
+
+
+@register
+class EncoderLayer(KerasLayer):
+    """The hub layer inside our models; its config also says how texts must be tokenized for it.
+
+    So a model saved as `.keras` and loaded elsewhere still knows its preprocessing, and can predict and export.
+
+    Args:
+        handle: folder of the encoder's SavedModel.
+        preprocessor: folder of its preprocessing SavedModel; None for text embedding modules, which take strings.
+        seq_length: longest input in pieces.
+        **kwargs: as for `KerasLayer`.
+    """
+
+    def __init__(self, handle: str, preprocessor: str | None = None, seq_length: int = 128, **kwargs):
+        super().__init__(handle, **kwargs)
+        self.encoder_folder = str(handle)
+        self.preprocessor_folder = preprocessor
+        self.seq_length = seq_length
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        config = super().get_config()
+        config.update(preprocessor=self.preprocessor_folder, seq_length=self.seq_length)
+        return config
+
+    @property
+    def position_limit(self) -> int | None:
+        """How many positions the encoder has vectors for, as far as its variables tell; None if they do not."""
+        for variable in self.variables:
+            if "position_embedding" in getattr(variable, "path", variable.name) and len(variable.shape) == 2:
+                return int(variable.shape[0])
+        return None
+
+
+def encoder_layer_of(model: keras.Model) -> EncoderLayer:
+    """The encoder layer of a model.
+
+    Raises:
+        UserError: the model was not made by one of this package's builders.
+    """
+    for layer in model.layers:
+        if isinstance(layer, EncoderLayer):
+            return layer
+    raise UserError(
+        f"the model {model.name!r} holds no tl_keras encoder, so it is not known how to tokenize for it: "
+        "build it with text_classifier(...) or another builder of this package."
+    )
+
+
+class Encoder:
+    """A pre-trained encoder pair: what turns strings into ids, and ids into vectors.
+
+    Make it with `load_encoder`. Nothing heavy is loaded before it is needed; the layer is loaded when a model is built, so build
+    models inside `strategy.scope()`.
+
+    Args:
+        folder: the encoder's SavedModel.
+        preprocessor_folder: the preprocessing SavedModel, or None for a text embedding module (strings in, vectors out).
+        seq_length: longest input in pieces, special tokens included.
+        name: how the user called it.
+    """
+
+    def __init__(self, folder: str, preprocessor_folder: str | None, seq_length: int = 128, name: str | None = None):
+        if seq_length < 3:
+            raise UserError(f"seq_length must be at least 3 ([CLS], one piece, [SEP]), not {seq_length}.")
+        self.folder = str(folder)
+        self.preprocessor_folder = None if preprocessor_folder is None else str(preprocessor_folder)
+        self.seq_length = seq_length
+        self.name = name or self.folder
+
+    def __repr__(self) -> str:
+        return f"Encoder({self.name!r}, seq_length={self.seq_length})"
+
+    @classmethod
+    def of(cls, model: keras.Model) -> Encoder:
+        """The encoder that a model was built on.
+
+        Raises:
+            UserError: the model was not made by one of this package's builders.
+        """
+        layer = encoder_layer_of(model)
+        return cls(layer.encoder_folder, layer.preprocessor_folder, layer.seq_length)
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether this is a text embedding module: strings in, no tokenizing outside."""
+        return self.preprocessor_folder is None
+
+    @functools.cached_property
+    def preprocessor(self) -> Preprocessor:
+        """The loaded preprocessing module.
+
+        Raises:
+            UserError: a text embedding module has none.
+        """
+        if self.preprocessor_folder is None:
+            raise UserError(f"{self.name} is a text embedding module: it tokenizes inside and shows no token ids.")
+        return Preprocessor(self.preprocessor_folder)
+
+    def layer(self, trainable: bool = False, name: str = "encoder") -> EncoderLayer:
+        """Load the encoder as a Keras layer, in the active `tf.distribute` scope.
+
+        Args:
+            trainable: whether its weights learn; a frozen encoder also runs without dropout.
+            name: of the layer.
+
+        Raises:
+            UserError: `seq_length` is more than the encoder has positions for.
+        """
+        layer = EncoderLayer(
+            self.folder,
+            preprocessor=self.preprocessor_folder,
+            seq_length=self.seq_length,
+            trainable=trainable,
+            name=name,
+        )
+        limit = layer.position_limit
+        if limit is not None and self.seq_length > limit:
+            raise UserError(
+                f"seq_length={self.seq_length}, but {self.name} has vectors for {limit} positions only; choose at most {limit}."
+            )
+        return layer
+
+    def inputs(self) -> dict[str, keras.KerasTensor] | keras.KerasTensor:
+        """Symbolic inputs for a functional model: int32 `[batch, length]` by name, or string `[batch]`."""
+        if self.takes_text:
+            return keras.Input(shape=(), dtype="string", name="text")
+        # Not every module packs the same three tensors, so ask this one.
+        packed = self.preprocessor.pack([self.preprocessor.tokenize(tf.constant(["a"]))], self.seq_length)
+        return {name: keras.Input(shape=(None,), dtype="int32", name=name) for name in packed}
+
+    def batches(
+        self,
+        examples: Examples | Sequence[str],
+        *,
+        training: bool = False,
+        batch_size: int = 32,
+        seed: int = 0,
+        fixed_length: bool = False,
+        drop_remainder: bool = False,
+    ) -> tf.data.Dataset:
+        """Batches of `examples` for `fit`, `evaluate` and `predict`; see `tl_keras.text.batches.token_batches`.
+
+        For training it logs once what tokenizing loses: as a warning if that is much, else as information.
+
+        Args:
+            examples: from a reader, or a list of strings.
+            training: shuffle and bucket by length; otherwise the order is kept.
+            batch_size: texts in a batch.
+            seed: of the shuffling.
+            fixed_length: pad to `seq_length` always, for TPUs.
+            drop_remainder: leave the last, smaller batch out.
+        """
+        if not isinstance(examples, Examples):
+            examples = Examples.from_lists(examples)
+        common = {"batch_size": batch_size, "training": training, "seed": seed, "drop_remainder": drop_remainder}
+        if self.takes_text:
+            return string_batches(examples, **common)
+        if training:
+            report = self.report(examples)
+            logger.log(logging.WARNING if report.worrying else logging.INFO, "%s: %s", examples.source, report)
+        return token_batches(
+            examples, self.preprocessor, seq_length=self.seq_length, fixed_length=fixed_length, **common
+        )
+
+    def report(self, examples: Examples) -> TextReport:
+        """What tokenizing these texts for this encoder loses (from a sample of 2,000)."""
+        return text_report(examples, self.preprocessor, self.seq_length)
+
+
+def load_encoder(handle: str, seq_length: int = 128, preprocessor: str | None = None) -> Encoder:
+    """Find a pre-trained encoder and its preprocessing, downloading both if they are not in the cache.
+
+    Args:
+        handle: a preset name (`tl-keras encoders` lists them), a `https://tfhub.dev/...` or `https://www.kaggle.com/models/...`
+            URL, a `.tar.gz`, or a folder that holds `encoder/` and `preprocess/`. A text embedding module is given by itself.
+        seq_length: longest input in pieces, `[CLS]` and `[SEP]` included; longer texts are cut.
+        preprocessor: handle of the preprocessing module, where the preset table does not know it.
+
+    Raises:
+        UserError: nothing is found under the handle, or it is not an encoder pair.
+
+    Example: ::
+
+        encoder = tlk.load_encoder("bert_multi_cased_L-12_H-768_A-12", seq_length=96)
+        encoder = tlk.load_encoder("models/my_encoder")  # holds encoder/ and preprocess/
+    """
+    folder, preprocessor_folder = resolve_pair(handle, preprocessor=preprocessor)
+    return Encoder(
+        str(folder), None if preprocessor_folder is None else str(preprocessor_folder), seq_length, str(handle)
+    )

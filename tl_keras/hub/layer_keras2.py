@@ -1,0 +1,82 @@
+"""The hub layer for Keras 2: `tensorflow_hub.KerasLayer` with our resolving, clearer refusals and a complete config."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_hub as hub
+
+from tl_keras._keras import register
+from tl_keras.hub.layer_common import (
+    created_outside_strategy,
+    load_module,
+    match_input_dtypes,
+    refuse_training,
+)
+from tl_keras.hub.layer_config import load_options_config, load_options_from, require_handle
+
+
+@register
+class KerasLayer(hub.KerasLayer):
+    """Call a TF Hub module as a Keras layer; the Keras 2 form of `tl_keras.KerasLayer`.
+
+    See `tl_keras.hub.layer_keras3.KerasLayer` for the arguments, which are the same.
+    """
+
+    def __init__(
+        self,
+        handle: Any,
+        trainable: bool = False,
+        arguments: dict | None = None,
+        *,
+        tags: Iterable[str] | None = None,
+        signature: str | None = None,
+        signature_outputs_as_dict: bool | None = None,
+        output_key: str | None = None,
+        output_shape: Any = None,
+        load_options: tf.saved_model.LoadOptions | dict | None = None,
+        **kwargs,
+    ):
+        handle = os.fspath(handle) if isinstance(handle, os.PathLike) else handle
+        load_options = load_options_from(load_options)
+        # A mixed-precision policy would cast float inputs to float16, which no signature of the saved function takes.
+        kwargs.setdefault("autocast", False)
+        super().__init__(
+            load_module(handle, tags, load_options),
+            trainable=trainable,
+            arguments=arguments,
+            signature=signature,
+            signature_outputs_as_dict=signature_outputs_as_dict,
+            output_key=output_key,
+            output_shape=output_shape,
+            **kwargs,
+        )
+        self._handle = handle
+        # A tuple, because Keras 2 wraps a list in an object that JSON does not know.
+        self._tags = None if tags is None else tuple(sorted(tags))
+        self._load_options = load_options
+
+    def call(self, inputs, training=None):
+        """Run the module on a tensor or nest of tensors; see `hub.KerasLayer`.
+
+        Raises:
+            UserError: the layer is trainable and cannot be trained.
+        """
+        if self.trainable:
+            outside = created_outside_strategy(self.trainable_weights)
+            refuse_training(self.name, self._is_hub_module_v1, self._signature, outside)
+        return super().call(match_input_dtypes(self._callable, inputs), training=training)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments, `tags` and `load_options` included, which `hub.KerasLayer` leaves out."""
+        require_handle(self._handle)
+        config = super().get_config()
+        if self._tags is not None:
+            config["tags"] = list(self._tags)
+        options = load_options_config(self._load_options)
+        if options:
+            config["load_options"] = options
+        return config

@@ -1,0 +1,306 @@
+"""The encoder half of a pair: a BERT forward pass in plain TensorFlow, in the shape TF Hub publishes.
+
+KerasHub's layers would trace too, but their variables carry Keras's own names and their dropout drags seed-generator
+states into the file. Written out, the pass keeps TF Hub's variable names (`transformer/layer_0/self_attention/...`), by
+which blocks can be told apart, holds nothing but the weights, and is the same in both Kerases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow as tf
+
+from tl_keras.errors import UserError
+
+_MASKED_SCORE = -1e9  # added to the score of a padded position; its softmax weight is then exactly 0 in float32
+_INPUT_NAMES = ("input_word_ids", "input_mask", "input_type_ids")
+
+
+@dataclass
+class EncoderWeights:
+    """What a BERT-like encoder is made of, whichever library it came from.
+
+    Attributes:
+        arrays: float32 weights by their TF Hub variable name, in the order of the network.
+        num_layers: transformer blocks.
+        num_heads: attention heads of each block.
+        dropout: probability, used after the embeddings and after both halves of a block.
+        attention_dropout: probability, used on the attention weights.
+        epsilon: of the layer normalisations.
+        activation: of the feed-forward layers; takes and returns a `tf.Tensor`.
+    """
+
+    arrays: dict[str, np.ndarray] = field(repr=False)
+    num_layers: int
+    num_heads: int
+    dropout: float
+    attention_dropout: float
+    epsilon: float
+    activation: Callable
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Rows of the word embedding."""
+        return self.arrays["word_embeddings/embeddings"].shape[0]
+
+    @property
+    def max_length(self) -> int:
+        """Positions the encoder knows: the longest input."""
+        return self.arrays["position_embedding/embeddings"].shape[0]
+
+    @property
+    def width(self) -> int:
+        """Width of the outputs."""
+        return self.arrays[f"transformer/layer_{self.num_layers - 1}/output_layer_norm/gamma"].shape[0]
+
+
+@dataclass
+class MlmWeights:
+    """The masked-LM head: a dense layer, a layer normalisation and a bias over the vocabulary."""
+
+    arrays: dict[str, np.ndarray] = field(repr=False)
+    epsilon: float
+    activation: Callable
+
+
+def read_backbone(backbone) -> EncoderWeights:
+    """Take the weights out of a KerasHub backbone.
+
+    Args:
+        backbone: a `BertBackbone`, or one made of the same blocks (`DistilBertBackbone`, `ElectraBackbone`,
+            `RobertaBackbone`): embeddings, post-norm `TransformerEncoder` blocks, and perhaps a pooler.
+
+    Returns:
+        The weights under TF Hub's names. Without segment embeddings in the backbone there are none here.
+
+    Raises:
+        UserError: the backbone is made of other blocks.
+    """
+    blocks = getattr(backbone, "transformer_layers", None)
+    embeddings = getattr(backbone, "embeddings", None)
+    position = getattr(backbone, "position_embedding", None) or getattr(embeddings, "position_embedding", None)
+    needed = [blocks, position, getattr(backbone, "token_embedding", None)]
+    if not all(needed) or not all(hasattr(block, "_feedforward_intermediate_dense") for block in blocks):
+        raise UserError(
+            f"{type(backbone).__name__} is not built like BERT, so it can't be written as an encoder pair; "
+            "KerasHub's BertBackbone, DistilBertBackbone, ElectraBackbone and RobertaBackbone can."
+        )
+    arrays = {
+        "word_embeddings/embeddings": backbone.token_embedding.embeddings,
+        "position_embedding/embeddings": position.position_embeddings,
+    }
+    if hasattr(backbone, "segment_embedding"):
+        arrays["type_embeddings/embeddings"] = backbone.segment_embedding.embeddings
+    arrays |= _norm("embeddings/layer_norm", backbone.embeddings_layer_norm)
+    if hasattr(backbone, "embeddings_projection"):
+        arrays |= _dense("embedding_projection", backbone.embeddings_projection)
+    for i, block in enumerate(blocks):
+        name, attention = f"transformer/layer_{i}", block._self_attention_layer
+        if block.normalize_first:
+            raise UserError(f"{type(backbone).__name__} normalises before each block; BERT does so after it.")
+        for part in ("query", "key", "value"):
+            arrays |= _dense(f"{name}/self_attention/{part}", getattr(attention, f"{part}_dense"))
+        arrays |= _dense(f"{name}/self_attention/attention_output", attention.output_dense)
+        arrays |= _norm(f"{name}/self_attention_layer_norm", block._self_attention_layer_norm)
+        arrays |= _dense(f"{name}/intermediate", block._feedforward_intermediate_dense)
+        arrays |= _dense(f"{name}/output", block._feedforward_output_dense)
+        arrays |= _norm(f"{name}/output_layer_norm", block._feedforward_layer_norm)
+    if hasattr(backbone, "pooled_dense"):
+        arrays |= _dense("pooler_transform", backbone.pooled_dense)
+    return EncoderWeights(
+        arrays={name: _float32(variable) for name, variable in arrays.items()},
+        num_layers=len(blocks),
+        num_heads=backbone.num_heads,
+        dropout=float(backbone.dropout),
+        attention_dropout=float(blocks[0].dropout),
+        epsilon=float(blocks[0].layer_norm_epsilon),
+        activation=blocks[0]._feedforward_intermediate_dense.activation,
+    )
+
+
+def read_mlm_head(head) -> MlmWeights:
+    """Take the weights out of a KerasHub `MaskedLMHead` that is tied to the word embedding.
+
+    Args:
+        head: a built `keras_hub.layers.MaskedLMHead(token_embedding=backbone.token_embedding, ...)`.
+
+    Raises:
+        UserError: the head has its own output matrix, or was never built.
+    """
+    if getattr(head, "token_embedding", None) is None or not head.built:
+        raise UserError("mlm_head must be a built MaskedLMHead tied to the encoder by token_embedding=.")
+    arrays = _dense("bert/cls/predictions/transform/dense", head._intermediate_dense)
+    arrays |= _norm("bert/cls/predictions/transform/LayerNorm", head._intermediate_layer_norm)
+    arrays["bert/cls/predictions/output_bias/bias"] = head._bias
+    return MlmWeights(
+        arrays={name: _float32(variable) for name, variable in arrays.items()},
+        epsilon=float(head.layer_norm_epsilon),
+        activation=head.intermediate_activation,
+    )
+
+
+def _dense(name: str, layer) -> dict:
+    return {f"{name}/kernel": layer.kernel, f"{name}/bias": layer.bias}
+
+
+def _norm(name: str, layer) -> dict:
+    return {f"{name}/gamma": layer.gamma, f"{name}/beta": layer.beta}
+
+
+def _float32(variable) -> np.ndarray:
+    return np.asarray(variable.numpy() if hasattr(variable, "numpy") else variable, dtype=np.float32)
+
+
+class EncoderModule(tf.Module):
+    """The object that is saved: `encoder(inputs, training=False)`, with the attributes TF Hub's encoders have.
+
+    Inputs -> outputs: int32 `input_word_ids`, `input_mask`, `input_type_ids` `[batch, length]` -> float32
+    `pooled_output` and `default` `[batch, width]`, `sequence_output` `[batch, length, width]`, and `encoder_outputs`,
+    the list of every block's output. Without a pooler `pooled_output` is the last block's output at `[CLS]`.
+
+    Args:
+        weights: of the network.
+        vocab_file: path of the vocabulary, which is copied into the SavedModel.
+        lower_case: whether the vocabulary is an uncased one.
+        mlm: weights of a masked-LM head, or none.
+    """
+
+    # Properties of tf.Module that are not saved; TF Hub's interface wants them as attributes of the loaded object.
+    variables = None
+    trainable_variables = None
+
+    def __init__(self, weights: EncoderWeights, vocab_file: str, lower_case: bool, mlm: MlmWeights | None = None):
+        super().__init__(name="encoder")
+        self._config = weights
+        self._v = {name: tf.Variable(array, name=name) for name, array in weights.arrays.items()}
+        self.variables = list(self._v.values())
+        self.trainable_variables = list(self._v.values())
+        self.regularization_losses = []
+        self.vocab_file = tf.saved_model.Asset(vocab_file)
+        self.do_lower_case = tf.Variable(lower_case, trainable=False, dtype=tf.bool, name="do_lower_case")
+        if mlm is not None:
+            self.mlm = _MlmModule(self, mlm)
+
+    @tf.function(autograph=False)
+    def __call__(self, inputs, training=False):
+        """Run the network; `training` (a Python bool) turns dropout on."""
+        outputs = self._forward(inputs, training)
+        return {**outputs, "default": outputs["pooled_output"]}
+
+    def input_spec(self) -> dict[str, tf.TensorSpec]:
+        """The specification of the inputs: any batch, any length."""
+        return {name: tf.TensorSpec([None, None], tf.int32, name) for name in _INPUT_NAMES}
+
+    def trace(self) -> dict[str, Callable]:
+        """Trace every way to call the object, and return the signatures to save."""
+        for training in (True, False):
+            self.__call__.get_concrete_function(self.input_spec(), training=training)
+        if hasattr(self, "mlm"):
+            self.mlm.trace()
+
+        @tf.function(autograph=False, input_signature=[self.input_spec()[name] for name in _INPUT_NAMES])
+        def serving_default(input_word_ids, input_mask, input_type_ids):
+            ids = dict(zip(_INPUT_NAMES, (input_word_ids, input_mask, input_type_ids), strict=True))
+            outputs = self._forward(ids, training=False)
+            return {name: outputs[name] for name in ("pooled_output", "sequence_output")}
+
+        return {"serving_default": serving_default}
+
+    def _forward(self, inputs: dict[str, tf.Tensor], training: bool) -> dict:
+        config, seeds = self._config, iter(range(1, 1_000_000))
+        ids = tf.ensure_shape(inputs["input_word_ids"], [None, None])
+        x = tf.gather(self._v["word_embeddings/embeddings"], ids)
+        x += self._v["position_embedding/embeddings"][: tf.shape(ids)[1]]
+        if "type_embeddings/embeddings" in self._v:
+            x += tf.gather(self._v["type_embeddings/embeddings"], inputs["input_type_ids"])
+        x = self._dropout(self.norm("embeddings/layer_norm", x), training, seeds)
+        if "embedding_projection/kernel" in self._v:
+            x = self.dense("embedding_projection", x)
+        mask = tf.cast(inputs["input_mask"], x.dtype)[:, tf.newaxis, tf.newaxis, :]
+        added_scores = (1.0 - mask) * _MASKED_SCORE
+        blocks = []
+        for i in range(config.num_layers):
+            x = self._block(f"transformer/layer_{i}", x, added_scores, training, seeds)
+            blocks.append(x)
+        pooled = x[:, 0]
+        if "pooler_transform/kernel" in self._v:
+            pooled = tf.tanh(self.dense("pooler_transform", pooled))
+        return {"pooled_output": pooled, "sequence_output": x, "encoder_outputs": blocks}
+
+    def _block(self, name: str, x: tf.Tensor, added_scores: tf.Tensor, training: bool, seeds: Iterator[int]):
+        attended = self._attention(f"{name}/self_attention", x, added_scores, training, seeds)
+        x = self.norm(f"{name}/self_attention_layer_norm", x + self._dropout(attended, training, seeds))
+        hidden = self._config.activation(self.dense(f"{name}/intermediate", x))
+        output = self._dropout(self.dense(f"{name}/output", hidden), training, seeds)
+        return self.norm(f"{name}/output_layer_norm", x + output)
+
+    def _attention(self, name: str, x: tf.Tensor, added_scores: tf.Tensor, training: bool, seeds: Iterator[int]):
+        batch, length, heads = tf.shape(x)[0], tf.shape(x)[1], self._config.num_heads
+        size = x.shape[-1] // heads
+
+        def split(part: str) -> tf.Tensor:  # [batch, heads, length, size]
+            return tf.transpose(tf.reshape(self.dense(f"{name}/{part}", x), [batch, length, heads, size]), [0, 2, 1, 3])
+
+        scores = tf.matmul(split("query") * size**-0.5, split("key"), transpose_b=True) + added_scores
+        weights = self._dropout(tf.nn.softmax(scores), training, seeds, self._config.attention_dropout)
+        mixed = tf.transpose(tf.matmul(weights, split("value")), [0, 2, 1, 3])
+        return self.dense(f"{name}/attention_output", tf.reshape(mixed, [batch, length, heads * size]))
+
+    def dense(self, name: str, x: tf.Tensor) -> tf.Tensor:
+        """`x W + b`; kernels of several axes (heads) are flattened to a matrix, which is the faster product."""
+        size = x.shape[-1]
+        kernel = tf.reshape(self._v[f"{name}/kernel"], [size, -1])
+        bias = tf.reshape(self._v[f"{name}/bias"], [-1])
+        y = tf.nn.bias_add(tf.matmul(tf.reshape(x, [-1, size]), kernel), bias)
+        return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [bias.shape[0]]], axis=0))
+
+    def norm(self, name: str, x: tf.Tensor, epsilon: float | None = None) -> tf.Tensor:
+        """Layer normalisation over the last axis."""
+        centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+        variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
+        scale = tf.math.rsqrt(variance + (epsilon or self._config.epsilon))
+        return centred * scale * self._v[f"{name}/gamma"] + self._v[f"{name}/beta"]
+
+    def _dropout(self, x: tf.Tensor, training: bool, seeds: Iterator[int], rate: float | None = None) -> tf.Tensor:
+        rate = self._config.dropout if rate is None else rate
+        # A seed of its own for every op: without one a loaded SavedModel draws it from the clock, and no seed that the
+        # user sets could make a fine-tuning run repeatable.
+        return tf.nn.dropout(x, rate=rate, seed=next(seeds)) if training and rate else x
+
+
+class _MlmModule(tf.Module):
+    """The encoder with its masked-LM head, as Model Garden exports it: `encoder.mlm(inputs, training=False)`."""
+
+    variables = None
+    trainable_variables = None
+
+    def __init__(self, encoder: EncoderModule, weights: MlmWeights):
+        super().__init__(name="mlm")
+        head = {name: tf.Variable(array, name=name) for name, array in weights.arrays.items()}
+        encoder._v = {**encoder._v, **head}
+        self._encoder = encoder
+        self._config = weights
+        self.variables = [*encoder.variables, *head.values()]
+        self.trainable_variables = [*encoder.trainable_variables, *head.values()]
+        self.regularization_losses = []
+
+    @tf.function(autograph=False)
+    def __call__(self, inputs, training=False):
+        """Score the vocabulary at `masked_lm_positions` (int32 `[batch, predictions]`)."""
+        encoder, name = self._encoder, "bert/cls/predictions"
+        outputs = encoder._forward(inputs, training)
+        x = tf.gather(outputs["sequence_output"], inputs["masked_lm_positions"], batch_dims=1)
+        x = self._config.activation(encoder.dense(f"{name}/transform/dense", x))
+        x = encoder.norm(f"{name}/transform/LayerNorm", x, self._config.epsilon)
+        table = encoder._v["word_embeddings/embeddings"]
+        logits = tf.einsum("bph,vh->bpv", x, table) + encoder._v[f"{name}/output_bias/bias"]
+        return {**outputs, "mlm_logits": logits}
+
+    def trace(self) -> None:
+        """Trace the call with and without dropout."""
+        spec = {**self._encoder.input_spec(), "masked_lm_positions": tf.TensorSpec([None, None], tf.int32)}
+        for training in (True, False):
+            self.__call__.get_concrete_function(spec, training=training)

@@ -1,0 +1,235 @@
+"""The preprocessing half of a pair: BERT's tokenizer and packer as a SavedModel, in the shape TF Hub publishes.
+
+tensorflow_text's own `BertTokenizer` departs from the tokenizer that the checkpoints were trained with: it replaces
+control characters by spaces instead of dropping them, knows only ASCII white space, folds case ("ß" becomes "ss")
+instead of lowering it, counts the 100 characters of a word in bytes (12 Hangul syllables, once decomposed), and its
+offsets point into the normalised text. Here the normalising is written out; splitting and word pieces are its ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+# White space is mapped, the rest of the "other" categories dropped; tab, line feed and carriage return are both.
+_WHITE_SPACE = r"[\t\n\r\p{Z}]"
+_DROPPED = r"[\p{Cc}\p{Cf}\p{Co}\x{FFFD}]"
+_PUNCTUATION = r"[!-/:-@\[-`{-~\p{P}]"
+_CJK = (
+    r"[\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F}\x{2B740}-\x{2B81F}"
+    r"\x{2B820}-\x{2CEAF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}]"
+)
+
+
+@dataclass(frozen=True)
+class TokenizerOptions:
+    """How text becomes word pieces; the names are Hugging Face's where it has one.
+
+    Attributes:
+        lower_case: lower the case of the text (an uncased vocabulary).
+        strip_accents: decompose (NFD) and drop the accents; None does what `lower_case` says, as BERT does.
+        tokenize_chinese_chars: make every CJK ideograph a word of its own.
+        max_chars_per_word: longer words become one unknown token.
+        special_tokens: the vocabulary's words for `unknown`, `padding`, `start` (of the sequence), `end` (of a
+            segment) and `mask`.
+    """
+
+    lower_case: bool
+    strip_accents: bool | None = None
+    tokenize_chinese_chars: bool = True
+    max_chars_per_word: int = 100
+    special_tokens: dict[str, str] = field(
+        default_factory=lambda: {
+            "unknown": "[UNK]",
+            "padding": "[PAD]",
+            "start": "[CLS]",
+            "end": "[SEP]",
+            "mask": "[MASK]",
+        }
+    )
+
+
+class WordPieces:
+    """Strings -> word-piece ids, by BERT's rules.
+
+    Args:
+        vocab_file: one word piece a line; the line's number, from 0, is its id.
+        options: see `TokenizerOptions`.
+    """
+
+    def __init__(self, vocab_file: str, options: TokenizerOptions):
+        self._options = options
+        self._strip = options.lower_case if options.strip_accents is None else options.strip_accents
+        initializer = tf.lookup.TextFileInitializer(
+            vocab_file,
+            key_dtype=tf.string,
+            key_index=tf.lookup.TextFileIndex.WHOLE_LINE,
+            value_dtype=tf.int64,
+            value_index=tf.lookup.TextFileIndex.LINE_NUMBER,
+        )
+        self.table = tf.lookup.StaticVocabularyTable(initializer, num_oov_buckets=1)
+        self._pieces = tf_text.WordpieceTokenizer(
+            self.table,
+            max_bytes_per_word=4 * options.max_chars_per_word,  # UTF-8 needs at most four; characters are counted below
+            token_out_type=tf.int64,
+            unknown_token=options.special_tokens["unknown"],
+        )
+        keep = f"{_PUNCTUATION}|{_CJK}" if options.tokenize_chinese_chars else _PUNCTUATION
+        self._delimiters, self._kept_delimiters = rf" +|{keep}", keep
+
+    def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """UTF-8 strings `[batch]` -> int32 ids `[batch, (words), (pieces)]`; bytes that are no UTF-8 are dropped."""
+        texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+        return self._split(self._normalize(texts))[0]
+
+    def tokenize_with_offsets(self, texts: tf.Tensor) -> list[tf.RaggedTensor]:
+        """As `tokenize`, with the first and the last + 1 byte of each piece in the text as it was given (int64)."""
+        chars, starts = tf.strings.unicode_split_with_offsets(texts, "UTF-8", errors="replace")
+        # Every step of the normalising looks at one character at a time, so it can be done on each, and remembered.
+        normal = self._normalize(chars.flat_values)
+        sizes = tf.cast(tf.strings.length(normal), tf.int64)
+        limits = tf.cumsum(sizes)  # of each character, in all normalised texts set one after another
+        joined = tf.strings.reduce_join(chars.with_flat_values(normal), axis=-1)
+        ids, begin, end = self._split(joined)
+        text_sizes = tf.cast(tf.strings.length(joined), tf.int64)
+        text_of_piece = tf.gather(begin.value_rowids(), begin.values.value_rowids())
+        shift = tf.gather(tf.cumsum(text_sizes, exclusive=True), text_of_piece)
+        first = tf.searchsorted(limits, begin.flat_values + shift, side="right", out_type=tf.int64)
+        last = tf.searchsorted(limits, end.flat_values + shift - 1, side="right", out_type=tf.int64)
+        # A character's limit is the start of the next one, or the end of its text.
+        size = tf.cast(tf.strings.length(texts), tf.int64)
+        char_limits = tf.concat([starts, size[:, tf.newaxis]], axis=1)[:, 1:].flat_values
+        return [
+            ids,
+            ids.with_flat_values(tf.gather(starts.flat_values, first)),
+            ids.with_flat_values(tf.gather(char_limits, last)),
+        ]
+
+    def _normalize(self, texts: tf.Tensor) -> tf.Tensor:
+        texts = tf.strings.regex_replace(texts, _WHITE_SPACE, " ")
+        texts = tf.strings.regex_replace(texts, _DROPPED, "")
+        if self._strip:
+            texts = tf_text.normalize_utf8(texts, "NFD")
+            texts = tf.strings.regex_replace(texts, r"\p{Mn}", "")
+        if self._options.lower_case:
+            # Two letters whose lower case depends on the computer's language or on the neighbours.
+            for upper, lower in (("I", "i"), ("Σ", "σ")):
+                texts = tf.strings.regex_replace(texts, upper, lower)
+            texts = tf.strings.lower(texts, encoding="utf-8")
+        return texts
+
+    def _split(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        words, starts, limits = tf_text.regex_split_with_offsets(texts, self._delimiters, self._kept_delimiters)
+        long = tf.strings.length(words.flat_values, unit="UTF8_CHAR") > self._options.max_chars_per_word
+        known = tf.where(long, self._options.special_tokens["unknown"], words.flat_values)
+        ids, begin, end = self._pieces.tokenize_with_offsets(words.with_flat_values(known))
+        rows = ids.values.value_rowids()  # the word each piece belongs to
+        first = tf.gather(starts.flat_values, rows)
+        last = tf.where(tf.gather(long, rows), tf.gather(limits.flat_values, rows), first + end.flat_values)
+        ids = tf.cast(ids, tf.int32)
+        return ids, ids.with_flat_values(first + begin.flat_values), ids.with_flat_values(last)
+
+
+class _Tokenize(tf.Module):
+    """The attribute `tokenize` of the saved object."""
+
+    def __init__(self, pieces: WordPieces, special_ids: dict[str, int]):
+        super().__init__(name="tokenize")
+        self._pieces = pieces
+        self._table = pieces.table
+        self._special_ids = special_ids
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "sentences")])
+    def __call__(self, sentences):
+        """Strings `[batch]` -> int32 ids `[batch, (words), (pieces)]`."""
+        return self._pieces.tokenize(sentences)
+
+    @tf.function(autograph=False, input_signature=[])
+    def get_special_tokens_dict(self):
+        """The ids that packing and masking need, as scalars."""
+        return {name: tf.constant(value, tf.int32) for name, value in self._special_ids.items()}
+
+
+class _TokenizeWithOffsets(tf.Module):
+    """The attribute `tokenize_with_offsets` of the saved object."""
+
+    def __init__(self, pieces: WordPieces):
+        super().__init__(name="tokenize_with_offsets")
+        self._pieces = pieces
+        self._table = pieces.table
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "sentences")])
+    def __call__(self, sentences):
+        """Strings `[batch]` -> ids, first byte and last byte + 1 of each piece, all `[batch, (words), (pieces)]`."""
+        return self._pieces.tokenize_with_offsets(sentences)
+
+
+class _PackInputs(tf.Module):
+    """The attribute `bert_pack_inputs` of the saved object."""
+
+    def __init__(self, special_ids: dict[str, int]):
+        super().__init__(name="bert_pack_inputs")
+        self._ids = special_ids
+
+    @tf.function(autograph=False)
+    def __call__(self, inputs, seq_length):
+        """One or two segments of ids (ragged, rank 2 or 3) -> the encoder's inputs, int32 `[batch, seq_length]`."""
+        return self.pack(inputs, seq_length)
+
+    def pack(self, segments, seq_length) -> dict[str, tf.Tensor]:
+        """Trim the segments in turn to fit, join them with the special tokens, and pad to `seq_length`."""
+        segments = [s.merge_dims(1, 2) if s.shape.rank == 3 else s for s in segments]
+        trimmer = tf_text.RoundRobinTrimmer(seq_length - len(segments) - 1)
+        ids, types = tf_text.combine_segments(
+            trimmer.trim(segments),
+            start_of_sequence_id=self._ids["start_of_sequence_id"],
+            end_of_segment_id=self._ids["end_of_segment_id"],
+        )
+        word_ids, mask = tf_text.pad_model_inputs(ids, seq_length, pad_value=self._ids["padding_id"])
+        type_ids, _ = tf_text.pad_model_inputs(types, seq_length, pad_value=0)
+        packed = {"input_word_ids": word_ids, "input_mask": mask, "input_type_ids": type_ids}
+        return {name: tf.cast(value, tf.int32) for name, value in packed.items()}
+
+    def trace(self) -> None:
+        """Trace one and two segments, of words or of pieces."""
+        length = tf.TensorSpec([], tf.int32, "seq_length")
+        for segments in (1, 2):
+            for rank in (2, 3):
+                spec = tf.RaggedTensorSpec([None] * rank, tf.int32, ragged_rank=rank - 1)
+                self.__call__.get_concrete_function([spec] * segments, length)
+
+
+class PreprocessModule(tf.Module):
+    """The object that is saved: strings -> the encoder's inputs, and the parts of that way.
+
+    Args:
+        vocab_file: path of the vocabulary, which is copied into the SavedModel.
+        special_ids: the ids that `tokenize.get_special_tokens_dict()` gives.
+        options: see `TokenizerOptions`.
+        seq_length: length of the packed inputs when the object itself is called.
+    """
+
+    variables = None
+    trainable_variables = None
+
+    def __init__(self, vocab_file: str, special_ids: dict[str, int], options: TokenizerOptions, seq_length: int):
+        super().__init__(name="preprocess")
+        pieces = WordPieces(vocab_file, options)
+        self._seq_length = seq_length
+        self.tokenize = _Tokenize(pieces, special_ids)
+        self.tokenize_with_offsets = _TokenizeWithOffsets(pieces)
+        self.bert_pack_inputs = _PackInputs(special_ids)
+        self.variables, self.trainable_variables, self.regularization_losses = [], [], []
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "sentences")])
+    def __call__(self, sentences):
+        """Strings `[batch]` -> int32 `input_word_ids`, `input_mask`, `input_type_ids` `[batch, seq_length]`."""
+        return self.bert_pack_inputs.pack([self.tokenize._pieces.tokenize(sentences)], self._seq_length)
+
+    def trace(self) -> dict[str, Callable]:
+        """Trace every way to call the object, and return the signatures to save."""
+        self.bert_pack_inputs.trace()
+        return {"serving_default": self.__call__.get_concrete_function()}

@@ -1,0 +1,77 @@
+"""Layers between the encoder and the loss: pooling over the text, probabilities with names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tl_keras._keras import keras, register
+
+POOLINGS = ("cls", "mean", "max")
+
+
+@register
+class MaskedPooling(keras.layers.Layer):
+    """One vector for a text from the vectors of its pieces, padding left out.
+
+    Args:
+        mode: `"mean"` or `"max"` over the pieces (`[CLS]` and `[SEP]` among them, as sentence encoders are trained).
+
+    Call arguments: `sequence_output` float `[batch, length, width]` and `mask` int `[batch, length]`; returns `[batch, width]`.
+
+    Example:
+        >>> pooling = MaskedPooling("mean")
+        >>> pooling([tf.constant([[[1.0], [3.0], [9.0]]]), tf.constant([[1, 1, 0]])]).numpy().tolist()
+        [[2.0]]
+    """
+
+    def __init__(self, mode: str = "mean", **kwargs):
+        super().__init__(**kwargs)
+        self.mode = mode
+
+    def call(self, inputs):
+        """Pool over axis 1."""
+        sequence, mask = inputs
+        weights = tf.cast(mask, sequence.dtype)[:, :, tf.newaxis]
+        if self.mode == "max":
+            return tf.reduce_max(tf.where(weights > 0, sequence, sequence.dtype.min), axis=1)
+        return tf.reduce_sum(sequence * weights, axis=1) / tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)
+
+    def compute_output_shape(self, input_shape):
+        """`[batch, width]`."""
+        return (input_shape[0][0], input_shape[0][2])
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), "mode": self.mode}
+
+
+@register
+class ClassProbabilities(keras.layers.Layer):
+    """Logits to probabilities: softmax, or a sigmoid for each class where a text may have several; knows the classes' names.
+
+    Args:
+        classes: label names, in the order of the logits.
+        multi_label: sigmoid instead of softmax.
+    """
+
+    def __init__(self, classes: Sequence[str], multi_label: bool = False, **kwargs):
+        # Probabilities stay float32 under mixed precision: small ones would vanish in half precision.
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.classes = [str(name) for name in classes]
+        self.multi_label = bool(multi_label)
+
+    def call(self, logits):
+        """Float `[batch, classes]` to float32 `[batch, classes]`."""
+        logits = tf.cast(logits, tf.float32)
+        return tf.nn.sigmoid(logits) if self.multi_label else tf.nn.softmax(logits)
+
+    def compute_output_shape(self, input_shape):
+        """The same shape."""
+        return tuple(input_shape)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), "classes": list(self.classes), "multi_label": self.multi_label}

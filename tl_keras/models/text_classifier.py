@@ -1,0 +1,86 @@
+"""A classifier of texts or pairs of texts on a pre-trained encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tl_keras._keras import keras
+from tl_keras.errors import UserError
+from tl_keras.hub.encoder import Encoder
+from tl_keras.models.body import is_trainable, pooled_features
+from tl_keras.models.heads import ClassProbabilities
+from tl_keras.models.transfer_model import TransferModel
+from tl_keras.training.optimizer import default_learning_rate, make_optimizer
+
+
+def text_classifier(
+    encoder: Encoder,
+    classes: Sequence[str],
+    transfer: str = "fine-tune",
+    *,
+    pooling: str = "cls",
+    dropout: float = 0.1,
+    multi_label: bool = False,
+    learning_rate: float | None = None,
+) -> keras.Model:
+    """Build and compile a classifier: `P = softmax(W C + b)` on the encoder's pooled output `C`.
+
+    Inputs -> labels: one text, or a pair of texts -> one of `classes` (or any number of them with `multi_label`).
+
+    Args:
+        encoder: from `load_encoder`.
+        classes: label names; label `i` in the batches means `classes[i]`.
+        transfer: `"freeze"` trains the head only; `"fine-tune"` trains everything.
+        pooling: `"cls"`, `"mean"` or `"max"`; see `tl_keras.models.body.pooled_features`.
+        dropout: share of the features dropped before the head while training.
+        multi_label: a sigmoid for each class instead of one softmax; labels are then float `[batch, classes]` of 0 and 1.
+        learning_rate: the peak rate; by default one that suits `transfer` and the encoder's width.
+
+    Returns:
+        A functional `keras.Model`, compiled with AdamW (warm-up, linear decay, weight decay on matrices, gradient clipping),
+        cross-entropy and accuracy. Input: what `encoder.batches` gives; output: float32 `[batch, classes]` probabilities.
+
+    Raises:
+        UserError: fewer than two classes, a name twice, or an option that is not known.
+
+    Source: Devlin et al., "BERT", https://arxiv.org/abs/1810.04805, sections 3.2 and 4.1.
+
+    Example: ::
+
+        encoder = tlk.load_encoder("small_bert/bert_en_uncased_L-4_H-512_A-8")
+        model = tlk.text_classifier(encoder, classes=["negative", "positive"], transfer="freeze")
+        model.fit(encoder.batches(train, training=True), epochs=5)
+    """
+    names = _check_classes(classes, multi_label)
+    if not 0.0 <= dropout < 1.0:
+        raise UserError(f"dropout must be at least 0 and below 1, not {dropout}.")
+    trainable = is_trainable(transfer)
+    inputs, features = pooled_features(encoder, trainable, pooling)
+    width = features.shape[-1]
+    x = keras.layers.Dropout(dropout, name="dropout")(features)
+    logits = keras.layers.Dense(
+        len(names), kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="logits"
+    )(x)
+    probabilities = ClassProbabilities(names, multi_label, name="probabilities")(logits)
+    model = TransferModel(inputs, probabilities, name="text_classifier")
+    model.compile(
+        optimizer=make_optimizer(learning_rate or default_learning_rate(width, trainable)),
+        loss="binary_crossentropy" if multi_label else "sparse_categorical_crossentropy",
+        metrics=["binary_accuracy" if multi_label else "accuracy"],
+        # XLA is slower on CPU for this step, and would compile anew for each batch length.
+        jit_compile=False,
+    )
+    return model
+
+
+def _check_classes(classes: Sequence[str], multi_label: bool) -> list[str]:
+    if classes is None or isinstance(classes, str):
+        raise UserError('classes must be a list of label names, e.g. ["negative", "positive"].')
+    names = [str(name) for name in classes]
+    if len(set(names)) != len(names):
+        raise UserError(f"a class name occurs twice: {names}.")
+    if len(names) < (1 if multi_label else 2):
+        raise UserError(
+            f"a classifier needs at least two classes, but there is {names or 'none'}: is the label column right?"
+        )
+    return names

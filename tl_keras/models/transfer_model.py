@@ -1,0 +1,53 @@
+"""The functional model that builders return: `fit` tells the learning-rate schedule how long training will be."""
+
+from __future__ import annotations
+
+import inspect
+import math
+
+import tensorflow as tf
+
+from tl_keras._keras import keras, register
+from tl_keras.training.optimizer import WarmupLinearDecay
+
+
+@register
+class TransferModel(keras.Model):
+    """An ordinary functional `keras.Model`, with one addition.
+
+    A warm-up and decay needs the number of steps, and only `fit` knows it. So `fit` plans the schedule, if the optimizer has ours,
+    and then does what it always does. Compile with another optimizer or schedule and nothing is added at all.
+    """
+
+    def fit(self, *args, **kwargs):
+        """Train; see `keras.Model.fit`."""
+        call = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
+        call.apply_defaults()
+        schedule, steps = _schedule(getattr(self, "optimizer", None)), _steps_per_epoch(call.arguments)
+        if schedule is not None and steps:
+            epochs = call.arguments["epochs"] - call.arguments["initial_epoch"]
+            schedule.plan(int(self.optimizer.iterations.numpy()), steps * max(epochs, 0))
+        if isinstance(call.arguments["x"], tf.data.Dataset):
+            # A dataset shuffles itself; Keras 3 warns about its own default otherwise.
+            kwargs["shuffle"] = False
+        return super().fit(*args, **kwargs)
+
+
+def _schedule(optimizer) -> WarmupLinearDecay | None:
+    # Keras 2 keeps the schedule under `_learning_rate` and returns its current value as `learning_rate`; so does Keras 3.
+    schedule = getattr(optimizer, "_learning_rate", None)
+    return schedule if isinstance(schedule, WarmupLinearDecay) else None
+
+
+def _steps_per_epoch(arguments: dict) -> int | None:
+    if arguments["steps_per_epoch"]:
+        return int(arguments["steps_per_epoch"])
+    x = arguments["x"]
+    if isinstance(x, tf.data.Dataset):
+        steps = int(x.cardinality())
+        return steps if steps > 0 else None
+    leaves = tf.nest.flatten(x)
+    if leaves and hasattr(leaves[0], "shape") and len(leaves[0].shape):
+        share = 1.0 - (arguments["validation_split"] or 0.0)
+        return math.ceil(int(leaves[0].shape[0]) * share / (arguments["batch_size"] or 32))
+    return None

@@ -1,0 +1,1 @@
+"""Whole runs, from a file to a run folder: what the command line calls."""

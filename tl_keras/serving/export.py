@@ -1,0 +1,97 @@
+"""A SavedModel that takes raw strings: tokenizer, encoder, head and label names in one folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import tensorflow as tf
+
+from tl_keras._keras import keras, tf_variable
+from tl_keras.errors import UserError
+from tl_keras.hub.encoder import Encoder, encoder_layer_of
+from tl_keras.serving.predict import head_of
+from tl_keras.text.preprocessor import trim
+
+
+def export(model: keras.Model, directory: str | os.PathLike, *, pairs: bool = False, overwrite: bool = False) -> Path:
+    """Write a classifier as a SavedModel for serving.
+
+    Its `serving_default` takes `text` (and with `pairs` also `text_pair`), string `[batch]` of any size, and gives `label`
+    (string `[batch]`), `score` (float32 `[batch]`) and `scores` (float32 `[batch, classes]`). For multi-label models `label` and
+    `score` are those of the most likely class; `scores` holds all. The label names are in `class_names()`, and the vocabulary in
+    the assets: the folder can be moved and loaded with `tensorflow` and `tensorflow_text` alone.
+
+    Args:
+        model: of `text_classifier`.
+        directory: to write; TensorFlow Serving wants its last part to be a number.
+        pairs: whether the model was trained on pairs of texts.
+        overwrite: replace a folder that is there.
+
+    Returns:
+        The folder written.
+
+    Raises:
+        UserError: the folder exists, or the model is none of this package's classifiers.
+    """
+    directory = Path(directory)
+    if directory.exists() and not overwrite:
+        raise UserError(f"{directory} exists; choose another folder or pass overwrite=True (--overwrite).")
+    root = _serving_module(model, pairs)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside and renamed: whoever watches the folder never sees half a model.
+    beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        tf.saved_model.save(root, str(beside / "model"), signatures={"serving_default": root.serve})
+        if directory.exists():
+            shutil.rmtree(directory)
+        (beside / "model").rename(directory)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return directory
+
+
+def _serving_module(model: keras.Model, pairs: bool) -> tf.Module:
+    encoder, head = Encoder.of(model), head_of(model)
+    root = tf.Module(name="text_classifier")
+    if encoder.takes_text:
+        if pairs:
+            raise UserError("a text embedding module takes one text, not pairs.")
+        # Such a module carries its vocabulary table with it, which has to be tracked to be saved.
+        root.encoder = encoder_layer_of(model).resolved_object
+    else:
+        root.preprocessor = encoder.preprocessor.module
+    # The variables only, not the Keras model: both together would be stored twice.
+    root.model_variables = [tf_variable(variable) for variable in model.variables]
+    class_names = tf.constant(head.classes)
+
+    def classify(segments: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+        if encoder.takes_text:
+            inputs = segments[0]
+        else:
+            tokens = [encoder.preprocessor.tokenize(segment) for segment in segments]
+            inputs = trim(encoder.preprocessor.pack(tokens, encoder.seq_length))
+        scores = model(inputs, training=False)
+        best = tf.argmax(scores, axis=-1)
+        return {"label": tf.gather(class_names, best), "score": tf.reduce_max(scores, axis=-1), "scores": scores}
+
+    if pairs:
+
+        @tf.function(
+            input_signature=[tf.TensorSpec([None], tf.string, "text"), tf.TensorSpec([None], tf.string, "text_pair")]
+        )
+        def serve(text, text_pair):
+            return classify([text, text_pair])
+
+    else:
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
+        def serve(text):
+            return classify([text])
+
+    root.serve = serve
+    root.class_names = tf.function(lambda: tf.constant(head.classes), input_signature=[])
+    root.multi_label = tf.function(lambda: tf.constant(head.multi_label), input_signature=[])
+    return root

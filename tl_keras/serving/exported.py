@@ -1,0 +1,83 @@
+"""Use an exported classifier again: plain TensorFlow, no Keras."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  (registers the ops of the tokenizer inside)
+
+from tl_keras.data.examples import length_order
+from tl_keras.errors import UserError
+
+
+class ExportedClassifier:
+    """A classifier loaded from a SavedModel that `export` wrote.
+
+    Args:
+        folder: the SavedModel.
+
+    Raises:
+        UserError: the SavedModel was not made by `export`.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = str(folder)
+        self.module = tf.saved_model.load(self.folder)
+        if "serving_default" not in self.module.signatures or not hasattr(self.module, "class_names"):
+            raise UserError(f"{folder} is a SavedModel, but no export of a tl_keras classifier.")
+        self.signature = self.module.signatures["serving_default"]
+        self.inputs = set(self.signature.structured_input_signature[1])
+        self.classes = tuple(name.decode() for name in self.module.class_names().numpy())
+        self.multi_label = bool(self.module.multi_label().numpy())
+
+    def scores(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, batch_size: int = 64) -> np.ndarray:
+        """Probabilities float32 `[n, classes]`, in the order of the texts.
+
+        Raises:
+            UserError: pairs for a model of single texts, or the other way round.
+        """
+        if ("text_pair" in self.inputs) != (text_pairs is not None):
+            wanted = "pairs of texts (text_pair)" if "text_pair" in self.inputs else "single texts"
+            raise UserError(f"{self.folder} takes {wanted}.")
+        columns = {"text": np.array(list(texts), object)}
+        if text_pairs is not None:
+            columns["text_pair"] = np.array(list(text_pairs), object)
+        order = length_order(*columns.values())
+        scores = np.empty((len(order), len(self.classes)), "float32")
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = {name: tf.constant(values[rows].tolist()) for name, values in columns.items()}
+            scores[rows] = self.signature(**batch)["scores"].numpy()
+        return scores
+
+
+def load_exported(path: str | os.PathLike) -> ExportedClassifier:
+    """Load a classifier from an export, or from a run folder (its `saved_model/` with the highest number).
+
+    Args:
+        path: the SavedModel's folder, a folder of numbered versions, or a run folder.
+
+    Raises:
+        UserError: nothing of the kind is there.
+    """
+    return ExportedClassifier(find_saved_model(path))
+
+
+def find_saved_model(path: str | os.PathLike) -> Path:
+    """The SavedModel folder in or under `path`; of numbered versions the latest."""
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"there is no folder {path}.")
+    for folder in (path, path / "saved_model"):
+        if (folder / "saved_model.pb").is_file():
+            return folder
+        versions = [f for f in folder.glob("*") if f.name.isdecimal() and (f / "saved_model.pb").is_file()]
+        if versions:
+            return max(versions, key=lambda f: int(f.name))
+    raise UserError(
+        f"{path} holds no SavedModel: expected saved_model/1/ of a finished run, or an exported version folder."
+    )

@@ -1,0 +1,131 @@
+"""Predictions in the user's words, from a Keras model or from an export."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from tl_keras._keras import keras
+from tl_keras.data.examples import Examples, length_order
+from tl_keras.errors import UserError
+from tl_keras.hub.encoder import Encoder
+from tl_keras.models.heads import ClassProbabilities
+from tl_keras.serving.exported import ExportedClassifier, load_exported
+
+
+def head_of(model: keras.Model) -> ClassProbabilities:
+    """The layer that knows the model's classes.
+
+    Raises:
+        UserError: the model is no classifier of this package.
+    """
+    for layer in model.layers:
+        if isinstance(layer, ClassProbabilities):
+            return layer
+    raise UserError(f"the model {model.name!r} has no class names: build it with text_classifier(...).")
+
+
+# Tracing a large encoder takes seconds, so a model's forward function is kept as long as the model lives.
+_FORWARD: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def _forward(model: keras.Model, element_spec):
+    """The model as a graph function traced once for all lengths.
+
+    `model.predict` will not do: Keras 3 traces it anew for new shapes, and our batches differ in length.
+    """
+    if model not in _FORWARD:
+        reference = weakref.ref(model)
+        _FORWARD[model] = tf.function(
+            lambda batch: reference()(batch, training=False), input_signature=[element_spec], autograph=False
+        )
+    return _FORWARD[model]
+
+
+class KerasClassifier:
+    """A classifier model with the tokenizing it needs; see `ExportedClassifier` for its twin from disk."""
+
+    def __init__(self, model: keras.Model):
+        head = head_of(model)
+        self.model = model
+        self.classes = tuple(head.classes)
+        self.multi_label = head.multi_label
+        self.encoder = Encoder.of(model)
+
+    def scores(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, batch_size: int = 64) -> np.ndarray:
+        """Probabilities float32 `[n, classes]`, in the order of the texts."""
+        examples = Examples.from_lists(texts, text_pairs=text_pairs)
+        # Short texts share batches with short ones; the order is put back afterwards.
+        order = length_order(examples.texts, examples.text_pairs)
+        batches = self.encoder.batches(examples.take(order), batch_size=batch_size)
+        forward = _forward(self.model, batches.element_spec)
+        scores = np.empty((len(examples), len(self.classes)), "float32")
+        scores[order] = np.concatenate([forward(batch).numpy() for batch in batches])
+        return scores
+
+
+def as_predictor(model) -> KerasClassifier | ExportedClassifier:
+    """Whatever can classify, behind one interface: `classes`, `multi_label`, `scores(texts, text_pairs, batch_size)`."""
+    if isinstance(model, (KerasClassifier, ExportedClassifier)):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        return load_exported(model)
+    if isinstance(model, keras.Model):
+        return KerasClassifier(model)
+    raise UserError(f"expected a Keras model, a path to an export or a loaded export, not a {type(model).__name__}.")
+
+
+def predict(
+    model,
+    texts: Sequence[str],
+    text_pairs: Sequence[str] | None = None,
+    *,
+    batch_size: int = 64,
+    all_scores: bool = False,
+    threshold: float = 0.5,
+) -> pd.DataFrame:
+    """Label texts.
+
+    Args:
+        model: a Keras model of `text_classifier`, a path to an export or a run folder, or what `load_exported` gave.
+        texts: `n` strings.
+        text_pairs: `n` strings, for pair models.
+        batch_size: texts in a batch.
+        all_scores: add a column for each class with its probability.
+        threshold: multi-label models give every label with at least this probability.
+
+    Returns:
+        A DataFrame with the columns `text`, perhaps `text_pair`, `label` and `score`, in the order of the texts. For multi-label
+        models `label` is a list of names and `score` a list of their probabilities.
+
+    Raises:
+        UserError: the model is no classifier, or gets pairs where it wants single texts.
+    """
+    predictor = as_predictor(model)
+    if isinstance(texts, str):
+        raise UserError(f"texts must be a list of strings, not one string: write [{texts[:40]!r}].")
+    texts = list(texts)
+    frame = pd.DataFrame({"text": pd.Series(texts, dtype=object)})
+    if text_pairs is not None:
+        frame["text_pair"] = list(text_pairs)
+    if not texts:
+        return frame.assign(label=[], score=[])
+    scores = predictor.scores(texts, text_pairs, batch_size)
+    names = np.array(predictor.classes, object)
+    if predictor.multi_label:
+        chosen = [np.flatnonzero(row >= threshold) for row in scores]
+        frame["label"] = [names[rows].tolist() for rows in chosen]
+        frame["score"] = [row[rows].tolist() for row, rows in zip(scores, chosen, strict=True)]
+    else:
+        best = scores.argmax(-1)
+        frame["label"] = names[best]
+        frame["score"] = scores[np.arange(len(scores)), best]
+    if all_scores:
+        for column, name in enumerate(predictor.classes):
+            frame[f"score_{name}"] = scores[:, column]
+    return frame

@@ -1,0 +1,163 @@
+"""Token ids to batches: shuffled, bucketed by length, trimmed, prefetched."""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+from tl_keras.data.examples import Examples
+from tl_keras.errors import UserError
+from tl_keras.text.preprocessor import Preprocessor, piece_counts, trim
+
+POOL_BATCHES = 64
+"""Texts of this many batches are tokenized together and sorted by length before they are cut into batches."""
+
+
+def token_batches(
+    examples: Examples,
+    preprocessor: Preprocessor,
+    *,
+    seq_length: int,
+    batch_size: int = 32,
+    training: bool = False,
+    seed: int = 0,
+    fixed_length: bool = False,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Make batches of packed token ids, tokenizing on the way: only `POOL_BATCHES` batches are in memory as ids.
+
+    For training, texts are shuffled anew each epoch (the same way for the same seed), sorted by length within pools of
+    `POOL_BATCHES` batches, cut into batches, and these are shuffled again: batches hold texts of like length, so that
+    little of them is padding. Otherwise the order of the examples is kept.
+
+    Args:
+        examples: `n` texts.
+        preprocessor: of the encoder.
+        seq_length: longest input, in pieces, special tokens included; longer texts are cut.
+        batch_size: texts in a batch; the last one may hold fewer.
+        training: shuffle and bucket.
+        seed: of the shuffling.
+        fixed_length: pad everything to `seq_length` (TPUs want one shape) instead of to the longest in the batch.
+        drop_remainder: leave the last, smaller batch out.
+
+    Returns:
+        A dataset of `inputs` or, with labels, `(inputs, labels)`: inputs int32 `[batch, length]` each, labels int64 `[batch]` or
+        float32 `[batch, classes]`. Its cardinality is known.
+    """
+    _check(batch_size, seq_length)
+    source = _source(examples)
+    pool_size = batch_size * (POOL_BATCHES if training else 1)
+    dataset = tf.data.Dataset.from_tensor_slices(source)
+    if training:
+        dataset = dataset.shuffle(len(examples), seed=seed, reshuffle_each_iteration=True)
+
+    def tokenize(pool):
+        pool = dict(pool)
+        segments = [preprocessor.tokenize(pool.pop("text"))]
+        if "text_pair" in pool:
+            segments.append(preprocessor.tokenize(pool.pop("text_pair")))
+        return {**pool, "segments": tuple(segments)}
+
+    def pack(batch):
+        packed = preprocessor.pack(batch["segments"], seq_length)
+        if fixed_length:
+            packed = {name: tf.ensure_shape(value, [None, seq_length]) for name, value in packed.items()}
+        else:
+            # The element's shape stays [None, None]: a static length would retrace the model for each one.
+            packed = trim(packed)
+        return (packed, batch["labels"]) if "labels" in batch else packed
+
+    dataset = dataset.batch(pool_size, drop_remainder=False).map(tokenize, num_parallel_calls=tf.data.AUTOTUNE)
+    if training:
+        dataset = dataset.flat_map(lambda pool: _buckets(pool, batch_size, seq_length, seed))
+    dataset = dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
+    return _finish(dataset, len(examples), batch_size, drop_remainder)
+
+
+def string_batches(
+    examples: Examples,
+    *,
+    batch_size: int = 32,
+    training: bool = False,
+    seed: int = 0,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Make batches of strings, for text embedding modules that tokenize themselves.
+
+    Args:
+        examples: `n` single texts.
+        batch_size: texts in a batch.
+        training: shuffle anew each epoch.
+        seed: of the shuffling.
+        drop_remainder: leave the last, smaller batch out.
+
+    Returns:
+        A dataset of string `[batch]` or `(strings, labels)`.
+
+    Raises:
+        UserError: the examples are pairs, which these modules cannot take.
+    """
+    _check(batch_size, 1)
+    if examples.text_pairs is not None:
+        raise UserError("a text embedding module takes one text; for pairs choose a BERT-like encoder.")
+    source = _source(examples)
+    dataset = tf.data.Dataset.from_tensor_slices(source)
+    if training:
+        dataset = dataset.shuffle(len(examples), seed=seed, reshuffle_each_iteration=True)
+    dataset = dataset.batch(batch_size)
+    dataset = dataset.map(lambda batch: (batch["text"], batch["labels"]) if "labels" in batch else batch["text"])
+    return _finish(dataset, len(examples), batch_size, drop_remainder)
+
+
+def _source(examples: Examples) -> dict:
+    if not len(examples):
+        raise UserError(f"{examples.source} holds no examples.")
+    source = {"text": examples.texts.tolist()}
+    if examples.text_pairs is not None:
+        source["text_pair"] = examples.text_pairs.tolist()
+    if examples.labels is not None:
+        source["labels"] = examples.labels
+    return source
+
+
+def _buckets(pool: dict, batch_size: int, seq_length: int, seed: int) -> tf.data.Dataset:
+    """Cut a pool of tokenized texts into batches of like length, in random order."""
+    lengths = sum(piece_counts(segment) for segment in pool["segments"])
+    # Texts arrive shuffled and the sort is stable, so that equally long ones meet other neighbours in each epoch.
+    order = tf.argsort(tf.minimum(lengths, seq_length), stable=True)
+    size = tf.shape(order)[0]
+    count = (size + batch_size - 1) // batch_size
+    # Another order in each pool and epoch, yet the same for the same seed: the lengths that happen to be here join the seed.
+    mixed = tf.random.experimental.stateless_shuffle(
+        tf.range(count),
+        seed=tf.stack([tf.constant(seed, tf.int64), tf.reduce_sum(lengths * tf.range(tf.size(lengths, tf.int64)))]),
+    )
+
+    def batch(index):
+        rows = order[index * batch_size : (index + 1) * batch_size]
+        return tf.nest.map_structure(lambda value: tf.gather(value, rows), pool)
+
+    return tf.data.Dataset.from_tensor_slices(mixed).map(batch)
+
+
+def _finish(dataset: tf.data.Dataset, size: int, batch_size: int, drop_remainder: bool) -> tf.data.Dataset:
+    steps = math.ceil(size / batch_size)
+    if drop_remainder and size % batch_size:
+        if steps == 1:
+            raise UserError(f"{size} example(s) do not fill one batch of {batch_size}; choose a smaller batch size.")
+        dataset = dataset.filter(lambda *batch: tf.shape(tf.nest.flatten(batch)[0])[0] == batch_size)
+        steps -= 1
+    # Keras shows progress against the number of steps only where the dataset knows it.
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    options = tf.data.Options()
+    # Batches of different lengths cannot be split by file; replicas share them by data.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def _check(batch_size: int, seq_length: int) -> None:
+    if batch_size < 1:
+        raise UserError(f"the batch size must be at least 1, not {batch_size}.")
+    if seq_length < 1:
+        raise UserError(f"seq_length must be at least 1, not {seq_length}.")

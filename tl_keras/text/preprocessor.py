@@ -1,0 +1,102 @@
+"""Strings to token ids, by the preprocessing module that belongs to the encoder."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  (registers the ops that preprocessing modules are made of)
+
+from tl_keras.errors import UserError
+
+
+class Preprocessor:
+    """A loaded TF Hub text preprocessing module: `tokenize`, `bert_pack_inputs` and its special tokens.
+
+    Args:
+        folder: the module's SavedModel folder.
+
+    Raises:
+        UserError: the SavedModel lacks the preprocessing interface.
+
+    Source: the interface is the one of TF Hub's "text preprocessing" modules, described at
+        https://www.tensorflow.org/hub/common_saved_model_apis/text
+    """
+
+    def __init__(self, folder: str):
+        self.folder = str(folder)
+        self.module = tf.saved_model.load(self.folder)
+        missing = [name for name in ("tokenize", "bert_pack_inputs") if not hasattr(self.module, name)]
+        if missing:
+            raise UserError(f"{folder} is not a text preprocessing module: it has no {' and no '.join(missing)}.")
+
+    def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Split texts into pieces.
+
+        Args:
+            texts: string `[batch]`.
+
+        Returns:
+            int32 ids, ragged `[batch, (pieces)]` or `[batch, (words), (pieces)]`, as the module gives them.
+        """
+        return self.module.tokenize(texts)
+
+    def pack(self, segments: Sequence[tf.RaggedTensor], seq_length: int) -> dict[str, tf.Tensor]:
+        """Join one or two segments with `[CLS]` and `[SEP]`, cut to `seq_length`, pad.
+
+        Args:
+            segments: what `tokenize` returned, one entry for each segment.
+            seq_length: length of the result, in pieces.
+
+        Returns:
+            The module's own dict (usually `input_word_ids`, `input_mask`, `input_type_ids`), int32 `[batch, seq_length]`.
+        """
+        return self.module.bert_pack_inputs(list(segments), seq_length=seq_length)
+
+    @functools.cached_property
+    def special_tokens(self) -> dict[str, int]:
+        """The ids of the special tokens: `padding_id`, `start_of_sequence_id`, `end_of_segment_id`, `mask_id`; `vocab_size`."""
+        return {name: int(value) for name, value in self.module.tokenize.get_special_tokens_dict().items()}
+
+    @functools.cached_property
+    def unknown_id(self) -> int:
+        """The id of a piece that is not in the vocabulary, found by asking: not every module names it."""
+        # No vocabulary has cuneiform (private-use characters will not do: tokenizers drop them). SentencePiece may put a word
+        # mark before the unknown piece, so the last id counts.
+        ids = self.tokenize(tf.constant(["\U00012217\U000122f0"]))
+        return int(np.asarray(ids.flat_values)[-1])
+
+
+def piece_counts(tokens: tf.RaggedTensor) -> tf.Tensor:
+    """How many pieces each text has: int64 `[batch]`, special tokens not counted.
+
+    Example:
+        >>> piece_counts(tf.ragged.constant([[[5, 6], [7]], [], [[8]]])).numpy().tolist()
+        [3, 0, 1]
+    """
+    while tokens.ragged_rank > 1:
+        tokens = tokens.merge_dims(-2, -1)
+    return tokens.row_lengths()
+
+
+def trim(packed: dict[str, tf.Tensor], multiple: int = 8) -> dict[str, tf.Tensor]:
+    """Cut the padding that a whole batch shares, to the longest text's length rounded up to a multiple.
+
+    Args:
+        packed: int32 `[batch, length]` each. Without an `input_mask` nothing is cut.
+        multiple: lengths that are multiples of 8 suit vector units, and keep the number of different shapes small.
+
+    Example:
+        >>> packed = {"input_mask": tf.constant([[1, 1, 1] + [0] * 13]), "input_word_ids": tf.range(16)[tf.newaxis]}
+        >>> trim(packed)["input_word_ids"].shape
+        TensorShape([1, 8])
+    """
+    if "input_mask" not in packed:
+        return packed
+    mask = tf.convert_to_tensor(packed["input_mask"])
+    positions = tf.range(1, tf.shape(mask)[1] + 1, dtype=mask.dtype)
+    longest = tf.reduce_max(tf.where(mask > 0, positions, 0))
+    longest = tf.maximum((longest + multiple - 1) // multiple, 1) * multiple
+    return {name: value[:, :longest] for name, value in packed.items()}

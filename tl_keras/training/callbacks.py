@@ -1,0 +1,58 @@
+"""Stopping when validation no longer improves, and keeping the best weights whatever happens."""
+
+from __future__ import annotations
+
+import logging
+
+from tl_keras._keras import keras
+
+logger = logging.getLogger(__name__)
+
+
+class BestWeights(keras.callbacks.Callback):
+    """Keeps the weights of the best epoch in memory; puts them back when training ends, also by Ctrl-C.
+
+    Args:
+        monitor: a validation metric. One whose name ends in "loss" should fall, any other should rise.
+        patience: stop after so many epochs without improvement; None never stops.
+    """
+
+    def __init__(self, monitor: str = "val_loss", patience: int | None = None):
+        super().__init__()
+        self.monitor = monitor
+        self.patience = patience
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self._weights: list | None = None
+
+    def on_train_begin(self, logs=None):
+        """Forget an earlier run."""
+        self.best = self.best_epoch = self._weights = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Compare, keep, perhaps stop."""
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            return
+        falls = self.monitor.endswith("loss")
+        if self.best is None or (value < self.best if falls else value > self.best):
+            self.best, self.best_epoch = float(value), epoch
+            self._weights = self.model.get_weights()
+        elif self.patience is not None and epoch - self.best_epoch >= self.patience:
+            logger.info("%s has not improved for %d epochs: stopping.", self.monitor, self.patience)
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        """Put the best weights back."""
+        self.restore()
+
+    def restore(self) -> int | None:
+        """Put the best weights back; returns their epoch (from 0), or None if no epoch has been validated."""
+        if self._weights is not None:
+            self.model.set_weights(self._weights)
+        return self.best_epoch
+
+
+def early_stopping(patience: int = 2, monitor: str = "val_loss") -> BestWeights:
+    """Stop when `monitor` has not improved for `patience` epochs, and go back to the best epoch's weights."""
+    return BestWeights(monitor, patience)
