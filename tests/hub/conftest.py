@@ -74,13 +74,15 @@ def write_encoder(folder: Path, dropout: float = 0.0, l2: float = 0.0, seed: int
     root.__call__ = call
     root.trainable_variables = [root.words, root.kernel, root.bias, root.pooler]
     root.variables = [*root.trainable_variables, root.do_lower_case]
-    kernels = [root.kernel, root.pooler] if l2 else []
-    root.regularization_losses = [
-        tf.function(lambda kernel=kernel: l2 * tf.reduce_sum(kernel**2), input_signature=[]) for kernel in kernels
-    ]
+    root.regularization_losses = [penalty(kernel, l2) for kernel in (root.kernel, root.pooler)] if l2 else []
     signature = tf.function(lambda **inputs: {k: encode(inputs)[k] for k in ("default", "sequence_output")})
     tf.saved_model.save(root, str(folder), signatures=signature.get_concrete_function(**specs))
     return folder
+
+
+def penalty(kernel: tf.Variable, l2: float):
+    """A regularization loss: a function without arguments."""
+    return tf.function(lambda: l2 * tf.reduce_sum(kernel**2), input_signature=[])
 
 
 def write_tf1_module(folder: Path) -> Path:

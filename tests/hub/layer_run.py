@@ -1,7 +1,7 @@
 """Trains a small model on hub layers and prints what came out; run by the tests, in this process and under the other Keras.
 
-    python layer_run.py train FOLDER...       five Adam steps on each module
-    python layer_run.py mirrored FOLDER       the same under MirroredStrategy on two logical CPUs
+python layer_run.py train FOLDER...       five Adam steps on each module
+python layer_run.py mirrored FOLDER       the same under MirroredStrategy on two logical CPUs
 """
 
 from __future__ import annotations

@@ -104,9 +104,9 @@ def _refuse_other_kinds(folder: Path, config: dict, fast: dict) -> None:
                 refuse(kind)
         raise UserError(f"{folder} has neither vocab.txt nor tokenizer.json, so there is no vocabulary to convert.")
     # "BertJapaneseTokenizer", "KoBertTokenizer" and kin run a program of their own before the word pieces.
-    if name and name not in {f"{kind}Tokenizer{fast}" for kind in _BERT_TOKENIZERS for fast in ("", "Fast")}:
-        if name not in {"TokenizersBackend"}:
-            refuse(name)
+    known = {f"{kind}Tokenizer{fast}" for kind in _BERT_TOKENIZERS for fast in ("", "Fast")} | {"TokenizersBackend", ""}
+    if name not in known:
+        refuse(name)
 
 
 def _vocabulary(folder: Path, fast: dict) -> list[str]:

@@ -153,10 +153,11 @@ def _hub_resolve(url: str) -> str:
         raise UserError(
             f"{url} cannot be reached ({reason}); look at the network connection, or {_BY_HAND}."
         ) from error
-    except (EOFError, zlib.error, tarfile.TarError) as error:
-        raise UserError(f"{url}: the download broke off or is damaged ({error}); try again, or {_BY_HAND}.") from error
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise UserError(f"{url} does not give a tar archive with a SavedModel ({error}); {_BY_HAND}.") from error
+    except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError, tf.errors.OpError) as error:
+        reason = error.__context__ or error
+        raise UserError(
+            f"{url} does not give a whole tar archive with a SavedModel ({reason}); try again, or {_BY_HAND}."
+        ) from error
 
 
 def _http_reason(error: urllib.error.HTTPError) -> str:

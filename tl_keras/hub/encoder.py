@@ -12,8 +12,10 @@ from tl_keras._keras import keras, register
 from tl_keras.data.examples import Examples
 from tl_keras.errors import UserError
 from tl_keras.hub.layer import KerasLayer
+from tl_keras.hub.offset_tokenizer import offset_tokenizer
 from tl_keras.hub.resolve import resolve_pair
 from tl_keras.text.batches import string_batches, token_batches
+from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor
 from tl_keras.text.report import TextReport, text_report
 
@@ -118,6 +120,15 @@ class Encoder:
         if self.preprocessor_folder is None:
             raise UserError(f"{self.name} is a text embedding module: it tokenizes inside and shows no token ids.")
         return Preprocessor(self.preprocessor_folder)
+
+    @functools.cached_property
+    def offset_tokenizer(self) -> OffsetTokenizer:
+        """The tokenizer that also tells where in the text each piece stands, in characters.
+
+        Raises:
+            UserError: the preprocessing module gives no offsets and its tokenizer could not be rebuilt.
+        """
+        return offset_tokenizer(self.preprocessor, self.folder)
 
     def layer(self, trainable: bool = False, name: str = "encoder") -> EncoderLayer:
         """Load the encoder as a Keras layer, in the active `tf.distribute` scope.

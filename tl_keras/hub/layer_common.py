@@ -27,32 +27,39 @@ def load_module(handle: Any, tags: Iterable[str] | None, load_options: tf.saved_
         UserError: nothing is found under the handle, or a callable comes with options that only loading can follow.
     """
     if callable(handle):
-        for name, value in (("tags", tags), ("load_options", load_options)):
-            if value is not None:
-                raise UserError(
-                    f"{name}= says how to load a SavedModel, but this handle is loaded already; leave it out."
-                )
+        refuse_load_arguments(tags, load_options)
         return handle
     folder = os.fspath(resolve(handle))
     is_tf1_hub = tf.io.gfile.exists(os.path.join(folder, "tfhub_module.pb"))
     if tags is None and is_tf1_hub:
         tags = []
-    module = _load_saved_model(folder, None if tags is None else list(tags), load_options)
+    tags = None if tags is None else list(tags)
+    module = with_text_ops(lambda: tf.saved_model.load(folder, tags=tags, options=load_options))
     # The name under which tensorflow_hub keeps this, so that its layer and ours read the same mark.
     module._is_hub_module_v1 = is_tf1_hub
     return module
 
 
-def _load_saved_model(folder: str, tags: list[str] | None, options: tf.saved_model.LoadOptions | None) -> Any:
+def refuse_load_arguments(tags: Any, load_options: Any) -> None:
+    """Raise `UserError` if one of these is given, for a handle that needs no loading."""
+    for name, value in (("tags", tags), ("load_options", load_options)):
+        if value is not None:
+            raise UserError(f"{name}= says how to load a SavedModel, but this handle is loaded already; leave it out.")
+
+
+def with_text_ops(load: Callable[[], Any]) -> Any:
+    """Return `load()`; if it misses an op, once more with the ops of tensorflow_text registered.
+
+    Modules that tokenize inside, such as the multilingual sentence encoders, use them.
+    """
     try:
-        return tf.saved_model.load(folder, tags=tags, options=options)
+        return load()
     except (tf.errors.OpError, RuntimeError, ValueError, KeyError) as error:
         if "Op type not registered" not in str(error):
             raise
-        # Modules that tokenize inside, such as the multilingual sentence encoders, use the ops of this library.
-        import tensorflow_text  # noqa: F401
+    import tensorflow_text  # noqa: F401
 
-        return tf.saved_model.load(folder, tags=tags, options=options)
+    return load()
 
 
 def refuse_training(layer_name: str, is_tf1_hub: bool, signature: str | None, outside_scope: bool) -> None:
@@ -81,7 +88,8 @@ def refuse_training(layer_name: str, is_tf1_hub: bool, signature: str | None, ou
     if signature:
         raise UserError(
             f"layer {layer_name!r} calls the signature {signature!r}, which cannot be trained: a signature has no "
-            "training mode, no update operations and no regularization losses. Set trainable=False, or leave signature= out."
+            "training mode, no update operations and no regularization losses. Set trainable=False, or leave out "
+            "signature=."
         )
     # The replicas would each update the one variable they share, and their copies of everything else would drift apart.
     if outside_scope:
@@ -197,3 +205,9 @@ def unique_path(name: str, taken: Container[str]) -> str:
     return next(
         path for path in itertools.chain([base], (f"{base}_{i}" for i in itertools.count(1))) if path not in taken
     )
+
+
+def set_output_shapes(inputs: Any, outputs: Any, shapes: Any) -> None:
+    """Tell TensorFlow the shapes of `outputs`: the batch of `inputs`, and then `shapes`, in the nest of `outputs`."""
+    batch = tf.nest.flatten(inputs)[0].shape[:1]
+    tf.nest.map_structure(lambda tensor, shape: tensor.set_shape(batch.concatenate(shape)), outputs, shapes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -9,14 +10,18 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_hub as hub
 
-from tl_keras._keras import register
+from tl_keras._keras import keras, register
+from tl_keras.hub.dense_gradients import call_with_dense_gradients
 from tl_keras.hub.layer_common import (
     created_outside_strategy,
-    load_module,
     match_input_dtypes,
+    refuse_load_arguments,
     refuse_training,
+    set_output_shapes,
+    with_text_ops,
 )
 from tl_keras.hub.layer_config import load_options_config, load_options_from, require_handle
+from tl_keras.hub.resolve import resolve
 
 
 @register
@@ -44,31 +49,53 @@ class KerasLayer(hub.KerasLayer):
         load_options = load_options_from(load_options)
         # A mixed-precision policy would cast float inputs to float16, which no signature of the saved function takes.
         kwargs.setdefault("autocast", False)
-        super().__init__(
-            load_module(handle, tags, load_options),
+        if callable(handle):
+            refuse_load_arguments(tags, load_options)
+        initialize = functools.partial(
+            super().__init__,
+            handle if callable(handle) else os.fspath(resolve(handle)),
             trainable=trainable,
             arguments=arguments,
+            tags=tags,
             signature=signature,
             signature_outputs_as_dict=signature_outputs_as_dict,
             output_key=output_key,
             output_shape=output_shape,
+            load_options=load_options,
             **kwargs,
         )
+        with_text_ops(initialize)
         self._handle = handle
         # A tuple, because Keras 2 wraps a list in an object that JSON does not know.
         self._tags = None if tags is None else tuple(sorted(tags))
         self._load_options = load_options
 
-    def call(self, inputs, training=None):
-        """Run the module on a tensor or nest of tensors; see `hub.KerasLayer`.
+    def __call__(self, *args, **kwargs):
+        """Run the module; see `call`.
 
         Raises:
             UserError: the layer is trainable and cannot be trained.
         """
+        # Here and not in `call`, whose errors Keras buries under a list of all arguments.
         if self.trainable:
             outside = created_outside_strategy(self.trainable_weights)
             refuse_training(self.name, self._is_hub_module_v1, self._signature, outside)
-        return super().call(match_input_dtypes(self._callable, inputs), training=training)
+        return super().__call__(*args, **kwargs)
+
+    def call(self, inputs, training=None):
+        """Run the module on a tensor or nest of tensors; see `hub.KerasLayer`."""
+        inputs = match_input_dtypes(self._callable, inputs)
+        if training is None:
+            training = keras.backend.learning_phase()
+        call = functools.partial(super().call, training=training)
+        if self.trainable and isinstance(training, (bool, int)) and training:
+            outputs = call_with_dense_gradients(call, inputs)
+        else:
+            outputs = call(inputs)
+        # hub.KerasLayer does so too, but gives up where the batch is unknown, as it is in a functional model.
+        if hasattr(self, "_output_shape"):
+            set_output_shapes(inputs, outputs, self._output_shape)
+        return outputs
 
     def get_config(self) -> dict:
         """The constructor's arguments, `tags` and `load_options` included, which `hub.KerasLayer` leaves out."""

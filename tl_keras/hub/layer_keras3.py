@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras, register
 from tl_keras.errors import UserError
+from tl_keras.hub.dense_gradients import call_with_dense_gradients
 from tl_keras.hub.layer_common import (
     created_outside_strategy,
     find_callable,
@@ -20,6 +21,7 @@ from tl_keras.hub.layer_common import (
     match_input_dtypes,
     refuse_training,
     saved_signatures,
+    set_output_shapes,
     takes_argument,
     unique_path,
 )
@@ -126,6 +128,21 @@ class KerasLayer(keras.layers.Layer):
         """The object that the handle stood for: what `tf.saved_model.load` gave."""
         return self._func
 
+    def __call__(self, *args, **kwargs):
+        """Run the module; see `call`.
+
+        Raises:
+            UserError: the layer is trainable and cannot be trained.
+        """
+        # Here and not in `call`, whose errors Keras buries under a list of all arguments.
+        if self.trainable:
+            outside = created_outside_strategy(v.value for v in self.trainable_weights)
+            refuse_training(self.name, self._is_tf1_hub, self._signature, outside)
+            if not self.trainable_weights and not self._warned_no_weights:
+                self._warned_no_weights = True
+                logger.warning("hub layer %r is trainable but has no trainable weights.", self.name)
+        return super().__call__(*args, **kwargs)
+
     def call(self, inputs, training=None):
         """Run the module.
 
@@ -137,17 +154,13 @@ class KerasLayer(keras.layers.Layer):
             What the module returns.
 
         Raises:
-            UserError: the layer is trainable and cannot be trained, or there is no output `output_key`.
+            UserError: there is no output `output_key`.
         """
         if self.trainable:
-            outside = created_outside_strategy(v.value for v in self.trainable_weights)
-            refuse_training(self.name, self._is_tf1_hub, self._signature, outside)
-            if not self.trainable_weights and not self._warned_no_weights:
-                self._warned_no_weights = True
-                logger.warning("hub layer %r is trainable but has no trainable weights.", self.name)
             if tf.is_tensor(training):
                 return tf.cond(training, lambda: self._run(inputs, True), lambda: self._run(inputs, False))
-            return self._run(inputs, bool(training))
+            if training:
+                return call_with_dense_gradients(lambda x: self._run(x, True), inputs)
         return self._run(inputs, False)
 
     def _run(self, inputs, training: bool):
@@ -168,10 +181,7 @@ class KerasLayer(keras.layers.Layer):
                 raise UserError(f"the module has no output {self._output_key!r}; it has: {', '.join(sorted(result))}.")
             result = result[self._output_key]
         if self._plain.output_shape is not None:
-            batch = tf.nest.flatten(inputs)[0].shape[:1]
-            tf.nest.map_structure(
-                lambda t, shape: t.set_shape(batch.concatenate(shape)), result, self._plain.output_shape
-            )
+            set_output_shapes(inputs, result, self._plain.output_shape)
         return result
 
     def compute_output_spec(self, inputs, training=None):
@@ -216,7 +226,7 @@ class KerasLayer(keras.layers.Layer):
         return keras.KerasTensor(tuple(tensor.shape), tensor.dtype.name, sparse=isinstance(tensor, tf.SparseTensor))
 
     def _adopt_variables(self) -> None:
-        """Make the module's variables this layer's weights: the same memory, no copies, under the module's own names."""
+        """Make the module's variables this layer's weights: the same memory, under the module's own names."""
         if isinstance(self._func, keras.layers.Layer):
             return  # Keras tracks the weights of a sub-layer already.
         trainable = list(getattr(self._func, "trainable_variables", ()))

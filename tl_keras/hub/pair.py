@@ -84,7 +84,7 @@ def write_encoder_pair(
         max_chars_per_word=max_chars_per_word,
     )
     options.special_tokens.update(special_tokens or {})
-    lines = _vocabulary_lines(vocabulary)
+    lines = vocabulary_lines(vocabulary)
     special_ids = _special_ids(lines, options, weights)
     if seq_length < 3:
         raise UserError(f"seq_length must be at least 3 (start, one piece, end), not {seq_length}.")
@@ -153,7 +153,16 @@ def check_free(target: Path, *, overwrite: bool) -> None:
         raise UserError(f"{target} holds other files than an encoder pair ({other}), so it won't be replaced.")
 
 
-def _vocabulary_lines(vocabulary: Sequence[str]) -> list[str]:
+def vocabulary_lines(vocabulary: Sequence[str]) -> list[str]:
+    """Give each word piece a line of its own that a lookup table accepts: no two alike, none empty.
+
+    Raises:
+        UserError: a word piece holds a line feed.
+
+    Example:
+        >>> vocabulary_lines(["[UNK]", "a", "", "a"])
+        ['[UNK]', '[line 1]', '[line 2]', 'a']
+    """
     lines, last = [], {}
     for i, piece in enumerate(vocabulary):
         if "\n" in piece:

@@ -102,8 +102,8 @@ def read_backbone(backbone) -> EncoderWeights:
         if block.normalize_first:
             raise UserError(f"{type(backbone).__name__} normalises before each block; BERT does so after it.")
         for part in ("query", "key", "value"):
-            arrays |= _dense(f"{name}/self_attention/{part}", getattr(attention, f"{part}_dense"))
-        arrays |= _dense(f"{name}/self_attention/attention_output", attention.output_dense)
+            arrays |= _dense(f"{name}/self_attention/{part}", _attention_dense(attention, part))
+        arrays |= _dense(f"{name}/self_attention/attention_output", _attention_dense(attention, "output"))
         arrays |= _norm(f"{name}/self_attention_layer_norm", block._self_attention_layer_norm)
         arrays |= _dense(f"{name}/intermediate", block._feedforward_intermediate_dense)
         arrays |= _dense(f"{name}/output", block._feedforward_output_dense)
@@ -140,6 +140,11 @@ def read_mlm_head(head) -> MlmWeights:
         epsilon=float(head.layer_norm_epsilon),
         activation=head.intermediate_activation,
     )
+
+
+def _attention_dense(attention, part: str):
+    # Older releases of Keras 3 have the private names only.
+    return getattr(attention, f"{part}_dense" if hasattr(attention, f"{part}_dense") else f"_{part}_dense")
 
 
 def _dense(name: str, layer) -> dict:
@@ -204,7 +209,7 @@ class EncoderModule(tf.Module):
         @tf.function(autograph=False, input_signature=[self.input_spec()[name] for name in _INPUT_NAMES])
         def serving_default(input_word_ids, input_mask, input_type_ids):
             ids = dict(zip(_INPUT_NAMES, (input_word_ids, input_mask, input_type_ids), strict=True))
-            outputs = self._forward(ids, training=False)
+            outputs = self(ids, training=False)
             return {name: outputs[name] for name in ("pooled_output", "sequence_output")}
 
         return {"serving_default": serving_default}

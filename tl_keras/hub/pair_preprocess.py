@@ -182,16 +182,32 @@ class _PackInputs(tf.Module):
     def pack(self, segments, seq_length) -> dict[str, tf.Tensor]:
         """Trim the segments in turn to fit, join them with the special tokens, and pad to `seq_length`."""
         segments = [s.merge_dims(1, 2) if s.shape.rank == 3 else s for s in segments]
-        trimmer = tf_text.RoundRobinTrimmer(seq_length - len(segments) - 1)
-        ids, types = tf_text.combine_segments(
-            trimmer.trim(segments),
-            start_of_sequence_id=self._ids["start_of_sequence_id"],
-            end_of_segment_id=self._ids["end_of_segment_id"],
-        )
-        word_ids, mask = tf_text.pad_model_inputs(ids, seq_length, pad_value=self._ids["padding_id"])
-        type_ids, _ = tf_text.pad_model_inputs(types, seq_length, pad_value=0)
-        packed = {"input_word_ids": word_ids, "input_mask": mask, "input_type_ids": type_ids}
-        return {name: tf.cast(value, tf.int32) for name, value in packed.items()}
+        sizes = [tf.cast(segment.row_lengths(), tf.int32)[:, tf.newaxis] for segment in segments]
+        kept = self._round_robin(sizes, seq_length - len(segments) - 1)
+        # Each place of the output is looked up by its number; ragged concatenation would cost hundreds of small ops.
+        place = tf.range(seq_length)[tf.newaxis, :]
+        end = tf.zeros_like(kept[0])  # the place of the special token before the next segment
+        ids = tf.where(place == end, self._ids["start_of_sequence_id"], self._ids["padding_id"])
+        types = tf.zeros_like(ids)
+        for i, (segment, size) in enumerate(zip(segments, kept, strict=True)):
+            start, end = end + 1, end + 1 + size
+            number = tf.cast(segment.row_starts(), tf.int32)[:, tf.newaxis] + place - start
+            pieces = tf.concat([segment.flat_values, [0]], axis=0)  # one more, for when there are none
+            piece = tf.gather(pieces, tf.clip_by_value(number, 0, tf.size(pieces) - 1))
+            ids = tf.where((place >= start) & (place < end), piece, ids)
+            ids = tf.where(place == end, self._ids["end_of_segment_id"], ids)
+            types = tf.where((place >= start) & (place <= end), i, types)
+        return {"input_word_ids": ids, "input_mask": tf.cast(place <= end, tf.int32), "input_type_ids": types}
+
+    def _round_robin(self, sizes: list[tf.Tensor], room) -> list[tf.Tensor]:
+        """How much stays of each segment when they take turns, one piece at a time, until the room is full."""
+        if len(sizes) == 1:
+            return [tf.minimum(sizes[0], room)]
+        first, second = sizes
+        return [
+            tf.minimum(first, tf.maximum((room + 1) // 2, room - second)),
+            tf.minimum(second, tf.maximum(room // 2, room - first)),
+        ]
 
     def trace(self) -> None:
         """Trace one and two segments, of words or of pieces."""
@@ -227,7 +243,7 @@ class PreprocessModule(tf.Module):
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "sentences")])
     def __call__(self, sentences):
         """Strings `[batch]` -> int32 `input_word_ids`, `input_mask`, `input_type_ids` `[batch, seq_length]`."""
-        return self.bert_pack_inputs.pack([self.tokenize._pieces.tokenize(sentences)], self._seq_length)
+        return self.bert_pack_inputs.pack([self.tokenize(sentences)], self._seq_length)
 
     def trace(self) -> dict[str, Callable]:
         """Trace every way to call the object, and return the signatures to save."""

@@ -94,7 +94,9 @@ def preset_for_handle(handle: str) -> Preset | None:
         address = urlsplit(handle)
         path = address.path.strip("/")
         if address.netloc.endswith("kaggle.com"):
-            return next((preset for preset in _table() if _is_kaggle_path(preset, path)), None)
+            found = [preset for preset in _table() if _is_kaggle_path(preset, path)]
+            # Kaggle's names leave out `small_bert/`, so one of them could mean two; the original has the shorter name.
+            return min(found, key=lambda preset: len(preset.name), default=None)
         return next((preset for preset in _table() if _hub_path(preset.handle) == _without_version(path)), None)
     exact = (preset for preset in _table() if handle in (preset.name, preset.handle))
     by_path = (preset for preset in _table() if _hub_path(preset.handle) == _without_version(handle.strip("/")))

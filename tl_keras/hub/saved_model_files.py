@@ -177,15 +177,14 @@ def _variables_damage(folder: Path) -> str | None:
         return "variables/variables.index is missing"
     try:
         reader = tf.train.load_checkpoint(str(prefix))
-    except (tf.errors.OpError, ValueError, RuntimeError):
+        dtypes, needed = reader.get_variable_to_dtype_map(), 0
+        for name, shape in reader.get_variable_to_shape_map().items():
+            if dtypes[name] == tf.string:  # the object graph, a few kB
+                needed += len(reader.get_tensor(name)) if not shape else 0
+            else:
+                needed += math.prod(shape) * dtypes[name].size
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError):
         return "the variables cannot be read"
-    dtypes = reader.get_variable_to_dtype_map()
-    # Strings have no fixed size, so what the others need is a lower bound; it is exact to a few kB.
-    needed = sum(
-        math.prod(shape) * dtypes[name].size
-        for name, shape in reader.get_variable_to_shape_map().items()
-        if dtypes[name] != tf.string
-    )
     there = sum(part.stat().st_size for part in prefix.parent.glob("variables.data-*"))
     if there < needed:
         return f"variables/variables.data has {there:,} bytes of at least {needed:,}"

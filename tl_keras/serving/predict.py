@@ -109,13 +109,11 @@ def predict(
     predictor = as_predictor(model)
     if isinstance(texts, str):
         raise UserError(f"texts must be a list of strings, not one string: write [{texts[:40]!r}].")
-    texts = list(texts)
+    texts, pairs = list(texts), None if text_pairs is None else list(text_pairs)
+    scores = predictor.scores(texts, pairs, batch_size) if texts else np.empty((0, len(predictor.classes)), "float32")
     frame = pd.DataFrame({"text": pd.Series(texts, dtype=object)})
-    if text_pairs is not None:
-        frame["text_pair"] = list(text_pairs)
-    if not texts:
-        return frame.assign(label=[], score=[])
-    scores = predictor.scores(texts, text_pairs, batch_size)
+    if pairs is not None:
+        frame["text_pair"] = pairs
     names = np.array(predictor.classes, object)
     if predictor.multi_label:
         chosen = [np.flatnonzero(row >= threshold) for row in scores]

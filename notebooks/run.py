@@ -1,0 +1,85 @@
+"""Run every notebook of a folder from top to bottom, and fail if a cell fails.
+
+    python notebooks/run.py [FOLDER or NOTEBOOK ...] [--out runs/notebooks] [--timeout 1200]
+
+Each notebook gets a kernel of its own, of the Python that runs this script, started in the repository root. Environment
+variables reach it, so `TF_USE_LEGACY_KERAS=1 python notebooks/run.py` runs the notebooks under Keras 2. The executed copies,
+outputs included, are written to `--out`; the notebooks themselves stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class ThisPython(KernelSpecManager):
+    """Gives the running interpreter as kernel, whatever kernels are installed for the user under the same name."""
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """The kernel `python -m ipykernel_launcher` of `sys.executable`."""
+        return KernelSpec(**get_kernel_dict())
+
+
+def execute(notebook: Path, out: Path, timeout: int) -> str | None:
+    """Run a notebook and write the executed copy.
+
+    Args:
+        notebook: the `.ipynb` file.
+        out: folder for the copy, which is written also when a cell fails.
+        timeout: seconds that one cell may take.
+
+    Returns:
+        What went wrong, or None.
+    """
+    book = nbformat.read(notebook, as_version=4)
+    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=ThisPython())
+    client = NotebookClient(book, km=manager, timeout=timeout, resources={"metadata": {"path": str(ROOT)}})
+    problem = None
+    try:
+        client.execute()
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        problem = str(error)
+    out.mkdir(parents=True, exist_ok=True)
+    nbformat.write(book, out / notebook.name)
+    return problem
+
+
+def main() -> int:
+    """Run the notebooks named on the command line; 1 if one of them fails."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebooks", nargs="*", type=Path, default=[Path(__file__).parent])
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "notebooks")
+    parser.add_argument("--timeout", type=int, default=1200, help="seconds that one cell may take")
+    options = parser.parse_args()
+
+    files = [file for path in options.notebooks for file in (sorted(path.glob("*.ipynb")) if path.is_dir() else [path])]
+    missing = [file for file in files if not file.is_file()]
+    if missing or not files:
+        print(f"no notebook: {', '.join(map(str, missing or options.notebooks))}", file=sys.stderr)
+        return 2
+    failed = 0
+    for file in files:
+        started = time.perf_counter()
+        problem = execute(file, options.out, options.timeout)
+        print(f"{'FAILED' if problem else 'ok'}  {file.name}  {time.perf_counter() - started:.0f} s", flush=True)
+        if problem:
+            failed += 1
+            print(problem, file=sys.stderr)
+    print(f"{len(files) - failed} of {len(files)} notebooks ran; copies with outputs are in {options.out}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

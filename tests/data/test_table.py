@@ -1,0 +1,137 @@
+"""Reading tables: what a tired user's files hold, and what the errors say."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import logging
+
+import pandas as pd
+import pytest
+
+from tl_keras import UserError, read_table
+
+
+def write(path, content: str | bytes):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+    return path
+
+
+def test_quotes_commas_line_breaks_and_words_that_look_missing(tmp_path):
+    path = write(tmp_path / "r.csv", '\ufefftext,label\n"good, ""really""",1\n"two\nlines",0\nNA,1\nnull,0\n')
+    examples = read_table(path)
+    assert examples.texts.tolist() == ['good, "really"', "two\nlines", "NA", "null"]
+    assert examples.labels.tolist() == [1, 0, 1, 0]
+    assert examples.classes == ("0", "1")
+
+
+def test_same_rows_as_pandas_for_a_well_formed_file(tmp_path):
+    frame = pd.DataFrame({"id": range(50), "document": [f'리뷰 {i}, "{i}"\t;' for i in range(50)], "label": [i % 3 for i in range(50)]})
+    frame.to_csv(tmp_path / "r.csv", index=False)
+    examples = read_table(tmp_path / "r.csv", text="document")
+    assert examples.texts.tolist() == frame.document.tolist()
+    assert [int(name) for name in examples.label_names] == frame.label.tolist()
+
+
+def test_tab_separated_files_quote_nothing(tmp_path):
+    # As in XNLI: a lone quote would swallow every line up to the next one.
+    path = write(tmp_path / "r.tsv", 'text\tlabel\n"he said\tx\nfine\ty\nthe "end"\tx\n')
+    examples = read_table(path)
+    assert examples.texts.tolist() == ['"he said', "fine", 'the "end"']
+    quoted = write(tmp_path / "q.tsv", 'text\tlabel\n"a\tb"\tx\nc\ty\n')
+    assert read_table(quoted, quoting="standard").texts.tolist() == ["a\tb", "c"]
+    assert len(pd.read_csv(path, sep="\t", quoting=csv.QUOTE_NONE)) == 3
+
+
+def test_gzip_and_other_encodings(tmp_path):
+    content = "text,label\n정말 재미있는 영화였습니다,긍정\n지루하다,부정\n"
+    (tmp_path / "r.csv.gz").write_bytes(gzip.compress(content.encode()))
+    assert read_table(tmp_path / "r.csv.gz").classes == ("긍정", "부정")
+    korean = write(tmp_path / "k.csv", content.encode("cp949"))
+    with pytest.raises(UserError, match=r"line 2: byte 0x.. is not utf-8.*cp949"):
+        read_table(korean)
+    assert read_table(korean, encoding="cp949").texts[1] == "지루하다"
+    with pytest.raises(UserError, match="utf-16"):
+        read_table(write(tmp_path / "u.csv", content.encode("utf-16")))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty"),
+        ("text,label\n", "no rows"),
+        ("\ntext,label\na,b\n", "header, is empty"),
+        ("text,label\nfine,1\nnot, good,0\n", r"line 3: 3 cells, but the header has 2.*in quotes"),
+        ('text,label\n"two\nlines",1\nfine\n', r"line 4: 1 cells"),
+        ('text,label\nfine,1\n"open,0\nfine,1\n', r"line 3: .*--quoting none"),
+        ("text,text\na,b\n", "names a column twice"),
+        ("review,label\na,b\n", r"no column 'text'; its columns are: review, label.*--text"),
+        ("text,labels\na,b\n", r"no column 'label'.*did you mean 'labels'"),
+        ("text,label\n101,a\n102,b\n", "every text in column 'text' is a number"),
+        ("text,label\n,a\n  ,b\n", "no row is left"),
+    ],
+)
+def test_bad_files(tmp_path, content, message):
+    with pytest.raises(UserError, match=message):
+        read_table(write(tmp_path / "r.csv", content))
+
+
+def test_missing_file_names_near_ones(tmp_path):
+    write(tmp_path / "reviews.csv", "text,label\na,b\n")
+    with pytest.raises(UserError, match=r"no file .*review\.csv; there is .*reviews\.csv"):
+        read_table(tmp_path / "review.csv")
+    with pytest.raises(UserError, match="folder"):
+        read_table(tmp_path)
+    with pytest.raises(UserError, match="DataFrame"):
+        read_table(write(tmp_path / "r.parquet", "x"))
+
+
+def test_empty_texts_are_counted_and_dropped_or_kept(tmp_path, caplog):
+    path = write(tmp_path / "r.csv", "text,label\nfine,1\n,0\n   ,0\nbad,0\nunlabelled,\n")
+    with caplog.at_level(logging.WARNING):
+        assert read_table(path).texts.tolist() == ["fine", "bad"]
+    assert "2 row(s) with an empty text dropped (first: line 3)" in caplog.text
+    assert "1 row(s) without a label dropped (first: line 6)" in caplog.text
+    assert read_table(path, on_empty="keep").texts.tolist() == ["fine", "", "   ", "bad"]
+    assert read_table(path, label=None, on_empty="keep").labels is None
+    with pytest.raises(UserError, match=r"2 row\(s\) with an empty text, the first at line 3"):
+        read_table(path, on_empty="error")
+
+
+def test_data_frames_with_missing_values_and_float_labels():
+    frame = pd.DataFrame({"text": ["a", None, "b", float("nan")], "label": [1.0, 0.0, 0.0, None]})
+    examples = read_table(frame)
+    assert examples.texts.tolist() == ["a", "b"]
+    assert examples.classes == ("0", "1")
+
+
+def test_a_text_of_a_megabyte_is_one_cell(tmp_path):
+    long = "word " * 200_000
+    examples = read_table(write(tmp_path / "r.csv", f"text,label\n{long},1\nshort,0\n"))
+    assert len(examples.texts[0]) == 1_000_000
+
+
+def test_pairs_and_several_labels(tmp_path):
+    pairs = read_table(write(tmp_path / "p.csv", "q1,q2,label\na,b,x\nc,,y\nd,e,y\n"), "q1", text_pair="q2")
+    assert pairs.text_pairs.tolist() == ["b", "e"]
+    many = read_table(write(tmp_path / "m.csv", "text,label\na,x|y\nb,\nc, y \n"), label_separator="|")
+    assert many.classes == ("x", "y")
+    assert many.labels.tolist() == [[1, 1], [0, 0], [0, 1]]
+    assert many.label_names == [["x", "y"], [], ["y"]]
+
+
+def test_a_label_training_never_saw_is_named_with_its_row(tmp_path):
+    path = write(tmp_path / "v.csv", "text,label\na,x\nb,z\n")
+    with pytest.raises(UserError, match=r"label 'z' \(example 2\) is not among the classes \['x', 'y'\]"):
+        read_table(path, classes=["x", "y"])
+
+
+@pytest.mark.real_data
+def test_published_files_keep_all_their_rows(shared_dir):
+    # The counts are those of the data's README; pandas' defaults read 1,567 of the XNLI rows.
+    xnli = read_table(shared_dir / "data/xnli_ko/dev.tsv", "sentence1", "gold_label", "sentence2")
+    assert (len(xnli), xnli.classes) == (2486, ("contradiction", "entailment", "neutral"))
+    nsmc = read_table(shared_dir / "data/nsmc/test.csv", "document")
+    assert (len(nsmc), nsmc.counts()["1"]) == (5000, 2500)
+    with pytest.raises(UserError, match="is a number"):
+        read_table(shared_dir / "data/nsmc/test.csv", "id")

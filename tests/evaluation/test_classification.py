@@ -1,0 +1,67 @@
+"""Metrics against numbers counted by hand, and plots that show them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tl_keras import Examples, UserError, evaluate, plot_confusion_matrix, plot_history, text_classifier
+from tl_keras.evaluation.classification import classification_report
+
+# Six texts: true a a a b b c, predicted a a b b c c.
+LABELS = np.array([0, 0, 0, 1, 1, 2])
+SCORES = np.array(
+    [[0.8, 0.1, 0.1], [0.6, 0.2, 0.2], [0.3, 0.5, 0.2], [0.1, 0.7, 0.2], [0.2, 0.3, 0.5], [0.1, 0.1, 0.8]]
+)
+
+
+def test_against_numbers_counted_by_hand():
+    report = classification_report(LABELS, SCORES, ["a", "b", "c"])
+    assert report.confusion.tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 1]]
+    assert report.accuracy == pytest.approx(4 / 6)
+    # F1: a 2*1*(2/3)/(5/3) = 0.8; b 0.5; c 2*0.5*1/1.5 = 2/3.
+    assert report.per_class.f1.tolist() == pytest.approx([0.8, 0.5, 2 / 3])
+    assert report.macro_f1 == pytest.approx((0.8 + 0.5 + 2 / 3) / 3)
+    assert report.loss == pytest.approx(-np.mean(np.log([0.8, 0.6, 0.3, 0.7, 0.3, 0.8])))
+    assert report.to_dict()["per_class"]["b"]["support"] == 2
+    assert "accuracy 0.6667" in str(report)
+
+
+def test_a_class_never_predicted_has_precision_zero():
+    report = classification_report(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]), ["x", "y"])
+    assert report.per_class.loc["y"].tolist() == [0.0, 0.0, 0.0, 1.0]
+
+
+def test_several_labels():
+    labels = np.array([[1, 0], [1, 1], [0, 0]], "float32")
+    report = classification_report(labels, np.array([[0.9, 0.2], [0.8, 0.4], [0.6, 0.1]]), ["x", "y"])
+    assert report.accuracy == pytest.approx(1 / 3)  # only the first row is right as a whole
+    assert report.per_class.f1.tolist() == pytest.approx([2 * (2 / 3) * 1 / (5 / 3), 0.0])
+    # Decisions: 2 true positives, 1 false positive, 1 false negative.
+    assert report.micro_f1 == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+    assert report.confusion is None
+
+
+def test_evaluate_maps_classes_by_name(encoder, reviews):
+    model = text_classifier(encoder, ["positive", "negative"])
+    report = evaluate(model, reviews)
+    turned = evaluate(text_classifier(encoder, ["positive", "negative"]), reviews)
+    assert report.classes == turned.classes == ("positive", "negative")
+    assert report.per_class.support.to_dict() == {"positive": 32, "negative": 32}
+    with pytest.raises(UserError, match="'other'"):
+        evaluate(model, Examples.from_lists(["a"], ["other"]))
+    with pytest.raises(UserError, match="no labels"):
+        evaluate(model, Examples.from_lists(["a"]))
+
+
+def test_plots_hold_the_numbers(tmp_path):
+    history = {"loss": [1.0, 0.5], "val_loss": [1.1, 0.7], "accuracy": [0.5, 0.75], "val_accuracy": [0.5, 0.6]}
+    figure = plot_history(history, tmp_path / "h.png", best_epoch=1)
+    lines = {line.get_label(): list(line.get_ydata()) for line in figure.axes[0].lines}
+    assert lines["training"] == [1.0, 0.5]
+    assert lines["validation"] == [1.1, 0.7]
+    assert (tmp_path / "h.png").read_bytes()[1:4] == b"PNG"
+    figure = plot_confusion_matrix(classification_report(LABELS, SCORES, ["a", "b", "c"]), tmp_path / "c.png")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["2", "1", "0", "0", "1", "1", "0", "0", "1"]
+    with pytest.raises(UserError, match="no training history"):
+        plot_history({})

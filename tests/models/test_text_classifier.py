@@ -1,0 +1,155 @@
+"""The classifier: what learns, what it computes, what is kept when it is saved."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tl_keras import Examples, UserError, class_weights, predict, text_classifier
+from tl_keras._keras import keras
+from tl_keras.models.heads import MaskedPooling
+
+
+def parts(model) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    layer = model.get_layer("encoder")
+    return [w.numpy() for w in layer.weights], [w.numpy() for w in model.get_layer("logits").weights]
+
+
+def same(before, after) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_frozen_only_the_head_learns(encoder, reviews):
+    model = text_classifier(encoder, reviews.classes, "freeze")
+    assert isinstance(model, keras.Model)
+    assert [w.shape for w in model.trainable_weights] == [(16, 2), (2,)]
+    body, head = parts(model)
+    model.fit(encoder.batches(reviews, training=True, batch_size=16), epochs=1, verbose=0)
+    new_body, new_head = parts(model)
+    assert same(body, new_body)
+    assert not same(head, new_head)
+
+
+def test_fine_tuned_everything_learns(encoder, reviews):
+    keras.utils.set_random_seed(0)
+    train, valid = reviews.split(0.25, seed=1)
+    model = text_classifier(encoder, reviews.classes, "fine-tune", pooling="mean", learning_rate=0.03)
+    body, head = parts(model)
+    model.fit(encoder.batches(train, training=True, batch_size=8), epochs=15, verbose=0)
+    new_body, new_head = parts(model)
+    assert not same(body, new_body)
+    assert not same(head, new_head)
+    labels = predict(model, valid.texts.tolist()).label
+    # The label hangs on one word, seen in training; half would be chance.
+    assert np.mean(labels == valid.label_names) >= 0.9
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
+def test_probabilities_are_the_softmax_of_the_pooled_output(encoder, pooling):
+    model = text_classifier(encoder, ["a", "b", "c"], "freeze", pooling=pooling)
+    batch = next(iter(encoder.batches(["the film was good", "bad"])))
+    outputs = tf.saved_model.load(encoder.folder)(batch, training=False)
+    mask = batch["input_mask"].numpy()
+    pooled = []
+    for row in range(2):
+        vectors = outputs["sequence_output"].numpy()[row][mask[row] == 1]
+        pooled.append({"cls": outputs["pooled_output"].numpy()[row], "mean": vectors.mean(0), "max": vectors.max(0)}[pooling])
+    kernel, bias = (w.numpy() for w in model.get_layer("logits").weights)
+    logits = np.stack(pooled) @ kernel + bias
+    expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    np.testing.assert_allclose(model(batch, training=False).numpy(), expected, atol=1e-5)
+
+
+def test_padding_does_not_change_a_text(encoder):
+    model = text_classifier(encoder, ["a", "b"], pooling="mean")
+    alone = model(next(iter(encoder.batches(["good film"]))), training=False).numpy()[0]
+    beside = model(next(iter(encoder.batches(["good film", "film " * 25]))), training=False).numpy()[0]
+    np.testing.assert_allclose(alone, beside, atol=1e-6)
+
+
+def test_segments_matter(encoder):
+    model = text_classifier(encoder, ["a", "b"])
+    batch = dict(next(iter(encoder.batches(Examples.from_lists(["good film"], text_pairs=["bad"])))))
+    first = model(batch, training=False).numpy()
+    batch["input_type_ids"] = tf.zeros_like(batch["input_type_ids"])
+    assert np.abs(model(batch, training=False).numpy() - first).max() > 1e-5
+
+
+def test_several_labels_a_text(encoder):
+    texts = ["good film", "bad film", "good bad", "the film"] * 8
+    examples = Examples.from_lists(texts, [["g"], ["b"], ["b", "g"], []] * 8)
+    model = text_classifier(encoder, examples.classes, "freeze", multi_label=True, learning_rate=0.1, pooling="mean", dropout=0)
+    model.fit(encoder.batches(examples, training=True, batch_size=8), epochs=30, verbose=0)
+    assert predict(model, texts[:4]).label.tolist() == [["g"], ["b"], ["b", "g"], []]
+
+
+def test_saved_and_loaded_it_predicts_the_same(encoder, reviews, tmp_path):
+    model = text_classifier(encoder, reviews.classes, "freeze", pooling="max")
+    model.fit(encoder.batches(reviews, training=True), epochs=1, verbose=0)
+    before = predict(model, reviews.texts[:8].tolist(), all_scores=True)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    after = predict(loaded, reviews.texts[:8].tolist(), all_scores=True)
+    assert after.label.tolist() == before.label.tolist()
+    np.testing.assert_allclose(after.score_positive, before.score_positive, atol=1e-6)
+    # Training can go on: the optimizer's state and schedule came along.
+    assert int(loaded.optimizer.iterations.numpy()) == int(model.optimizer.iterations.numpy()) == 2
+    loaded.fit(encoder.batches(reviews, training=True), epochs=1, verbose=0)
+
+
+def test_fit_plans_warm_up_and_decay_over_all_its_steps(encoder, reviews):
+    model = text_classifier(encoder, reviews.classes, "freeze", learning_rate=0.1)
+    rates = []
+    record = keras.callbacks.LambdaCallback(
+        on_batch_begin=lambda batch, logs: rates.append(float(model.optimizer.learning_rate))
+    )
+    model.fit(encoder.batches(reviews, training=True, batch_size=16), epochs=5, callbacks=[record], verbose=0)
+    # 20 steps: up over 2, then down to zero after the last.
+    expected = [0.05, 0.1] + [0.1 * (20 - step) / 18 for step in range(2, 20)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-4)
+    model.fit(encoder.batches(reviews, training=True, batch_size=16), epochs=5, callbacks=[record], verbose=0)
+    np.testing.assert_allclose(rates[20:], expected, rtol=1e-4)  # a second call makes a new plan
+
+
+def test_the_users_own_compile_and_fit_arguments_win(encoder, reviews):
+    model = text_classifier(encoder, reviews.classes, "freeze")
+    model.compile(optimizer=keras.optimizers.SGD(0.25), loss="sparse_categorical_crossentropy")
+    history = model.fit(
+        encoder.batches(reviews, training=True), epochs=3, steps_per_epoch=1, verbose=0, class_weight=class_weights(reviews)
+    )
+    assert len(history.history["loss"]) == 3
+    assert float(model.optimizer.learning_rate) == 0.25
+
+
+def test_balanced_weights_even_out_the_classes():
+    weights = class_weights(Examples.from_lists(["t"] * 10, ["a"] * 8 + ["b"] * 2))
+    assert weights == {0: 10 / 16, 1: 10 / 4}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ["one"]}, "at least two classes"),
+        ({"classes": ["a", "a"]}, "occurs twice"),
+        ({"classes": "ab"}, "list of label names"),
+        ({"transfer": "thaw"}, "choose one of: freeze, fine-tune"),
+        ({"pooling": "sum"}, "choose one of: cls, mean, max"),
+        ({"dropout": 1.0}, "below 1"),
+    ],
+)
+def test_wrong_options(encoder, change, message):
+    with pytest.raises(UserError, match=message):
+        text_classifier(encoder, **{"classes": ["a", "b"], **change})
+
+
+def test_more_positions_than_the_encoder_has(tiny_pair):
+    from tl_keras import load_encoder
+
+    with pytest.raises(UserError, match="seq_length=65.*64 positions"):
+        text_classifier(load_encoder(str(tiny_pair), seq_length=65), ["a", "b"])
+
+
+def test_pooling_of_a_text_without_pieces_is_zero():
+    pooled = MaskedPooling("mean")([tf.ones([1, 4, 2]), tf.zeros([1, 4], tf.int32)])
+    assert pooled.numpy().tolist() == [[0.0, 0.0]]

@@ -1,0 +1,127 @@
+"""Pieces of texts with their places in *Unicode characters of the text as it was given*, in graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+# The same characters for which Python's str.isspace is true.
+_WHITE_SPACE = r"[\t-\r\x{1C}-\x{1F}\x{85}\p{Z}]"
+_MARK = r"\p{M}"
+
+
+class Pieces(NamedTuple):
+    """Pieces of a batch of texts: int32, ragged `[batch, (pieces)]` each.
+
+    Attributes:
+        ids: in the encoder's vocabulary, special tokens not among them.
+        starts: first character of each piece in its text.
+        ends: last character of each piece, plus one. `text[start:end]` is the piece's surface.
+        word_starts: first character of the white-space separated word that the piece begins in.
+        word_ends: last character of that word, plus one.
+    """
+
+    ids: tf.RaggedTensor
+    starts: tf.RaggedTensor
+    ends: tf.RaggedTensor
+    word_starts: tf.RaggedTensor
+    word_ends: tf.RaggedTensor
+
+
+class OffsetTokenizer(tf.Module):
+    """Strings to pieces with character offsets, whatever tokenizer is behind it.
+
+    Tokenizers count bytes, some in the text as given, some in the text as they normalised it, where `ﬁ` has become `fi` and `é`
+    has lost its accent. Both are brought back to characters of the text as given. A piece that is part of one character (`ss`
+    of `ß`, a jamo of a Hangul syllable) gets the whole character. Combining marks that the tokenizer dropped stay with their
+    letter, so that no piece ends between a letter and its accent.
+
+    Args:
+        tokenize: strings `[batch]` -> ids, first byte and last byte + 1 of each piece, ragged `[batch, (pieces)]` or
+            `[batch, (words), (pieces)]`.
+        normalize: None where the bytes are those of the text as given; else what the tokenizer does to strings `[n]` before it
+            counts. It must treat each character by itself.
+        tracked: what has to be saved with it (a loaded module, vocabulary tables).
+    """
+
+    def __init__(self, tokenize: Callable, normalize: Callable | None = None, tracked=None):
+        super().__init__(name="offset_tokenizer")
+        self._tokenize = tokenize
+        self._normalize = normalize
+        self._tracked = tracked
+
+    def __call__(self, texts: tf.Tensor) -> Pieces:
+        """Split texts into pieces.
+
+        Args:
+            texts: UTF-8 string `[batch]`.
+        """
+        texts = tf.convert_to_tensor(texts, tf.string)
+        ids, begin, end = (_merge_words(part) for part in self._tokenize(texts))
+        chars, byte_starts = tf.strings.unicode_split_with_offsets(texts, "UTF-8", errors="replace")
+        limits, text_shifts = self._limits(texts, chars, byte_starts)
+        rows = ids.value_rowids()
+        shift = tf.gather(text_shifts, rows)
+        row_first = tf.gather(chars.row_starts(), rows)
+        row_limit = tf.gather(chars.row_limits(), rows)
+        # From here on, characters are counted through the whole batch. A character's limit is where its bytes end, so the one
+        # that holds byte b is the first whose limit is larger; dropped characters have no bytes and are passed over.
+        begin = tf.cast(begin.flat_values, tf.int64) + shift
+        end = tf.cast(end.flat_values, tf.int64) + shift
+        first = tf.searchsorted(limits, begin, side="right", out_type=tf.int64)
+        limit = tf.searchsorted(limits, end - 1, side="right", out_type=tf.int64) + 1
+        first = tf.minimum(first, row_limit - 1)
+        limit = tf.clip_by_value(limit, first + 1, row_limit)
+        limit = _with_marks(chars.flat_values, first, limit, row_limit)
+        word_first, word_limit = _words_around(chars.flat_values, first, row_first, row_limit)
+
+        def per_text(values):
+            return ids.with_flat_values(tf.cast(values - row_first, tf.int32))
+
+        return Pieces(
+            ids.with_flat_values(tf.cast(ids.flat_values, tf.int32)),
+            per_text(first),
+            per_text(limit),
+            per_text(word_first),
+            per_text(word_limit),
+        )
+
+    def _limits(self, texts, chars, byte_starts):
+        """Where each character's bytes end, all texts set one after another, and where each text begins there."""
+        if self._normalize is None:
+            size = tf.cast(tf.strings.length(texts), tf.int64)
+            following = tf.concat([byte_starts, size[:, tf.newaxis]], axis=1)[:, 1:].flat_values
+            sizes = following - byte_starts.flat_values
+        else:
+            sizes = tf.cast(tf.strings.length(self._normalize(chars.flat_values)), tf.int64)
+        limits = tf.cumsum(sizes)
+        before = tf.concat([tf.zeros([1], tf.int64), limits], axis=0)
+        return limits, tf.gather(before, chars.row_starts())
+
+
+def _merge_words(part: tf.RaggedTensor) -> tf.RaggedTensor:
+    while part.ragged_rank > 1:
+        part = part.merge_dims(-2, -1)
+    return part
+
+
+def _with_marks(chars, first, limit, row_limit):
+    """Move limits behind the combining marks that follow, as far as the next piece."""
+    others = tf.where(~tf.strings.regex_full_match(chars, _MARK))[:, 0]
+    total = tf.size(chars, out_type=tf.int64)
+    stops = tf.concat([others, [total]], axis=0)
+    behind = tf.gather(stops, tf.searchsorted(others, limit, side="left"))
+    next_first = tf.concat([first, [total]], axis=0)[1:]
+    return tf.minimum(tf.minimum(behind, row_limit), tf.maximum(next_first, limit))
+
+
+def _words_around(chars, place, row_first, row_limit):
+    """First character and limit of the white-space separated word at each place."""
+    spaces = tf.where(tf.strings.regex_full_match(chars, _WHITE_SPACE))[:, 0]
+    total = tf.size(chars, out_type=tf.int64)
+    number = tf.searchsorted(spaces, place, side="left")
+    before = tf.gather(tf.concat([[tf.constant(-1, tf.int64)], spaces], axis=0), number)
+    after = tf.gather(tf.concat([spaces, [total]], axis=0), number)
+    return tf.maximum(before + 1, row_first), tf.minimum(after, row_limit)
