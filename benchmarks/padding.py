@@ -16,10 +16,9 @@ import statistics
 import time
 from pathlib import Path
 
-import tensorflow_hub as hub
-
 import tl_keras as tlk
 from tl_keras._keras import KERAS_NAME, keras
+from tl_keras.hub.tfhub import hub
 from tl_keras.training.optimizer import make_optimizer
 
 RESULTS = Path(__file__).parent / "results" / "padding.json"
@@ -53,7 +52,12 @@ def main() -> None:
 
     examples = tlk.read_table(options.data).sample(options.texts)
     encoder = tlk.load_encoder(str(options.encoder), seq_length=128)
-    results = {"keras": KERAS_NAME, "texts": len(examples), "batch_size": options.batch_size, "encoder": options.encoder.name}
+    results = {
+        "keras": KERAS_NAME,
+        "texts": len(examples),
+        "batch_size": options.batch_size,
+        "encoder": options.encoder.name,
+    }
     for mode in ("fine-tune", "freeze"):
         ways = {
             "fixed 128": (
@@ -76,8 +80,13 @@ def main() -> None:
         results[mode] = {way: [round(v, 1) for v in values] for way, values in counted.items()}
         results[mode]["times as fast"] = [round(r, 2) for r in ratios]
         for way, values in counted.items():
-            print(f"{mode:10} {way:16} {statistics.median(values):7.1f} examples/s ({min(values):.1f} to {max(values):.1f})")
-        print(f"{mode:10} times as fast    {statistics.median(ratios):7.2f} ({min(ratios):.2f} to {max(ratios):.2f})", flush=True)
+            print(
+                f"{mode:10} {way:16} {statistics.median(values):7.1f} examples/s ({min(values):.1f} to {max(values):.1f})"
+            )
+        print(
+            f"{mode:10} times as fast    {statistics.median(ratios):7.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+            flush=True,
+        )
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -28,7 +28,9 @@ FREEZE_EPOCHS = {1000: 20, 6908: 8}
 
 
 def tf_idf(train, dev) -> float:
-    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10, max_iter=2000))
+    model = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10, max_iter=2000)
+    )
     model.fit(train.texts, train.labels)
     return float(model.score(dev.texts, dev.labels))
 

@@ -18,10 +18,46 @@ def shared_dir() -> Path:
 
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-WORDS = (
-    "good bad film the a was very not plot actor music dull great awful fine boring love hate it i this is . , ! ? "
-    "영화 재미 ##있다 ##없다 정말 지루 ##하다 좋 ##다 나쁘 배우 음악"
-).split()
+WORDS = [
+    "good",
+    "bad",
+    "film",
+    "the",
+    "a",
+    "was",
+    "very",
+    "not",
+    "plot",
+    "actor",
+    "music",
+    "dull",
+    "great",
+    "awful",
+    "fine",
+    "boring",
+    "love",
+    "hate",
+    "it",
+    "i",
+    "this",
+    "is",
+    ".",
+    ",",
+    "!",
+    "?",
+    "영화",
+    "재미",
+    "##있다",
+    "##없다",
+    "정말",
+    "지루",
+    "##하다",
+    "좋",
+    "##다",
+    "나쁘",
+    "배우",
+    "음악",
+]
 LETTERS = [*"abcdefghijklmnopqrstuvwxyz", *("##" + c for c in "abcdefghijklmnopqrstuvwxyz")]
 VOCABULARY = [*SPECIAL, *WORDS, *LETTERS]
 
@@ -44,7 +80,13 @@ def tiny_pair(tmp_path_factory) -> Path:
 
     keras.utils.set_random_seed(11)
     backbone = keras_hub.models.BertBackbone(
-        len(VOCABULARY), num_layers=1, num_heads=2, hidden_dim=16, intermediate_dim=32, dropout=0.0, max_sequence_length=64
+        len(VOCABULARY),
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=16,
+        intermediate_dim=32,
+        dropout=0.0,
+        max_sequence_length=64,
     )
     # The published initial values (0.02) are for wide networks; wider ones let a tiny network learn something.
     for weight in backbone.weights:
@@ -52,7 +94,12 @@ def tiny_pair(tmp_path_factory) -> Path:
             weight.assign(weight * 10)
     # Accents are kept: stripping them (NFD) would take the Hangul apart.
     return write_encoder_pair(
-        tmp_path_factory.mktemp("pair") / "tiny", backbone, VOCABULARY, lower_case=True, strip_accents=False, seq_length=32
+        tmp_path_factory.mktemp("pair") / "tiny",
+        backbone,
+        VOCABULARY,
+        lower_case=True,
+        strip_accents=False,
+        seq_length=32,
     )
 
 
@@ -72,8 +119,22 @@ def reviews():
     from tl_keras import Examples
 
     rng = np.random.default_rng(3)
-    good, bad = ["good", "great", "fine", "love", "좋다", "재미있다"], ["bad", "awful", "dull", "hate", "지루하다", "재미없다"]
-    filler = ["the film", "this plot was", "it is", "i", "a very", "the actor", "영화", "정말", "music", "the music was very"]
+    good, bad = (
+        ["good", "great", "fine", "love", "좋다", "재미있다"],
+        ["bad", "awful", "dull", "hate", "지루하다", "재미없다"],
+    )
+    filler = [
+        "the film",
+        "this plot was",
+        "it is",
+        "i",
+        "a very",
+        "the actor",
+        "영화",
+        "정말",
+        "music",
+        "the music was very",
+    ]
     texts, labels = [], []
     for row in range(64):
         word = (good if row % 2 else bad)[rng.integers(6)]

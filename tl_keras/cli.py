@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs, so that `tl-keras --help` answe
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -83,9 +84,7 @@ def train(
     label_separator: Annotated[
         str | None, typer.Option(help="Multi-label data: what stands between the labels in a cell.")
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Default: 3 fine-tuning, 10 frozen; more for small files.")
-    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Default: 3 fine-tuning, 10 frozen; more for small files.")] = None,
     batch_size: Annotated[int, typer.Option(help="Texts in a batch.")] = 32,
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak rate. Default: by encoder width and transfer.")
@@ -96,9 +95,7 @@ def train(
     class_weight: Annotated[
         str, typer.Option(help="none, or balanced: rare classes count as much as common ones.")
     ] = "none",
-    patience: Annotated[
-        int | None, typer.Option(help="Stop after so many epochs without a better val_loss.")
-    ] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better val_loss.")] = None,
     limit: Annotated[int | None, typer.Option(help="Train on so many examples only, drawn by class.")] = None,
     seed: Annotated[int, typer.Option(help="Of split, shuffling, head and dropout.")] = 0,
     strategy: Annotated[str, typer.Option(help="auto, one-device or mirrored.")] = "auto",
@@ -129,9 +126,7 @@ def evaluate(
     data: Annotated[str, typer.Option(help="Labelled file with the columns of the training file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, as the last line.")] = False,
     text: Annotated[str | None, typer.Option(help="Column with the text. Default: as in training.")] = None,
-    text_pair: Annotated[
-        str | None, typer.Option(help="Column with the second text. Default: as in training.")
-    ] = None,
+    text_pair: Annotated[str | None, typer.Option(help="Column with the second text. Default: as in training.")] = None,
     label: Annotated[str | None, typer.Option(help="Column with the label. Default: as in training.")] = None,
 ) -> None:
     """Score a run's model on a labelled file."""
@@ -153,9 +148,7 @@ def predict(
     data: Annotated[str | None, typer.Option(help="File with texts.")] = None,
     out: Annotated[str | None, typer.Option(help="CSV file to write: text, label, score.")] = None,
     text: Annotated[str | None, typer.Option(help="Column with the text. Default: as in training.")] = None,
-    text_pair: Annotated[
-        str | None, typer.Option(help="Column with the second text. Default: as in training.")
-    ] = None,
+    text_pair: Annotated[str | None, typer.Option(help="Column with the second text. Default: as in training.")] = None,
 ) -> None:
     """Label texts, from the command line or from a file."""
     if bool(texts) == (data is not None):
@@ -224,12 +217,24 @@ def encoders(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
     """List the presets: language, size, licence, where they come from."""
-    from tl_keras.hub.presets import list_presets, presets_table
+    from tl_keras.hub.presets import list_presets
 
     presets = [p for p in list_presets() if match.lower() in p.name.lower() or match.lower() in p.language.lower()]
     if not presets:
         raise UserError(f"no preset's name or language holds {match!r}; tl-keras encoders lists all.")
-    typer.echo(presets_table(presets, as_json=as_json))
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(preset) for preset in presets], ensure_ascii=False, indent=1))
+        return
+    width = max(len(preset.name) for preset in presets)
+    typer.echo(
+        f"{'name':{width}}  {'language':12}  {'blocks':>6}  {'width':>5}  {'million weights':>15}  licence, address"
+    )
+    for p in presets:
+        # A language list of a hundred codes would push everything else off the screen.
+        language = p.language if len(p.language) <= 12 else "multilingual"
+        size = "" if p.parameters is None else f"{p.parameters / 1e6:.1f}"
+        line = f"{p.name:{width}}  {language:12}  {p.layers or '':>6}  {p.width or '':>5}  {size:>15}  {p.licence or ''}, {p.handle}"
+        typer.echo(line)
 
 
 def _import_tensorflow() -> None:

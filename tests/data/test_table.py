@@ -26,7 +26,9 @@ def test_quotes_commas_line_breaks_and_words_that_look_missing(tmp_path):
 
 
 def test_same_rows_as_pandas_for_a_well_formed_file(tmp_path):
-    frame = pd.DataFrame({"id": range(50), "document": [f'리뷰 {i}, "{i}"\t;' for i in range(50)], "label": [i % 3 for i in range(50)]})
+    frame = pd.DataFrame(
+        {"id": range(50), "document": [f'리뷰 {i}, "{i}"\t;' for i in range(50)], "label": [i % 3 for i in range(50)]}
+    )
     frame.to_csv(tmp_path / "r.csv", index=False)
     examples = read_table(tmp_path / "r.csv", text="document")
     assert examples.texts.tolist() == frame.document.tolist()

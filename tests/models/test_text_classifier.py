@@ -54,7 +54,9 @@ def test_probabilities_are_the_softmax_of_the_pooled_output(encoder, pooling):
     pooled = []
     for row in range(2):
         vectors = outputs["sequence_output"].numpy()[row][mask[row] == 1]
-        pooled.append({"cls": outputs["pooled_output"].numpy()[row], "mean": vectors.mean(0), "max": vectors.max(0)}[pooling])
+        pooled.append(
+            {"cls": outputs["pooled_output"].numpy()[row], "mean": vectors.mean(0), "max": vectors.max(0)}[pooling]
+        )
     kernel, bias = (w.numpy() for w in model.get_layer("logits").weights)
     logits = np.stack(pooled) @ kernel + bias
     expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
@@ -79,7 +81,9 @@ def test_segments_matter(encoder):
 def test_several_labels_a_text(encoder):
     texts = ["good film", "bad film", "good bad", "the film"] * 8
     examples = Examples.from_lists(texts, [["g"], ["b"], ["b", "g"], []] * 8)
-    model = text_classifier(encoder, examples.classes, "freeze", multi_label=True, learning_rate=0.1, pooling="mean", dropout=0)
+    model = text_classifier(
+        encoder, examples.classes, "freeze", multi_label=True, learning_rate=0.1, pooling="mean", dropout=0
+    )
     model.fit(encoder.batches(examples, training=True, batch_size=8), epochs=30, verbose=0)
     assert predict(model, texts[:4]).label.tolist() == [["g"], ["b"], ["b", "g"], []]
 
@@ -116,7 +120,11 @@ def test_the_users_own_compile_and_fit_arguments_win(encoder, reviews):
     model = text_classifier(encoder, reviews.classes, "freeze")
     model.compile(optimizer=keras.optimizers.SGD(0.25), loss="sparse_categorical_crossentropy")
     history = model.fit(
-        encoder.batches(reviews, training=True), epochs=3, steps_per_epoch=1, verbose=0, class_weight=class_weights(reviews)
+        encoder.batches(reviews, training=True),
+        epochs=3,
+        steps_per_epoch=1,
+        verbose=0,
+        class_weight=class_weights(reviews),
     )
     assert len(history.history["loss"]) == 3
     assert float(model.optimizer.learning_rate) == 0.25
@@ -146,7 +154,7 @@ def test_wrong_options(encoder, change, message):
 def test_more_positions_than_the_encoder_has(tiny_pair):
     from tl_keras import load_encoder
 
-    with pytest.raises(UserError, match="seq_length=65.*64 positions"):
+    with pytest.raises(UserError, match=r"seq_length=65.*64 positions"):
         text_classifier(load_encoder(str(tiny_pair), seq_length=65), ["a", "b"])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import Examples, UserError, export, load_encoder, load_exported, predict, text_classifier
+from tl_keras import UserError, export, load_encoder, load_exported, predict, text_classifier
 from tl_keras.serving.versions import add_version
 
 # What a user's serving process does: nothing of ours, nothing of Keras.
@@ -40,7 +40,9 @@ def test_predicts_the_same_in_another_process_after_a_move_without_the_encoder(t
     shutil.rmtree(tmp_path / "cache")
     moved = (tmp_path / "out" / "1").rename(tmp_path / "moved")
     got = json.loads(
-        subprocess.run([sys.executable, "-c", SERVE, str(moved), json.dumps(texts)], capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", SERVE, str(moved), json.dumps(texts)], capture_output=True, text=True, check=True
+        ).stdout
     )
     assert got["modules"] == []
     assert got["label"] == expected.label.tolist()
@@ -56,7 +58,9 @@ def test_loaded_saved_and_loaded_again(encoder, reviews, tmp_path):
     shutil.rmtree(first)
     texts = reviews.texts[:5].tolist()
     again = load_exported(tmp_path / "2")
-    np.testing.assert_allclose(again.scores(texts), predict(model, texts, all_scores=True).iloc[:, 3:].to_numpy(), atol=1e-6)
+    np.testing.assert_allclose(
+        again.scores(texts), predict(model, texts, all_scores=True).iloc[:, 3:].to_numpy(), atol=1e-6
+    )
 
 
 def test_batches_of_any_size_and_what_the_signature_says(encoder, reviews, tmp_path):
@@ -94,9 +98,7 @@ def test_pairs(encoder, tmp_path):
     model = text_classifier(encoder, ["no", "yes"])
     loaded = load_exported(export(model, tmp_path / "1", pairs=True))
     first, second = ["good film", "bad"], ["bad film the music", "a"]
-    np.testing.assert_allclose(
-        predict(loaded, first, second).score, predict(model, first, second).score, atol=1e-5
-    )
+    np.testing.assert_allclose(predict(loaded, first, second).score, predict(model, first, second).score, atol=1e-5)
     assert predict(model, first, second).columns.tolist() == ["text", "text_pair", "label", "score"]
     with pytest.raises(UserError, match="takes pairs"):
         predict(loaded, first)

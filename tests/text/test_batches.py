@@ -22,7 +22,9 @@ def expected_ids(text: str, vocabulary: list[str]) -> list[int]:
     for word in text.lower().replace("!", " ! ").replace(".", " . ").replace(",", " , ").split():
         start, found = 0, []
         while start < len(word):
-            end = next((e for e in range(len(word), start, -1) if ("##" if start else "") + word[start:e] in index), None)
+            end = next(
+                (e for e in range(len(word), start, -1) if ("##" if start else "") + word[start:e] in index), None
+            )
             if end is None:
                 found = [index["[UNK]"]]
                 break
@@ -46,7 +48,9 @@ def test_each_text_once_an_epoch_and_as_many_steps_as_announced(encoder, reviews
     for _ in range(2):
         batches = list(dataset)
         assert len(batches) == int(dataset.cardinality()) == -(-len(reviews) // batch_size)
-        got = sorted((row, int(label)) for batch, labels in batches for row, label in zip(rows(batch), labels, strict=True))
+        got = sorted(
+            (row, int(label)) for batch, labels in batches for row, label in zip(rows(batch), labels, strict=True)
+        )
         assert got == want
 
 

@@ -30,7 +30,10 @@ def test_two_steps_decay_matrices_only_and_clip_the_norm():
     rng = np.random.default_rng(0)
     kernel, bias = rng.normal(size=(3, 2)).astype("float32"), np.array([0.5, -0.5], "float32")
     layer.set_weights([kernel, bias])
-    gradients = [(rng.normal(size=(3, 2)) * 3, rng.normal(size=2)), (rng.normal(size=(3, 2)) * 0.1, rng.normal(size=2) * 0.1)]
+    gradients = [
+        (rng.normal(size=(3, 2)) * 3, rng.normal(size=2)),
+        (rng.normal(size=(3, 2)) * 0.1, rng.normal(size=2) * 0.1),
+    ]
     norms = [np.sqrt(sum((g**2).sum() for g in step)) for step in gradients]
     assert norms[0] > 1 > norms[1]
     clip = [1 / norms[0], 1.0]

@@ -137,7 +137,9 @@ def file_sha256(path: str | os.PathLike) -> str:
 
 
 def _read_file(path: Path, separator: str | None, quoting: str, encoding: str) -> pd.DataFrame:
-    content = _decode(path, encoding)
+    if path.suffix in {".xlsx", ".xls", ".parquet", ".json", ".jsonl", ".feather"}:
+        raise UserError(f"{path}: only CSV and TSV files are read; read it with pandas and pass the DataFrame.")
+    content = decode_file(path, encoding)
     header = content.split("\n", 1)[0]
     if not header.strip():
         raise UserError(
@@ -191,7 +193,12 @@ def _cell_advice(separator: str, quoting: str, too_many: bool) -> str:
     return 'A text that holds a comma must stand in quotes: "like this, for example".'
 
 
-def _decode(path: Path, encoding: str) -> str:
+def decode_file(path: Path, encoding: str = "utf-8") -> str:
+    """The text of a file, perhaps gzipped, without byte order mark.
+
+    Raises:
+        UserError: no such file, or it is not in this encoding; the message names the line.
+    """
     if not path.exists():
         folder = path.parent if path.parent.is_dir() else Path(".")
         near = difflib.get_close_matches(path.name, [p.name for p in folder.iterdir()], 3)
@@ -199,9 +206,7 @@ def _decode(path: Path, encoding: str) -> str:
             f"no file {path}" + (f"; there is {', '.join(str(folder / n) for n in near)}." if near else ".")
         )
     if path.is_dir():
-        raise UserError(f"{path} is a folder; give a CSV or TSV file.")
-    if path.suffix in {".xlsx", ".xls", ".parquet", ".json", ".jsonl", ".feather"}:
-        raise UserError(f"{path}: only CSV and TSV files are read; read it with pandas and pass the DataFrame.")
+        raise UserError(f"{path} is a folder; give a file.")
     raw = path.read_bytes()
     if raw[:2] == b"\x1f\x8b":
         raw = gzip.decompress(raw)

@@ -141,7 +141,8 @@ def _remove(folder: Path) -> None:
 
 def _hub_resolve(url: str) -> str:
     import tensorflow as tf
-    import tensorflow_hub as hub
+
+    from tl_keras.hub.tfhub import hub
 
     try:
         with _timeout():

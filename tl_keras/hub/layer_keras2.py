@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_hub as hub
 
-from tl_keras._keras import keras, register
+from tl_keras._keras import keras
 from tl_keras.hub.dense_gradients import call_with_dense_gradients
 from tl_keras.hub.layer_common import (
     created_outside_strategy,
@@ -22,9 +21,9 @@ from tl_keras.hub.layer_common import (
 )
 from tl_keras.hub.layer_config import load_options_config, load_options_from, require_handle
 from tl_keras.hub.resolve import resolve
+from tl_keras.hub.tfhub import hub
 
 
-@register
 class KerasLayer(hub.KerasLayer):
     """Call a TF Hub module as a Keras layer; the Keras 2 form of `tl_keras.KerasLayer`.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tl_keras._keras import keras, register
+from tl_keras._keras import keras
 from tl_keras.errors import UserError
 from tl_keras.hub.dense_gradients import call_with_dense_gradients
 from tl_keras.hub.layer_common import (
@@ -37,7 +37,6 @@ from tl_keras.hub.layer_config import (
 logger = logging.getLogger(__name__)
 
 
-@register
 class KerasLayer(keras.layers.Layer):
     """Call a TF Hub module, or any TF2 SavedModel, as a Keras layer.
 
@@ -65,12 +64,6 @@ class KerasLayer(keras.layers.Layer):
 
     Raises:
         UserError: the handle, signature or output key does not exist, or two arguments contradict each other.
-
-    Example:
-        >>> import tensorflow as tf
-        >>> layer = KerasLayer(tf.nn.l2_normalize, arguments={"axis": -1}, name="unit")
-        >>> layer(tf.constant([[3.0, 4.0]])).numpy().round(2).tolist()
-        [[0.6..., 0.8...]]
     """
 
     def __init__(

@@ -18,7 +18,15 @@ logger = logging.getLogger(__name__)
 
 # Texts whose length in bytes changes when a tokenizer normalises them: by accents, ligatures, full width, case, dropped
 # characters. Each ends in a character that no tokenizer drops, so the last piece must end where the text does.
-LENGTH_PROBES = ("naïve café x", "ﬁne ＡＢ x", "Straße İx x", "x\u200by x", "e\u0301a x", "a\x00b\r\n\tx", "漢字 영화 x")
+LENGTH_PROBES = (
+    "naïve café x",
+    "ﬁne ＡＢ x",
+    "Straße İx x",
+    "x\u200by x",
+    "e\u0301a x",
+    "a\x00b\r\n\tx",
+    "漢字 영화 x",
+)
 # Texts on which tokenizers that differ in any rule give different ids.
 ID_PROBES = (
     *LENGTH_PROBES,

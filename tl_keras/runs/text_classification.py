@@ -128,6 +128,11 @@ def read_data(settings: TextClassificationSettings) -> tuple[Examples, Examples]
         raise UserError(
             f"{settings.train}: every row has the label {train.classes[0]!r}; a classifier needs at least two classes."
         )
+    if len(train.classes) > max(len(train) / 2, 20):
+        raise UserError(
+            f"{settings.train}: column {settings.label!r} has {len(train.classes)} different values in {len(train)} rows; that "
+            "looks like a text or an id, not a label. Name the label column (--label)."
+        )
     if settings.validation is None:
         train, valid = train.split(settings.validation_split, settings.seed)
     else:

@@ -12,20 +12,24 @@ import tensorflow as tf
 from tl_keras._keras import keras, tf_variable
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder, encoder_layer_of
+from tl_keras.models.tag_head import is_tagger
 from tl_keras.serving.predict import head_of
+from tl_keras.serving.tagging import tagging_module
 from tl_keras.text.preprocessor import trim
 
 
 def export(model: keras.Model, directory: str | os.PathLike, *, pairs: bool = False, overwrite: bool = False) -> Path:
-    """Write a classifier as a SavedModel for serving.
+    """Write a classifier or tagger as a SavedModel for serving.
 
     Its `serving_default` takes `text` (and with `pairs` also `text_pair`), string `[batch]` of any size, and gives `label`
     (string `[batch]`), `score` (float32 `[batch]`) and `scores` (float32 `[batch, classes]`). For multi-label models `label` and
     `score` are those of the most likely class; `scores` holds all. The label names are in `class_names()`, and the vocabulary in
     the assets: the folder can be moved and loaded with `tensorflow` and `tensorflow_text` alone.
 
+    That of a tagger takes `text` and gives spans; see `tl_keras.serving.tagging.tagging_module`.
+
     Args:
-        model: of `text_classifier`.
+        model: of `text_classifier` or `token_classifier`.
         directory: to write; TensorFlow Serving wants its last part to be a number.
         pairs: whether the model was trained on pairs of texts.
         overwrite: replace a folder that is there.
@@ -34,12 +38,12 @@ def export(model: keras.Model, directory: str | os.PathLike, *, pairs: bool = Fa
         The folder written.
 
     Raises:
-        UserError: the folder exists, or the model is none of this package's classifiers.
+        UserError: the folder exists, or the model is none of this package's.
     """
     directory = Path(directory)
     if directory.exists() and not overwrite:
         raise UserError(f"{directory} exists; choose another folder or pass overwrite=True (--overwrite).")
-    root = _serving_module(model, pairs)
+    root = tagging_module(model) if is_tagger(model) else _serving_module(model, pairs)
     directory.parent.mkdir(parents=True, exist_ok=True)
     # Written beside and renamed: whoever watches the folder never sees half a model.
     beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))

@@ -12,6 +12,7 @@ import tensorflow_text  # noqa: F401  (registers the ops of the tokenizer inside
 
 from tl_keras.data.examples import length_order
 from tl_keras.errors import UserError
+from tl_keras.serving.exported_tagger import ExportedTagger
 
 
 class ExportedClassifier:
@@ -19,14 +20,15 @@ class ExportedClassifier:
 
     Args:
         folder: the SavedModel.
+        module: what `tf.saved_model.load` gave for it, if it has been loaded.
 
     Raises:
         UserError: the SavedModel was not made by `export`.
     """
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: str | os.PathLike, module=None):
         self.folder = str(folder)
-        self.module = tf.saved_model.load(self.folder)
+        self.module = tf.saved_model.load(self.folder) if module is None else module
         if "serving_default" not in self.module.signatures or not hasattr(self.module, "class_names"):
             raise UserError(f"{folder} is a SavedModel, but no export of a tl_keras classifier.")
         self.signature = self.module.signatures["serving_default"]
@@ -55,8 +57,8 @@ class ExportedClassifier:
         return scores
 
 
-def load_exported(path: str | os.PathLike) -> ExportedClassifier:
-    """Load a classifier from an export, or from a run folder (its `saved_model/` with the highest number).
+def load_exported(path: str | os.PathLike) -> ExportedClassifier | ExportedTagger:
+    """Load a classifier or tagger from an export, or from a run folder (its `saved_model/` with the highest number).
 
     Args:
         path: the SavedModel's folder, a folder of numbered versions, or a run folder.
@@ -64,7 +66,11 @@ def load_exported(path: str | os.PathLike) -> ExportedClassifier:
     Raises:
         UserError: nothing of the kind is there.
     """
-    return ExportedClassifier(find_saved_model(path))
+    folder = find_saved_model(path)
+    module = tf.saved_model.load(str(folder))
+    if hasattr(module, "span_labels"):
+        return ExportedTagger(folder, module)
+    return ExportedClassifier(folder, module)
 
 
 def find_saved_model(path: str | os.PathLike) -> Path:

@@ -1,0 +1,81 @@
+"""A tagger of pieces on a pre-trained encoder: named entities, semantic roles, parts of speech."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tl_keras._keras import keras
+from tl_keras.data.tagging import TagSet
+from tl_keras.errors import UserError
+from tl_keras.hub.encoder import Encoder
+from tl_keras.models.body import is_trainable
+from tl_keras.models.tag_head import MaskedAccuracy, TagProbabilities, masked_crossentropy
+from tl_keras.models.transfer_model import TransferModel
+from tl_keras.training.optimizer import default_learning_rate, make_optimizer
+
+
+def token_classifier(
+    encoder: Encoder,
+    labels: TagSet | Sequence[str],
+    transfer: str = "fine-tune",
+    *,
+    dropout: float = 0.1,
+    learning_rate: float | None = None,
+) -> keras.Model:
+    """Build and compile a tagger: `P = softmax(W T_i + b)` for the encoder's vector `T_i` of each piece.
+
+    Inputs -> labels: one text -> spans of its characters, each with one of `labels`.
+
+    Args:
+        encoder: from `load_encoder`.
+        labels: `examples.tag_set` says all that the data say. A list of label names stands for BIO tags on whole words.
+        transfer: `"freeze"` trains the head only; `"fine-tune"` trains everything.
+        dropout: share of the features dropped before the head while training.
+        learning_rate: the peak rate; by default one that suits `transfer` and the encoder's width.
+
+    Returns:
+        A functional `keras.Model`, compiled with AdamW (warm-up, linear decay, weight decay on matrices, gradient clipping),
+        cross-entropy and accuracy over the pieces that carry a tag. Input: what `encoder.tagging_batches` gives; output: float32
+        `[batch, length, tags]` probabilities, special tokens and padding among the pieces.
+
+    Raises:
+        UserError: an option that is not known, or an encoder without a vector for each piece.
+
+    Source: Devlin et al., "BERT", https://arxiv.org/abs/1810.04805, section 5.3 and figure 4 (d).
+
+    Example: ::
+
+        examples = tlk.read_tagged("entities.jsonl")
+        train, valid = examples.split(0.1)
+        model = tlk.token_classifier(encoder, train.tag_set)
+        model.fit(encoder.tagging_batches(train, training=True), validation_data=encoder.tagging_batches(valid), epochs=5)
+        tlk.predict(model, ["Ines Oakwood flew to Lima."]).entities[0]
+    """
+    tag_set = labels if isinstance(labels, TagSet) else TagSet(labels)
+    if not 0.0 <= dropout < 1.0:
+        raise UserError(f"dropout must be at least 0 and below 1, not {dropout}.")
+    if not isinstance(encoder, Encoder):
+        raise UserError(f"encoder must come from load_encoder(...), not be a {type(encoder).__name__}.")
+    if encoder.takes_text:
+        raise UserError(f"{encoder.name} gives one vector for a whole text; tagging needs a BERT-like encoder.")
+    trainable = is_trainable(transfer)
+    inputs = encoder.inputs()
+    outputs = encoder.layer(trainable=trainable)(inputs)
+    if not isinstance(outputs, dict) or "sequence_output" not in outputs:
+        has = ", ".join(outputs) if isinstance(outputs, dict) else "one tensor"
+        raise UserError(f"tagging needs the output 'sequence_output', but {encoder.name} gives: {has}.")
+    features = outputs["sequence_output"]
+    x = keras.layers.Dropout(dropout, name="dropout")(features)
+    logits = keras.layers.Dense(
+        len(tag_set.tags), kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="logits"
+    )(x)
+    head = TagProbabilities(tag_set.labels, tag_set.scheme, tag_set.pieces, name="probabilities")
+    model = TransferModel(inputs, head(logits), name="token_classifier")
+    model.compile(
+        optimizer=make_optimizer(learning_rate or default_learning_rate(features.shape[-1], trainable)),
+        loss=masked_crossentropy,
+        metrics=[MaskedAccuracy()],
+        # As in text_classifier: XLA is slower on CPU, and would compile anew for each batch length.
+        jit_compile=False,
+    )
+    return model
