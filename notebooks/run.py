@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 from ipykernel.kernelspec import get_kernel_dict
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -24,10 +24,11 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class ThisPython(KernelSpecManager):
-    """Gives the running interpreter as kernel, whatever kernels are installed for the user under the same name."""
+class ThisPython(AsyncKernelManager):
+    """Starts the running interpreter as kernel, whatever kernels are installed for the user under the name `python3`."""
 
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+    @property
+    def kernel_spec(self) -> KernelSpec:
         """The kernel `python -m ipykernel_launcher` of `sys.executable`."""
         return KernelSpec(**get_kernel_dict())
 
@@ -44,8 +45,8 @@ def execute(notebook: Path, out: Path, timeout: int) -> str | None:
         What went wrong, or None.
     """
     book = nbformat.read(notebook, as_version=4)
-    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=ThisPython())
-    client = NotebookClient(book, km=manager, timeout=timeout, resources={"metadata": {"path": str(ROOT)}})
+    client = NotebookClient(book, timeout=timeout, resources={"metadata": {"path": str(ROOT)}})
+    client.kernel_manager_class = ThisPython
     problem = None
     try:
         client.execute()

@@ -14,6 +14,8 @@ _PUBLIC = {
     "Encoder": "tl_keras.hub.encoder",
     "Examples": "tl_keras.data.examples",
     "KerasLayer": "tl_keras.hub.layer",
+    "TagSet": "tl_keras.data.tagging",
+    "TaggedExamples": "tl_keras.data.tagging",
     "UserError": "tl_keras.errors",
     "class_weights": "tl_keras.training.class_weights",
     "convert": "tl_keras.hub.convert",
@@ -27,7 +29,9 @@ _PUBLIC = {
     "plot_history": "tl_keras.evaluation.plots",
     "predict": "tl_keras.serving.predict",
     "read_table": "tl_keras.data.table",
+    "read_tagged": "tl_keras.data.tagging_files",
     "text_classifier": "tl_keras.models.text_classifier",
+    "token_classifier": "tl_keras.models.token_classifier",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -19,6 +19,7 @@ import typer
 
 from tl_keras._version import __version__
 from tl_keras.errors import UserError
+from tl_keras.pretraining.command import app as pretrain_app
 
 app = typer.Typer(
     name="tl-keras",
@@ -30,10 +31,14 @@ app = typer.Typer(
 )
 
 
+app.add_typer(pretrain_app, name="pretrain")
+
+
 class Task(str, Enum):
     """What `train` can train."""
 
     text_classification = "text-classification"
+    token_classification = "token-classification"
 
 
 def _version(wanted: bool) -> None:
@@ -65,8 +70,12 @@ def _before_any_command(
 
 @app.command()
 def train(
+    context: typer.Context,
     task: Annotated[Task, typer.Argument(help="What to learn.")],
-    train: Annotated[str, typer.Option(help="CSV or TSV file with a header line.")],
+    train: Annotated[
+        str,
+        typer.Option(help="CSV or TSV file with a header line; for tagging CoNLL columns or JSON lines with entities."),
+    ],
     out: Annotated[str, typer.Option(help="Run folder to write.")],
     encoder: Annotated[
         str, typer.Option(help="Preset, TF Hub or Kaggle URL, .tar.gz or folder with encoder/ and preprocess/.")
@@ -109,14 +118,29 @@ def train(
     encoding: Annotated[str, typer.Option(help="Of the files.")] = "utf-8",
     quoting: Annotated[str, typer.Option(help="auto, standard, or none (quotes are ordinary characters).")] = "auto",
     on_empty: Annotated[str, typer.Option(help="Rows with an empty text: drop, keep or error.")] = "drop",
+    format: Annotated[str, typer.Option(help="Tagging: auto, conll, characters (KLUE's) or jsonl.")] = "auto",
+    scheme: Annotated[str, typer.Option(help="Tagging: auto, bio, bioes or plain.")] = "auto",
+    word_column: Annotated[int, typer.Option(help="Tagging, CoNLL: column of the words, from 0.")] = 0,
+    tag_column: Annotated[int, typer.Option(help="Tagging, CoNLL: column of the tags; -1 is the last.")] = -1,
+    label_pieces: Annotated[
+        str, typer.Option(help="Tagging: which pieces carry tags: first (of each word), all, or auto: by the data.")
+    ] = "auto",
+    overlaps: Annotated[
+        str, typer.Option(help="Tagging: entities that overlap: error, or keep the longest.")
+    ] = "error",
 ) -> None:
     """Train on a file; leave a run folder with metrics, plots, report and SavedModel."""
-    arguments = {name: value for name, value in locals().items() if name != "task"}
+    arguments = {name: value for name, value in locals().items() if name not in {"context", "task"}}
     _import_tensorflow()
-    from tl_keras.runs.text_classification import TextClassificationSettings, train_text_classification
+    if task is Task.token_classification:
+        from tl_keras.runs.token_classification import TokenClassificationSettings as Settings
+        from tl_keras.runs.token_classification import train_token_classification as run_task
+    else:
+        from tl_keras.runs.text_classification import TextClassificationSettings as Settings
+        from tl_keras.runs.text_classification import train_text_classification as run_task
 
     verbose = 1 if sys.stdout.isatty() else 2
-    run = train_text_classification(TextClassificationSettings(**arguments), verbose)
+    run = run_task(_settings(Settings, task.value, arguments, context), verbose)
     typer.echo(f"\n{run.report}\n\n{run.seconds:.0f} s of training. Everything is in {run.folder} (report.md first).")
 
 
@@ -135,7 +159,10 @@ def evaluate(
     from tl_keras.serving.exported import load_exported
 
     model = load_exported(run)
-    report = score(model, _read(run, data, text, text_pair, label, classes=model.classes))
+    if hasattr(model, "entities"):
+        report = score(model, _read_tagged(run, data, model.labels))
+    else:
+        report = score(model, _read(run, data, text, text_pair, label, classes=model.classes))
     typer.echo(json.dumps({"data": data, **report.to_dict()}, ensure_ascii=False) if as_json else str(report))
 
 
@@ -146,7 +173,9 @@ def predict(
         list[str] | None, typer.Argument(metavar="TEXT ...", help="Texts to label; for a pair model, two by two.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="File with texts.")] = None,
-    out: Annotated[str | None, typer.Option(help="CSV file to write: text, label, score.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="File to write: CSV with text, label, score; a tagger writes JSON lines.")
+    ] = None,
     text: Annotated[str | None, typer.Option(help="Column with the text. Default: as in training.")] = None,
     text_pair: Annotated[str | None, typer.Option(help="Column with the second text. Default: as in training.")] = None,
 ) -> None:
@@ -160,6 +189,9 @@ def predict(
     from tl_keras.serving.predict import predict as label_texts
 
     model = load_exported(run)
+    if hasattr(model, "entities"):
+        _predict_entities(model, run, texts, data, out, text)
+        return
     if data is None:
         pairs = None
         if "text_pair" in model.inputs:
@@ -173,13 +205,7 @@ def predict(
     frame = label_texts(
         model, examples.texts.tolist(), None if examples.text_pairs is None else examples.text_pairs.tolist()
     )
-    target = Path(out)
-    beside = target.with_name(f".{target.name}.partial")
-    try:
-        frame.to_csv(beside, index=False)
-        beside.replace(target)
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror}.") from error
+    _write_file(out, frame.to_csv(index=False))
     typer.echo(f"{len(frame)} texts labelled: {out}")
 
 
@@ -275,6 +301,56 @@ def _read(run, data, text, text_pair, label, classes=None, on_empty="drop"):
         encoding=config.get("encoding", "utf-8"),
         on_empty=on_empty,
     )
+
+
+def _read_tagged(run, data, labels=None):
+    """Read a tagged file as the run's training file was read."""
+    from tl_keras.data.tagging_files import read_tagged
+    from tl_keras.runs.folder import read_config
+
+    config = read_config(run) if (Path(run) / "config.json").is_file() else {}
+    names = ("scheme", "word_column", "tag_column", "overlaps", "encoding")
+    # The format is found anew: a run trained on CoNLL columns may well be scored on JSON lines.
+    return read_tagged(data, labels=labels, **{name: config[name] for name in names if name in config})
+
+
+def _predict_entities(model, run, texts, data, out, text) -> None:
+    """Tag texts: JSON lines to the screen or to a file, in the form that `train` reads."""
+    if data is not None:
+        if Path(data).suffix in {".csv", ".tsv"} or text is not None:
+            from tl_keras.data.table import read_table
+
+            texts = read_table(data, text or "text", None, on_empty="keep").texts.tolist()
+        else:
+            texts = _read_tagged(run, data).texts.tolist()
+    rows = zip(texts, model.entities(texts), strict=True)
+    lines = [json.dumps({"text": text, "entities": found}, ensure_ascii=False) for text, found in rows]
+    if out is None:
+        typer.echo("\n".join(lines))
+        return
+    _write_file(out, "".join(line + "\n" for line in lines))
+    typer.echo(f"{len(lines)} texts tagged: {out}")
+
+
+def _write_file(path: str, content: str) -> None:
+    """Write beside and rename, so that nobody finds half a file."""
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.partial")
+    try:
+        beside.write_text(content, "utf-8", newline="")
+        beside.replace(target)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}.") from error
+
+
+def _settings(cls, task: str, arguments: dict, context: typer.Context):
+    """The settings of a task from all options; one that the task does not have must not be given."""
+    fields = {field.name for field in dataclasses.fields(cls)}
+    for name in arguments:
+        source = context.get_parameter_source(name)
+        if name not in fields and source is not None and source.name == "COMMANDLINE":
+            raise UserError(f"{task} has no option --{name.replace('_', '-')}.")
+    return cls(**{name: value for name, value in arguments.items() if name in fields})
 
 
 def main() -> None:

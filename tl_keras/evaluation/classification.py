@@ -10,7 +10,9 @@ import pandas as pd
 from sklearn import metrics
 
 from tl_keras.data.examples import Examples
+from tl_keras.data.tagging import TaggedExamples
 from tl_keras.errors import UserError
+from tl_keras.evaluation.tagging import TaggingReport, evaluate_tagging
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,11 +106,12 @@ def classification_report(labels: np.ndarray, scores: np.ndarray, classes: Seque
     )
 
 
-def evaluate(model, examples: Examples, batch_size: int = 64) -> ClassificationReport:
-    """Score a classifier on labelled examples.
+def evaluate(model, examples: Examples | TaggedExamples, batch_size: int = 64) -> ClassificationReport | TaggingReport:
+    """Score a classifier or a tagger on labelled examples.
 
     Args:
-        model: a Keras model of `text_classifier`, a path to an export or a run folder, or what `load_exported` gave.
+        model: a Keras model of `text_classifier` or `token_classifier`, a path to an export or a run folder, or what
+            `load_exported` gave.
         examples: labelled; their classes may come in another order than the model's.
         batch_size: texts in a batch.
 
@@ -117,6 +120,8 @@ def evaluate(model, examples: Examples, batch_size: int = 64) -> ClassificationR
     """
     from tl_keras.serving.predict import as_predictor
 
+    if isinstance(examples, TaggedExamples):
+        return evaluate_tagging(model, examples, batch_size)
     if examples.labels is None:
         raise UserError(f"{examples.source} has no labels to compare with.")
     predictor = as_predictor(model)

@@ -50,7 +50,10 @@ class TaggingReport:
 
 
 def span_report(
-    true: Sequence[Iterable[tuple]], predicted: Sequence[Iterable[tuple]], labels: Sequence[str], compared: str = "characters"
+    true: Sequence[Iterable[tuple]],
+    predicted: Sequence[Iterable[tuple]],
+    labels: Sequence[str],
+    compared: str = "characters",
 ) -> TaggingReport:
     """Compare spans: `(start, end, label)`, in any unit.
 

@@ -135,12 +135,18 @@ def _readable_folder(kind: str, config: dict, tensors: dict[str, np.ndarray]) ->
         if "pooler.dense.weight" not in tensors:
             tensors["pooler.dense.weight"] = np.zeros((width, width), np.float32)
             tensors["pooler.dense.bias"] = np.zeros(width, np.float32)
-    prefix = "distilbert." if kind == "distilbert" else ""
+        # The names of the first BERT checkpoints: KerasHub before 0.26 reads no others, later ones read these too.
+        tensors = {_with_gamma_and_beta(name): array for name, array in tensors.items()}
+    prefix = "distilbert." if kind == "distilbert" else "bert."
     with tempfile.TemporaryDirectory() as directory:
         (Path(directory) / "config.json").write_text(json.dumps(config))
         contiguous = {prefix + name: np.ascontiguousarray(array) for name, array in tensors.items()}
         save_file(contiguous, str(Path(directory) / "model.safetensors"))
         yield Path(directory)
+
+
+def _with_gamma_and_beta(name: str) -> str:
+    return name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
 
 
 def _norm_names(tensors: dict, name: str) -> list[str]:
@@ -153,9 +159,10 @@ def _read_by_keras_hub(folder: Path) -> EncoderWeights:
     from safetensors import SafetensorError
 
     config = read_json(folder / "config.json")
-    settings = {}
+    # KerasHub's readers take two segments for granted, before 0.26 also 512 positions.
+    settings = {"max_sequence_length": config["max_position_embeddings"]}
     if "type_vocab_size" in config and config["model_type"] == "bert":
-        settings["num_segments"] = config["type_vocab_size"]  # KerasHub's reader takes two for granted
+        settings["num_segments"] = config["type_vocab_size"]
     try:
         return read_backbone(keras_hub.models.Backbone.from_preset(str(folder), **settings))
     except (SafetensorError, ValueError) as error:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras, register
 from tl_keras.data.examples import Examples
+from tl_keras.data.tagging import TaggedExamples
 from tl_keras.errors import UserError
 from tl_keras.hub.layer import KerasLayer
 from tl_keras.hub.offset_tokenizer import offset_tokenizer
@@ -18,6 +19,7 @@ from tl_keras.text.batches import string_batches, token_batches
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor
 from tl_keras.text.report import TextReport, text_report
+from tl_keras.text.tagging_batches import tagging_batches
 
 logger = logging.getLogger(__name__)
 
@@ -195,6 +197,21 @@ class Encoder:
         return token_batches(
             examples, self.preprocessor, seq_length=self.seq_length, fixed_length=fixed_length, **common
         )
+
+    def tagging_batches(
+        self, examples: TaggedExamples, *, training: bool = False, batch_size: int = 32, seed: int = 0, **options
+    ) -> tf.data.Dataset:
+        """Batches of tagged texts for `token_classifier`; see `tl_keras.text.tagging_batches.tagging_batches`.
+
+        Args:
+            examples: from `read_tagged` or `TaggedExamples.from_...`.
+            training: shuffle and bucket by length; otherwise the order is kept.
+            batch_size: windows in a batch; a text that fits in `seq_length` is one window.
+            seed: of the shuffling.
+            **options: `tag_set`, `overlap`, `fixed_length`, `drop_remainder`.
+        """
+        common = {"batch_size": batch_size, "training": training, "seed": seed, **options}
+        return tagging_batches(examples, self.offset_tokenizer, self.preprocessor, seq_length=self.seq_length, **common)
 
     def report(self, examples: Examples) -> TextReport:
         """What tokenizing these texts for this encoder loses (from a sample of 2,000)."""

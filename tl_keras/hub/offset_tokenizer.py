@@ -60,11 +60,12 @@ def offset_tokenizer(preprocessor: Preprocessor, encoder_folder: str) -> OffsetT
     if hasattr(module, "tokenize_with_offsets"):
         for normalize in (None, fold_case, blank_controls):
             if _ends_agree(module.tokenize_with_offsets, normalize):
-                return OffsetTokenizer(module.tokenize_with_offsets, normalize, tracked=module)
+                unknown = None if normalize is None else preprocessor.unknown_id
+                return OffsetTokenizer(module.tokenize_with_offsets, normalize, module, unknown)
     vocabulary = vocabulary_file(encoder_folder)
     if vocabulary is not None:
         wanted = preprocessor.tokenize(tf.constant(ID_PROBES))
-        for candidate in _candidates(str(vocabulary)):
+        for candidate in _candidates(str(vocabulary), preprocessor.unknown_id):
             if _flat(wanted) == candidate(tf.constant(ID_PROBES)).ids.to_list():
                 logger.info("%s gives no offsets; its vocabulary's tokenizer does.", preprocessor.folder)
                 return candidate
@@ -103,12 +104,12 @@ def _ends_agree(tokenize: Callable, normalize: Callable | None) -> bool:
     return last == tf.strings.length(texts if normalize is None else normalize(texts)).numpy().tolist()
 
 
-def _candidates(vocabulary: str) -> Iterator[OffsetTokenizer]:
+def _candidates(vocabulary: str, unknown_id: int) -> Iterator[OffsetTokenizer]:
     """Tokenizers of this vocabulary: as Model Garden's modules split, and as BERT's first code does."""
     for lower_case in (True, False):
         pieces = tf_text.BertTokenizer(vocabulary, token_out_type=tf.int32, lower_case=lower_case)
         normalize = fold_case if lower_case else blank_controls
-        yield OffsetTokenizer(pieces.tokenize_with_offsets, normalize, tracked=pieces)
+        yield OffsetTokenizer(pieces.tokenize_with_offsets, normalize, pieces, unknown_id)
     for lower_case, strip_accents in ((True, True), (True, False), (False, False)):
         words = WordPieces(vocabulary, TokenizerOptions(lower_case=lower_case, strip_accents=strip_accents))
         yield OffsetTokenizer(words.tokenize_with_offsets, tracked=words.table)

@@ -39,7 +39,7 @@ def best_tags(probabilities: tf.Tensor, lengths: tf.Tensor, allowed: np.ndarray)
     Source: Viterbi, https://doi.org/10.1109/TIT.1967.1054010, with transitions of weight 0 or minus infinity.
     """
     likeliest = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
-    before = tf.pad(likeliest[:, :-1], [[0, 0], [1, 0]])
+    before = tf.pad(likeliest, [[0, 0], [1, 0]])[:, :-1]
     broken = ~tf.gather_nd(tf.constant(allowed), tf.stack([before, likeliest], axis=-1))
     broken &= tf.sequence_mask(lengths, tf.shape(likeliest)[1])
     # The likeliest tags one by one are the likeliest sequence, too, unless they break a rule; most texts break none.

@@ -69,7 +69,9 @@ class Tagger:
         found = self.entities(texts, batch_size)
         entities = np.empty(len(found), object)
         entities[:] = found
-        return pd.DataFrame({"text": pd.Series(list(texts), dtype=object), "entities": pd.Series(entities, dtype=object)})
+        return pd.DataFrame(
+            {"text": pd.Series(list(texts), dtype=object), "entities": pd.Series(entities, dtype=object)}
+        )
 
 
 class ExportedTagger(Tagger):

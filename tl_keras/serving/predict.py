@@ -15,7 +15,10 @@ from tl_keras.data.examples import Examples, length_order
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder
 from tl_keras.models.heads import ClassProbabilities
+from tl_keras.models.tag_head import is_tagger
 from tl_keras.serving.exported import ExportedClassifier, load_exported
+from tl_keras.serving.exported_tagger import Tagger
+from tl_keras.serving.tagging import keras_tagger
 
 
 def head_of(model: keras.Model) -> ClassProbabilities:
@@ -69,12 +72,18 @@ class KerasClassifier:
         return scores
 
 
-def as_predictor(model) -> KerasClassifier | ExportedClassifier:
-    """Whatever can classify, behind one interface: `classes`, `multi_label`, `scores(texts, text_pairs, batch_size)`."""
-    if isinstance(model, (KerasClassifier, ExportedClassifier)):
+def as_predictor(model) -> KerasClassifier | ExportedClassifier | Tagger:
+    """Whatever can predict, behind one interface for each task.
+
+    A classifier has `classes`, `multi_label`, `scores(texts, text_pairs, batch_size)`; a tagger has `labels`,
+    `entities(texts, batch_size)`.
+    """
+    if isinstance(model, (KerasClassifier, ExportedClassifier, Tagger)):
         return model
     if isinstance(model, (str, os.PathLike)):
         return load_exported(model)
+    if is_tagger(model):
+        return keras_tagger(model)
     if isinstance(model, keras.Model):
         return KerasClassifier(model)
     raise UserError(f"expected a Keras model, a path to an export or a loaded export, not a {type(model).__name__}.")
@@ -92,7 +101,8 @@ def predict(
     """Label texts.
 
     Args:
-        model: a Keras model of `text_classifier`, a path to an export or a run folder, or what `load_exported` gave.
+        model: a Keras model of `text_classifier` or `token_classifier`, a path to an export or a run folder, or what
+            `load_exported` gave.
         texts: `n` strings.
         text_pairs: `n` strings, for pair models.
         batch_size: texts in a batch.
@@ -101,7 +111,8 @@ def predict(
 
     Returns:
         A DataFrame with the columns `text`, perhaps `text_pair`, `label` and `score`, in the order of the texts. For multi-label
-        models `label` is a list of names and `score` a list of their probabilities.
+        models `label` is a list of names and `score` a list of their probabilities. A tagger gives `text` and `entities`: for
+        each text a list of `{"start", "end", "label", "text", "score"}`, in characters.
 
     Raises:
         UserError: the model is no classifier, or gets pairs where it wants single texts.
@@ -110,6 +121,10 @@ def predict(
     if isinstance(texts, str):
         raise UserError(f"texts must be a list of strings, not one string: write [{texts[:40]!r}].")
     texts, pairs = list(texts), None if text_pairs is None else list(text_pairs)
+    if isinstance(predictor, Tagger):
+        if pairs is not None:
+            raise UserError("a tagger takes single texts, not pairs.")
+        return predictor.frame(texts, batch_size)
     scores = predictor.scores(texts, pairs, batch_size) if texts else np.empty((0, len(predictor.classes)), "float32")
     frame = pd.DataFrame({"text": pd.Series(texts, dtype=object)})
     if pairs is not None:

@@ -36,6 +36,7 @@ def tagging_graph(model: Callable, encoder: Encoder, tag_set: TagSet) -> Callabl
         A function of string `[batch]`, for use in a `tf.function`; see `decode_spans` for what it returns.
     """
     size, step = window_sizes(encoder.seq_length)
+    tokenizer = encoder.offset_tokenizer  # found and tried out before there is a graph
     tags = len(tag_set.tags)
 
     def probabilities(windows: tf.RaggedTensor) -> tf.Tensor:
@@ -59,7 +60,7 @@ def tagging_graph(model: Callable, encoder: Encoder, tag_set: TagSet) -> Callabl
     def tag(texts: tf.Tensor) -> dict[str, tf.Tensor]:
         batch = tf.size(texts)
         # There is always one window to look at, also for an empty batch.
-        pieces = encoder.offset_tokenizer(tf.cond(batch > 0, lambda: texts, lambda: tf.constant([""])))
+        pieces = tokenizer(tf.cond(batch > 0, lambda: texts, lambda: tf.constant([""])))
         units = make_units(pieces, tag_set)
         windows = make_windows(pieces.ids.row_lengths(), size, step)
         scores = probabilities(tf.gather(pieces.ids.flat_values, windows.places))

@@ -44,13 +44,18 @@ class OffsetTokenizer(tf.Module):
         normalize: None where the bytes are those of the text as given; else what the tokenizer does to strings `[n]` before it
             counts. It must treat each character by itself.
         tracked: what has to be saved with it (a loaded module, vocabulary tables).
+        unknown_id: of the unknown piece, where its end is not to be trusted: tensorflow_text's word pieces give an unknown piece
+            that stands for a word of more than 100 bytes (12 Hangul syllables, decomposed) the length of `[UNK]`.
     """
 
-    def __init__(self, tokenize: Callable, normalize: Callable | None = None, tracked=None):
+    def __init__(
+        self, tokenize: Callable, normalize: Callable | None = None, tracked=None, unknown_id: int | None = None
+    ):
         super().__init__(name="offset_tokenizer")
         self._tokenize = tokenize
         self._normalize = normalize
         self._tracked = tracked
+        self._unknown_id = unknown_id
 
     def __call__(self, texts: tf.Tensor) -> Pieces:
         """Split texts into pieces.
@@ -74,8 +79,13 @@ class OffsetTokenizer(tf.Module):
         limit = tf.searchsorted(limits, end - 1, side="right", out_type=tf.int64) + 1
         first = tf.minimum(first, row_limit - 1)
         limit = tf.clip_by_value(limit, first + 1, row_limit)
-        limit = _with_marks(chars.flat_values, first, limit, row_limit)
+        next_first = tf.concat([first, [tf.size(chars.flat_values, tf.int64)]], axis=0)[1:]
+        limit = _with_marks(chars.flat_values, limit, row_limit, next_first)
         word_first, word_limit = _words_around(chars.flat_values, first, row_first, row_limit)
+        if self._unknown_id is not None:
+            # An unknown piece is a whole word: what follows it without white space and is no piece belongs to it.
+            reach = tf.maximum(limit, tf.minimum(word_limit, next_first))
+            limit = tf.where(tf.cast(ids.flat_values, tf.int32) == self._unknown_id, reach, limit)
 
         def per_text(values):
             return ids.with_flat_values(tf.cast(values - row_first, tf.int32))
@@ -107,13 +117,12 @@ def _merge_words(part: tf.RaggedTensor) -> tf.RaggedTensor:
     return part
 
 
-def _with_marks(chars, first, limit, row_limit):
+def _with_marks(chars, limit, row_limit, next_first):
     """Move limits behind the combining marks that follow, as far as the next piece."""
     others = tf.where(~tf.strings.regex_full_match(chars, _MARK))[:, 0]
     total = tf.size(chars, out_type=tf.int64)
     stops = tf.concat([others, [total]], axis=0)
     behind = tf.gather(stops, tf.searchsorted(others, limit, side="left"))
-    next_first = tf.concat([first, [total]], axis=0)[1:]
     return tf.minimum(tf.minimum(behind, row_limit), tf.maximum(next_first, limit))
 
 

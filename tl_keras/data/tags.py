@@ -1,0 +1,115 @@
+"""Tags of words and the spans they stand for: BIO, BIOES (or BILOU), plain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from tl_keras.errors import UserError
+
+Scheme = Literal["auto", "bio", "bioes", "plain"]
+
+# BILOU says L(ast) for E(nd) and U(nit) for S(ingle).
+_PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
+_ALIASES = {"L": "E", "U": "S"}
+
+
+def find_scheme(tags: Sequence[Sequence[str]], places: Sequence[Sequence[str]], scheme: Scheme, source: str) -> str:
+    """Which scheme the tags follow: `"bio"`, `"bioes"` or `"plain"`.
+
+    Args:
+        tags: of each text.
+        places: a name for each tag in messages.
+        scheme: what the user says, or `"auto"`.
+        source: the file's name.
+
+    Raises:
+        UserError: tags with and without prefix are mixed, or a tag is not of the scheme.
+    """
+    if scheme not in {"auto", "bio", "bioes", "plain"}:
+        raise UserError(f'scheme must be "auto", "bio", "bioes" or "plain", not {scheme!r}.')
+    if scheme == "plain":
+        return "plain"
+    prefixes, bare = set(), None
+    for row, row_places in zip(tags, places, strict=True):
+        for tag, place in zip(row, row_places, strict=True):
+            match = _PREFIXED.fullmatch(tag)
+            if match:
+                prefixes.add(match[1])
+                if scheme == "bio" and match[1] not in "BI":
+                    raise UserError(f'{source}, {place}: the tag {tag!r} is not BIO; is the scheme "bioes"?')
+            elif tag != "O" and bare is None:
+                bare = (tag, place)
+    if bare is not None:
+        if prefixes or scheme != "auto":
+            raise UserError(
+                f"{source}, {bare[1]}: the tag {bare[0]!r} is neither O nor begins with B-, I-, E- or S- like others. "
+                'If the tags are plain ones, pass scheme="plain" (--scheme plain); else check the column of the tags.'
+            )
+        return "plain"
+    if scheme == "auto":
+        return "bioes" if prefixes - {"B", "I"} else "bio"
+    return scheme
+
+
+def spans_of_tags(tags: Sequence[str], scheme: str = "bio") -> tuple[list[tuple[int, int, str]], list[int]]:
+    """The spans that tags stand for, and the tags that break the scheme.
+
+    A span ends where another begins, at `O`, where the label changes, and after `E-` or `S-`. `I-` or `E-` with no span of its
+    label before begins one: so published scorers read it, and so the older IOB1 files are meant.
+
+    Args:
+        tags: of one text.
+        scheme: `"bio"`, `"bioes"` or `"plain"`.
+
+    Returns:
+        `(first, last + 1, label)` of each span, and the numbers of the tags that do not follow from the one before.
+
+    Source: the reading is that of conlleval, https://www.cnts.ua.ac.be/conll2000/chunking/output.html
+
+    Example:
+        >>> spans_of_tags(["B-LOC", "I-LOC", "O", "I-PER", "B-PER"])
+        ([(0, 2, 'LOC'), (3, 4, 'PER'), (4, 5, 'PER')], [3])
+    """
+    if scheme == "plain":
+        return [(i, i + 1, tag) for i, tag in enumerate(tags) if tag != "O"], []
+    spans: list[tuple[int, int, str]] = []
+    broken: list[int] = []
+    start, label = None, ""
+    for i, tag in enumerate([*tags, "O"]):
+        match = _PREFIXED.fullmatch(tag)
+        prefix, name = (_ALIASES.get(match[1], match[1]), match[2]) if match else ("O", "")
+        goes_on = prefix in "IE" and start is not None and name == label
+        if start is not None and not goes_on:
+            spans.append((start, i, label))
+            if scheme == "bioes":  # it should have been closed by E- before
+                broken.append(min(i, len(tags) - 1))
+            start = None
+        if prefix in "BIES" and not goes_on:
+            if prefix in "IE":
+                broken.append(i)
+            start, label = i, name
+        if prefix in "ES":
+            spans.append((start, i + 1, label))
+            start = None
+    return spans, sorted(set(broken))
+
+
+def tags_of_spans(spans: Sequence[tuple[int, int, str]], length: int, scheme: str = "bio") -> list[str]:
+    """The BIO or plain tags of spans of units.
+
+    Args:
+        spans: `(first, last + 1, label)`, without overlap.
+        length: number of units.
+        scheme: `"bio"` or `"plain"`.
+
+    Example:
+        >>> tags_of_spans([(1, 3, "LOC")], 4)
+        ['O', 'B-LOC', 'I-LOC', 'O']
+    """
+    tags = ["O"] * length
+    for start, end, label in spans:
+        for i in range(start, end):
+            tags[i] = label if scheme == "plain" else ("B-" if i == start else "I-") + label
+    return tags

@@ -1,0 +1,219 @@
+"""Rows -> batches of about equal size in pieces, each of rows of about equal length, in an order to resume in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tl_keras.errors import UserError
+from tl_keras.pretraining.masking import Masking, mask_rows
+from tl_keras.pretraining.sentence_pairs import A0, A1, B0, B1, NEXT, plan_rows
+from tl_keras.pretraining.token_files import TokenFile
+
+BLOCK_TOKENS = 1 << 16
+BLOCKS_IN_WINDOW = 64
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A masked batch.
+
+    Attributes:
+        token_ids, segment_ids, padding_mask: int32 `[rows, length]`.
+        masked_positions: int32 `[masked]`, places in the flattened `token_ids`; filled up with 0.
+        mlm_labels: int32 `[masked]`, the pieces that stood there.
+        mlm_weights: float32 `[masked]`, 0 where filled up.
+        nsp_labels: int32 `[rows]`, 0 = B follows A, 1 = it does not.
+        nsp_weights: float32 `[rows]`, 0 in rows without a pair.
+        tokens: Pieces that are no padding.
+    """
+
+    token_ids: np.ndarray
+    segment_ids: np.ndarray
+    padding_mask: np.ndarray
+    masked_positions: np.ndarray
+    mlm_labels: np.ndarray
+    mlm_weights: np.ndarray
+    nsp_labels: np.ndarray
+    nsp_weights: np.ndarray
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the endless row of batches we are; a checkpoint holds it.
+
+    Attributes:
+        epoch: Passes over the corpora that are done.
+        window: Windows of this epoch that are done.
+        batch: Batches of this window that are done.
+        max_length: Row length of this window.
+    """
+
+    epoch: int = 0
+    window: int = 0
+    batch: int = 0
+    max_length: int = 128
+
+
+@dataclass(frozen=True)
+class BatchMaker:
+    """Makes the batches of a token file, each a pure function of the seed and its place.
+
+    An epoch is cut into blocks of documents, the blocks are shuffled, and some of them together form a window whose
+    rows are shuffled and sorted into length buckets. Memory holds one window's plan (five numbers a row), whatever the
+    size of the corpora.
+
+    Attributes:
+        part: The token file.
+        special: Ids of `[PAD]`, `[CLS]`, `[SEP]`, `[MASK]` by name.
+        vocabulary_size: Pieces.
+        masking: How to mask.
+        token_budget: Pieces in a batch, padding included.
+        bucket_step: Rows are padded to a multiple of it.
+        seed: Where chance begins.
+        continuation: bool `[vocabulary]`, True for `##` pieces; for whole-word masking.
+    """
+
+    part: TokenFile
+    special: dict[str, int]
+    vocabulary_size: int
+    masking: Masking
+    token_budget: int = 4096
+    bucket_step: int = 8
+    seed: int = 0
+    continuation: np.ndarray | None = None
+
+    def check(self, max_length: int) -> None:
+        """Refuse a corpus or options that give no batch.
+
+        Raises:
+            UserError: With the reason.
+        """
+        if self.token_budget < max_length:
+            raise UserError(f"--batch-tokens {self.token_budget} is less than one row of --seq-length {max_length}")
+        documents = len(self.part.documents) - 1
+        if self.part.token_count + 2 * documents < self.token_budget:
+            raise UserError(
+                f"the corpus gives {self.part.token_count} training pieces, fewer than one batch of "
+                f"{self.token_budget}: give more text or a smaller --batch-tokens"
+            )
+
+    def lengths(self, max_length: int) -> list[int]:
+        """The padded lengths of the buckets: finer for short rows, where a few pieces are a large share."""
+        lengths, length = [], 2 * self.bucket_step
+        while length < max_length:
+            lengths.append(length)
+            length += self.bucket_step * (
+                1 if length < 6 * self.bucket_step else 2 if length < 16 * self.bucket_step else 8
+            )
+        return [*lengths, max_length]
+
+    def from_place(self, place: Place) -> Iterator[tuple[Place, Batch]]:
+        """Endless batches from a place on, each with the place that follows it.
+
+        The next window's row length is the consumer's business: `windows` may be restarted at any place.
+        """
+        while True:
+            plans = self.window_plans(place)
+            for index in range(place.batch, len(plans)):
+                follows = replace(place, batch=index + 1)
+                if index + 1 == len(plans):
+                    follows = self._next_window(place)
+                yield follows, self.realise(*plans[index], [self.seed, place.epoch, place.window, index])
+            place = self._next_window(place)
+
+    def window_plans(self, place: Place) -> list[tuple[int, np.ndarray]]:
+        """The batches of a window, as (padded length, plan rows), in training order."""
+        blocks = self._blocks(place.epoch)[place.window * BLOCKS_IN_WINDOW :][:BLOCKS_IN_WINDOW]
+        rng = np.random.default_rng([self.seed, place.epoch, place.window])
+        rows = plan_rows(self.part, self._documents(blocks), place.max_length, rng)
+        rows = rows[rng.permutation(len(rows))]
+        lengths = np.asarray(self.lengths(place.max_length))
+        bucket = np.searchsorted(lengths, row_lengths(rows))
+        plans = []
+        for index, length in enumerate(lengths):
+            mine, size = rows[bucket == index], max(self.token_budget // int(length), 1)
+            plans += [(int(length), mine[start : start + size]) for start in range(0, len(mine), size)]
+        return [plans[index] for index in rng.permutation(len(plans))]
+
+    def windows(self) -> int:
+        """Windows in an epoch."""
+        return -(-self._block_count() // BLOCKS_IN_WINDOW)
+
+    def realise(self, length: int, rows: np.ndarray, seed: list[int]) -> Batch:
+        """Fill in the ids and mask them.
+
+        The number of rows and of masked places depends on `length` alone, so that a compiled training step is reused.
+        """
+        rng = np.random.default_rng([*seed, 1])
+        count = max(self.token_budget // length, 1)
+        ids = np.full((count, length), self.special["[PAD]"], np.int64)
+        segments = np.zeros((count, length), np.int32)
+        lengths = np.full(count, 2)
+        lengths[: len(rows)] = row_lengths(rows)
+        maskable = np.zeros((count, length), bool)
+        cls, sep, tokens = self.special["[CLS]"], self.special["[SEP]"], self.part.tokens
+        for row in range(count):
+            ids[row, 0] = cls
+            if row >= len(rows):
+                ids[row, 1] = sep
+                continue
+            a0, a1, b0, b1, _ = rows[row]
+            middle = 1 + a1 - a0
+            ids[row, 1:middle], ids[row, middle] = tokens[a0:a1], sep
+            maskable[row, 1:middle] = True
+            if b1 > b0:
+                end = middle + 1 + b1 - b0
+                ids[row, middle + 1 : end], ids[row, end] = tokens[b0:b1], sep
+                segments[row, middle + 1 : end + 1] = 1
+                maskable[row, middle + 1 : end] = True
+        masked, chosen = mask_rows(
+            ids, maskable, lengths, self.masking, self.vocabulary_size, self.special["[MASK]"], rng, self.continuation
+        )
+        places = np.flatnonzero(chosen)
+        room = count * int(self.masking.count(length))
+        positions, labels, weights = np.zeros(room, np.int32), np.zeros(room, np.int32), np.zeros(room, np.float32)
+        positions[: len(places)], weights[: len(places)] = places, 1.0
+        labels[: len(places)] = ids.ravel()[places]
+        next_labels = np.full(count, -1)
+        next_labels[: len(rows)] = rows[:, NEXT]
+        return Batch(
+            token_ids=masked,
+            segment_ids=segments,
+            padding_mask=(np.arange(length) < lengths[:, None]).astype(np.int32),
+            masked_positions=positions,
+            mlm_labels=labels,
+            mlm_weights=weights,
+            nsp_labels=np.maximum(next_labels, 0).astype(np.int32),
+            nsp_weights=(next_labels >= 0).astype(np.float32),
+            tokens=int(lengths[: len(rows)].sum()),
+        )
+
+    def _next_window(self, place: Place) -> Place:
+        if place.window + 1 < self.windows():
+            return replace(place, window=place.window + 1, batch=0)
+        return replace(place, epoch=place.epoch + 1, window=0, batch=0)
+
+    def _block_count(self) -> int:
+        return max(-(-self.part.token_count // BLOCK_TOKENS), 1)
+
+    def _blocks(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, epoch]).permutation(self._block_count())
+
+    def _documents(self, blocks: np.ndarray) -> np.ndarray:
+        """Numbers of the documents that begin inside the blocks."""
+        part, groups = self.part, []
+        for block in blocks:
+            sentences = np.searchsorted(part.sentences, [block * BLOCK_TOKENS, (block + 1) * BLOCK_TOKENS])
+            first, last = np.searchsorted(part.documents, sentences)
+            groups.append(np.arange(first, min(last, len(part.documents) - 1)))
+        return np.concatenate(groups)
+
+
+def row_lengths(rows: np.ndarray) -> np.ndarray:
+    """Pieces of each planned row, `[CLS]` and `[SEP]` included."""
+    a, b = rows[:, A1] - rows[:, A0], rows[:, B1] - rows[:, B0]
+    return np.where(b > 0, a + b + 3, a + 2)

@@ -1,0 +1,296 @@
+"""The whole way from text files to a BERT encoder pair."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tl_keras.errors import UserError
+from tl_keras.pretraining.batches import BatchMaker
+from tl_keras.pretraining.checkpoint import NAME as CHECKPOINT
+from tl_keras.pretraining.corpus import SentenceSample, read_documents, scan_corpus
+from tl_keras.pretraining.export import export_encoder_pair
+from tl_keras.pretraining.masking import Masking
+from tl_keras.pretraining.model import BertPretrainer, backbone_shape, build_backbone, flops_per_token
+from tl_keras.pretraining.model_card import plot_losses, write_model_card
+from tl_keras.pretraining.pair_start import start_from_pair
+from tl_keras.pretraining.piece_vectors import PieceSentences, read_piece_vectors, set_embeddings, train_piece_vectors
+from tl_keras.pretraining.schedule import Schedule
+from tl_keras.pretraining.settings import BertSettings
+from tl_keras.pretraining.speed import matmul_rate
+from tl_keras.pretraining.token_files import TokenFile, TokenFolder, open_token_files, prepare_token_files
+from tl_keras.pretraining.trainer import Report, Trainer
+from tl_keras.pretraining.vocabulary import WordPiece, learn_vocabulary, read_vocabulary, vocabulary_hash
+
+logger = logging.getLogger(__name__)
+
+_LIBRARIES = ("tl_keras", "keras", "keras-hub", "tokenizers", "numpy", "tensorflow", "tensorflow-text", "jax")
+
+
+class Pretraining:
+    """One pre-training run: prepared on construction, trained by `run`, turned into a pair by `export`.
+
+    Args:
+        settings: What to do.
+        resume: Go on from the checkpoint in `settings.out`.
+        on_report: Called after each step.
+        command: The command line, for the model card.
+
+    Raises:
+        UserError: For whatever is wrong with files or options.
+    """
+
+    def __init__(
+        self,
+        settings: BertSettings,
+        resume: bool = False,
+        on_report: Callable[[Report], None] | None = None,
+        command: str | None = None,
+    ):
+        self.settings, self.folder, self.command = settings, Path(settings.out), command
+        started = (self.folder / CHECKPOINT).is_file()
+        if started and not resume:
+            raise UserError(
+                f"{self.folder} holds a run already; add --resume to go on with it, or choose another --out"
+            )
+        if resume and not started:
+            raise UserError(f"{self.folder} holds no {CHECKPOINT}: there is no run to resume")
+        schedule = Schedule(
+            settings.steps, settings.minutes, settings.peak_rate, settings.warmup_steps, settings.lengths
+        )
+        masking = Masking(settings.mask_share, settings.mask, settings.random, settings.whole_words)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        keras.utils.set_random_seed(settings.seed)
+        if resume:
+            # The token files bring the vocabulary and the checkpoint the weights: nothing else need be there still.
+            self.tokens = open_token_files(self._token_folder)
+            self.word_piece = self.tokens.word_piece()
+            self.model = self._earlier_model()
+        else:
+            start = None
+            if settings.init:
+                start = start_from_pair(settings.init, settings.dropout, settings.precision, self._sample())
+            self.tokens, self.word_piece = self._prepare_tokens(start.word_piece if start else None)
+            self.model = start.model if start else self._new_model()
+        if schedule.longest > self.model.backbone.max_sequence_length:
+            raise UserError(
+                f"--length-schedule asks for rows of {schedule.longest} pieces, but the encoder has "
+                f"{self.model.backbone.max_sequence_length} positions"
+            )
+        batches = self._batch_maker(self.tokens.train, masking)
+        batches.check(schedule.longest)
+        # Measured with the published share and single pieces, so that figures of different runs can be compared.
+        heldout = self._batch_maker(self.tokens.heldout, Masking())
+        self.trainer = Trainer(
+            self.model,
+            batches,
+            heldout,
+            schedule,
+            self.folder,
+            weight_decay=settings.weight_decay,
+            checkpoint_steps=settings.checkpoint_steps,
+            history_steps=settings.history_steps,
+            heldout_steps=settings.heldout_steps,
+            on_report=on_report,
+        )
+        if resume:
+            self.trainer.resume()
+            # The command that began the run is the one to repeat it with.
+            self.command = self._earlier_config().get("command") or command
+        facts = {
+            "command": self.command,
+            "versions": _versions(),
+            "corpora": self.tokens.meta,
+            "shape": backbone_shape(self.model.backbone),
+        }
+        self._write_json("config.json", self.settings.as_dict() | facts)
+
+    def run(self) -> bool:
+        """Train to the end, and write `history.csv`, `plots/loss.png`, `metrics.json` and `model_card.md`.
+
+        Returns:
+            Whether the end was reached; False after `trainer.stop_requested`.
+        """
+        trainer = self.trainer
+        if trainer.schedule.done(trainer.step, trainer.seconds) and (self.folder / "metrics.json").is_file():
+            return True  # resumed to export it: its figures stand
+        at_start = (self.trainer.tokens, self.trainer.seconds)
+        finished = self.trainer.run()
+        if finished:
+            self._write_json("metrics.json", self._metrics(*at_start))
+            plot_losses(self.folder)
+            write_model_card(self.folder)
+        return finished
+
+    def export(self) -> Path:
+        """Write the encoder pair into the run folder; needs TensorFlow.
+
+        Returns:
+            The folder.
+        """
+        meta = self.tokens.meta
+        info = {
+            "name": self.settings.name or self.folder.name,
+            "corpora": [{key: corpus[key] for key in ("path", "sha256", "licence")} for corpus in meta["corpora"]],
+        }
+        seq_length = min(128, self.model.backbone.max_sequence_length)
+        export_encoder_pair(self.folder, self.model, self.word_piece, seq_length, self.settings.finetune_dropout, info)
+        return self.folder
+
+    def _sample(self) -> list[str]:
+        """Some sentences of the corpora, to try a tokenizer on."""
+        sentences: list[str] = []
+        for path in self.settings.corpus:
+            documents = read_documents(scan_corpus(path))
+            while len(sentences) < 200 and (document := next(documents, None)):
+                sentences += document
+        return sentences[:200]
+
+    @property
+    def _token_folder(self) -> Path:
+        return Path(self.settings.tokens or self.folder / "tokens")
+
+    def _prepare_tokens(self, given: WordPiece | None) -> tuple[TokenFolder, WordPiece]:
+        settings = self.settings
+        folder = self._token_folder
+        wanted = read_vocabulary(settings.vocab) if settings.vocab else None
+        if given and wanted and given.vocabulary != wanted:
+            raise UserError(
+                f"--init {settings.init} has a vocabulary of its own ({len(given.vocabulary)} pieces), and --vocab is "
+                "another one; its weights mean nothing for other pieces, so leave out --vocab"
+            )
+        if not settings.corpus:
+            tokens = open_token_files(folder)
+            for name, pieces in (("--init", given and given.vocabulary), ("--vocab", wanted)):
+                if pieces and vocabulary_hash(pieces) != tokens.meta["vocabulary_sha256"]:
+                    raise UserError(f"the token files in {folder} were written with another vocabulary than {name} has")
+            return tokens, given or tokens.word_piece()
+        licences = settings.licences or ("not stated",) * len(settings.corpus)
+        corpora = [scan_corpus(path, licence) for path, licence in zip(settings.corpus, licences, strict=True)]
+        if not given:
+            pieces = wanted
+            if pieces is None:
+                pieces = learn_vocabulary(
+                    SentenceSample(corpora, settings.lowercase_share, settings.seed),
+                    settings.vocab_size,
+                    settings.lower_case,
+                    alphabet_size=settings.alphabet_size,
+                )
+                logger.info("learned a vocabulary of %d pieces", len(pieces))
+            given = WordPiece(pieces, settings.lower_case)
+        tokens = prepare_token_files(
+            folder, corpora, given, settings.lowercase_share, settings.heldout_share, settings.seed
+        )
+        return tokens, given
+
+    def _earlier_model(self) -> BertPretrainer:
+        """A model of the shape that the run had when it began."""
+        shape = self._earlier_config()["shape"]
+        dropout, precision = self.settings.dropout, self.settings.precision
+        return BertPretrainer(build_backbone(**shape, dropout=dropout, precision=precision))
+
+    def _earlier_config(self) -> dict:
+        return json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+
+    def _new_model(self) -> BertPretrainer:
+        settings = self.settings
+        backbone = build_backbone(
+            vocabulary_size=len(self.word_piece.vocabulary),
+            layers=settings.layers,
+            width=settings.width,
+            heads=settings.heads,
+            intermediate=settings.intermediate,
+            max_positions=settings.max_positions,
+            dropout=settings.dropout,
+            precision=settings.precision,
+        )
+        if settings.init_embeddings:
+            vectors = self._vectors(self.word_piece.vocabulary)
+            known = set_embeddings(backbone, vectors, settings.init_deviation)
+            logger.info("%d of %d pieces start from word vectors", known, len(vectors))
+        return BertPretrainer(backbone)
+
+    def _vectors(self, vocabulary: list[str]) -> np.ndarray:
+        if self.settings.init_embeddings != "skip-gram":
+            return read_piece_vectors(self.settings.init_embeddings, vocabulary)
+        sentences = PieceSentences(self.tokens.train, vocabulary)
+        return train_piece_vectors(
+            sentences, vocabulary, self.settings.width, seed=self.settings.seed, threads=os.cpu_count() or 1
+        )
+
+    def _batch_maker(self, part: TokenFile, masking: Masking) -> BatchMaker:
+        return BatchMaker(
+            part,
+            self.word_piece.special,
+            len(self.word_piece.vocabulary),
+            masking,
+            token_budget=self.settings.batch_tokens,
+            seed=self.settings.seed,
+            continuation=self.word_piece.continuation,
+        )
+
+    def _metrics(self, tokens_before: int, seconds_before: float) -> dict:
+        trainer = self.trainer
+        heldout = trainer.measure_heldout()
+        flops = flops_per_token(self.model, self.settings.mask_share)
+        speed = (trainer.tokens - tokens_before) / max(trainer.seconds - seconds_before, 1e-9)
+        rate = matmul_rate()
+        return {
+            "steps": trainer.step,
+            "epochs": trainer.place.epoch,
+            "tokens": trainer.tokens,
+            "seconds": round(trainer.seconds, 1),
+            "tokens_per_second": round(speed, 1),
+            "parameters": int(sum(np.prod(v.shape) for v in self.model.trainable_variables)),
+            "flops_per_token": flops,
+            "training_gflop_per_second": round(speed * flops / 1e9, 2),
+            "matmul_gflop_per_second": round(rate / 1e9, 2),
+            "share_of_matmul_rate": round(speed * flops / rate, 3),
+            "heldout": {name: round(value, 4) for name, value in heldout.items()},
+            "command": self.command,
+        }
+
+    def _write_json(self, name: str, values: dict) -> None:
+        draft = self.folder / f".{name}.part"
+        draft.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(draft, self.folder / name)
+
+
+def pretrain_bert(
+    settings: BertSettings,
+    resume: bool = False,
+    on_report: Callable[[Report], None] | None = None,
+    command: str | None = None,
+) -> Path:
+    """Pre-train a BERT encoder on text files and write it as an encoder pair.
+
+    Args:
+        settings: What to do.
+        resume: Go on from the checkpoint in `settings.out`.
+        on_report: Called after each step.
+        command: The command line, for the model card.
+
+    Returns:
+        The run folder, an encoder pair.
+    """
+    pretraining = Pretraining(settings, resume, on_report, command)
+    pretraining.run()
+    return pretraining.export()
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "backend": keras.backend.backend()}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

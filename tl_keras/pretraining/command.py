@@ -1,0 +1,193 @@
+"""`tl-keras pretrain bert`: the command line of BERT pre-training. Importing this loads no Keras."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from tl_keras.errors import UserError
+
+app = typer.Typer(help="Make an encoder from unlabelled text.", no_args_is_help=True)
+logger = logging.getLogger(__name__)
+
+
+@app.callback()
+def _group() -> None:
+    # With a callback typer keeps `bert` a subcommand, also while it is the only one.
+    pass
+
+
+@app.command("bert")
+def bert_command(
+    out: Annotated[Path, typer.Option(help="Run folder; becomes an encoder pair.")],
+    corpus: Annotated[
+        Optional[list[Path]],  # noqa: UP045  (typer reads annotations at run time, also on Python 3.10)
+        typer.Option(
+            help="UTF-8 text, one sentence per line, empty line between documents. May be given several times."
+        ),
+    ] = None,
+    licence: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Licence of each corpus, in order, for the model card."),
+    ] = None,
+    tokens: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder of token files: reused if they fit, else written. Default: OUT/tokens."),
+    ] = None,
+    vocab: Annotated[Optional[Path], typer.Option(help="vocab.txt to use; default: learn one.")] = None,  # noqa: UP045
+    vocab_size: Annotated[int, typer.Option(help="Pieces to learn.")] = 8000,
+    alphabet_size: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Characters to keep; default: a sixth of --vocab-size."),
+    ] = None,
+    lower_case: Annotated[bool, typer.Option(help="Uncased vocabulary.")] = False,
+    lowercase_share: Annotated[
+        float, typer.Option(help="Cased encoder: share of documents that are lower-cased all the same.")
+    ] = 0.0,
+    heldout_share: Annotated[float, typer.Option(help="Share of documents kept back for measuring.")] = 0.01,
+    init: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Continue from this encoder pair (preset, URL or folder)."),
+    ] = None,
+    init_embeddings: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Word vectors of the pieces (.npy or word2vec text), or skip-gram: learn them first."),
+    ] = None,
+    layers: Annotated[int, typer.Option(help="Transformer blocks.")] = 4,
+    width: Annotated[int, typer.Option(help="Width of the hidden states.")] = 256,
+    heads: Annotated[Optional[int], typer.Option(help="Default: one per 64 units of width.")] = None,  # noqa: UP045
+    intermediate: Annotated[Optional[int], typer.Option(help="Default: 4 x width.")] = None,  # noqa: UP045
+    max_positions: Annotated[int, typer.Option(help="Longest sequence the encoder can take.")] = 512,
+    dropout: Annotated[float, typer.Option(help="While pre-training.")] = 0.0,
+    finetune_dropout: Annotated[float, typer.Option(help="In the exported pair.")] = 0.1,
+    precision: Annotated[str, typer.Option(help="float32, or bfloat16 (mixed).")] = "float32",
+    steps: Annotated[Optional[int], typer.Option(help="Length of the run in steps, in all.")] = None,  # noqa: UP045
+    minutes: Annotated[Optional[float], typer.Option(help="Length of the run in minutes, in all.")] = None,  # noqa: UP045
+    batch_tokens: Annotated[int, typer.Option(help="Pieces in a batch, padding included.")] = 4096,
+    length_schedule: Annotated[
+        str, typer.Option(help="Row length, or LENGTH@SHARE,...: 64@0.5,128@1 is short rows for the first half.")
+    ] = "128",
+    learning_rate: Annotated[float, typer.Option(help="Peak rate.")] = 2e-3,
+    warmup_steps: Annotated[int, typer.Option(help="Steps until the peak.")] = 150,
+    weight_decay: Annotated[float, typer.Option(help="Of AdamW.")] = 0.01,
+    mask_share: Annotated[float, typer.Option(help="Share of pieces to predict.")] = 0.15,
+    whole_words: Annotated[bool, typer.Option(help="Mask whole words, not single pieces.")] = False,
+    checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 200,
+    history_steps: Annotated[int, typer.Option(help="Steps between rows of history.csv.")] = 50,
+    heldout_steps: Annotated[int, typer.Option(help="Steps between held-out measurements.")] = 400,
+    name: Annotated[Optional[str], typer.Option(help="Name of the encoder, for the model card.")] = None,  # noqa: UP045
+    seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
+    resume: Annotated[
+        bool, typer.Option(help="Go on from the checkpoint in OUT, with its settings; --steps or --minutes may be new.")
+    ] = False,
+    export: Annotated[
+        bool,
+        typer.Option(help="Write the encoder pair at the end (needs TensorFlow; may follow later, with --resume)."),
+    ] = True,
+) -> None:
+    """Pre-train BERT (masked words and next sentence) on text files; leave an encoder pair.
+
+    Files without an empty line count as independent lines and give no sentence pairs. KERAS_BACKEND=jax trains without
+    TensorFlow, with --no-export.
+    """
+    from tl_keras.pretraining.schedule import parse_lengths
+
+    if resume:
+        if corpus or init or vocab:
+            raise UserError("--resume takes its corpora, vocabulary and start from the run: leave them out")
+        settings = _resumed(out, steps, minutes)
+    else:
+        from tl_keras.pretraining.settings import BertSettings
+
+        settings = BertSettings(
+            out=str(out),
+            corpus=tuple(map(str, corpus or ())),
+            licences=tuple(licence or ()),
+            tokens=None if tokens is None else str(tokens),
+            vocab=None if vocab is None else str(vocab),
+            vocab_size=vocab_size,
+            alphabet_size=alphabet_size,
+            lower_case=lower_case,
+            lowercase_share=lowercase_share,
+            heldout_share=heldout_share,
+            init=init,
+            init_embeddings=init_embeddings,
+            layers=layers,
+            width=width,
+            heads=heads,
+            intermediate=intermediate,
+            max_positions=max_positions,
+            dropout=dropout,
+            finetune_dropout=finetune_dropout,
+            precision=precision,
+            steps=steps,
+            minutes=minutes,
+            batch_tokens=batch_tokens,
+            lengths=parse_lengths(length_schedule),
+            peak_rate=learning_rate,
+            warmup_steps=warmup_steps,
+            weight_decay=weight_decay,
+            mask_share=mask_share,
+            whole_words=whole_words,
+            checkpoint_steps=checkpoint_steps,
+            history_steps=history_steps,
+            heldout_steps=heldout_steps,
+            name=name,
+            seed=seed,
+        )
+    _run(settings, resume, export)
+
+
+def _resumed(out: Path, steps: int | None, minutes: float | None):
+    from tl_keras.pretraining.settings import resumed_settings
+
+    return resumed_settings(out, steps, minutes)
+
+
+def _run(settings, resume: bool, export: bool) -> None:
+    from tl_keras.pretraining.bert import Pretraining
+
+    command = shlex.join(["tl-keras", *map(_without_folders, sys.argv[1:])])
+    pretraining = Pretraining(settings, resume, _bar if sys.stderr.isatty() else None, command)
+
+    def stop(*_) -> None:
+        pretraining.trainer.stop_requested = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        finished = pretraining.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if not finished:
+        typer.echo(f"stopped at step {pretraining.trainer.step}; go on with --out {settings.out} --resume", err=True)
+        return
+    if export:
+        pretraining.export()
+        typer.echo(f"wrote the encoder pair {settings.out}")
+    else:
+        typer.echo(f"trained; write the encoder pair with: tl-keras pretrain bert --out {settings.out} --resume")
+
+
+def _without_folders(argument: str) -> str:
+    """File names alone: the model card is passed on, and a machine's folders are nobody's business."""
+    return Path(argument).name if argument.startswith("/") else argument
+
+
+def _bar(report) -> None:
+    """One line of progress, written over itself."""
+    filled = int(20 * report.progress)
+    left = int(max(report.seconds_left, 0))
+    losses = " ".join(f"{key[:-5]} {value:.2f}" for key, value in report.measures.items() if key.endswith("loss"))
+    line = (
+        f"\r[{'#' * filled}{'.' * (20 - filled)}] {report.progress:4.0%} step {report.step} "
+        f"{report.tokens_per_second:,.0f} tokens/s {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left, {losses}"
+    )
+    sys.stderr.write(f"{line:<100}" + ("\n" if report.progress >= 1.0 else ""))
+    sys.stderr.flush()

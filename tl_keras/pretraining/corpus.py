@@ -1,0 +1,152 @@
+"""Unlabelled text files -> documents: lists of consecutive sentences, read as a stream."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tl_keras.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+# A document longer than this is cut, so that a file that is one endless document cannot fill the memory.
+MAX_DOCUMENT_SENTENCES = 10_000
+
+
+@dataclass(frozen=True)
+class CorpusFile:
+    """One corpus file and what a first pass over it found.
+
+    Attributes:
+        path: Where it lies.
+        sha256: Hash of its bytes, for the model card.
+        lines: Lines that hold text.
+        documents: Groups of consecutive lines; for a file of independent lines, the lines themselves.
+        independent: True where the file has no empty line, so that its lines are unrelated and give no sentence pairs.
+        licence: What the caller says about its licence.
+    """
+
+    path: str
+    sha256: str
+    lines: int
+    documents: int
+    independent: bool
+    licence: str = "not stated"
+
+    def as_dict(self) -> dict:
+        """The fields as plain values, with the file's name alone: a machine's folders are nobody's business."""
+        return {**asdict(self), "path": Path(self.path).name}
+
+
+def scan_corpus(path: str | Path, licence: str = "not stated") -> CorpusFile:
+    """Read a corpus file once: check that it is text, count it, and see whether it has documents.
+
+    Args:
+        path: UTF-8 text, one sentence per line; an empty line ends a document.
+        licence: Free text for the model card.
+
+    Returns:
+        What was found.
+
+    Raises:
+        UserError: The file is missing, is not UTF-8, holds binary bytes, or has fewer than two lines of text.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"corpus file {path} does not exist" if not path.exists() else f"{path} is not a file")
+    digest = hashlib.sha256()
+    lines = documents = 0
+    independent, in_document = True, False
+    with path.open("rb") as stream:
+        for number, raw in enumerate(stream, start=1):
+            digest.update(raw)
+            text = _decode(raw, path, number)
+            if text:
+                documents += not in_document
+                lines, in_document = lines + 1, True
+            else:
+                # Empty lines before the first and after the last text are no boundary between documents.
+                in_document = False
+    if lines < 2:
+        raise UserError(f"{path} holds {lines} line(s) of text; a corpus needs at least two sentences, one per line")
+    independent = documents == 1
+    if independent:
+        documents = lines
+        logger.info("%s has no empty line: its %d lines count as independent and give no sentence pairs", path, lines)
+    return CorpusFile(str(path), digest.hexdigest(), lines, documents, independent, licence)
+
+
+def read_documents(corpus: CorpusFile, lowercase_share: float = 0.0, seed: int = 0) -> Iterator[list[str]]:
+    """Yield the documents of a file, each a list of sentences; memory holds one document at a time.
+
+    Args:
+        corpus: A scanned file.
+        lowercase_share: Share of the documents, chosen at random, that are lower-cased, so that a cased encoder also
+            learns text without capitals.
+        seed: For that choice.
+
+    Yields:
+        Non-empty lists of non-empty sentences. A file of independent lines gives one sentence per document.
+    """
+    rng = np.random.default_rng([seed, 0x10C])
+    for document in _documents(corpus):
+        if lowercase_share and rng.random() < lowercase_share:
+            document = [sentence.lower() for sentence in document]
+        yield document
+
+
+class SentenceSample:
+    """The sentences of some corpora, again and again; of very many, those of every n-th document.
+
+    Learning a vocabulary holds every distinct word in memory, and has seen enough after some millions of sentences.
+
+    Args:
+        corpora: Scanned files.
+        lowercase_share: As for `read_documents`.
+        seed: Likewise.
+        limit: About the number of sentences to give at most.
+    """
+
+    def __init__(
+        self, corpora: Sequence[CorpusFile], lowercase_share: float = 0.0, seed: int = 0, limit: int = 5_000_000
+    ):
+        self.corpora, self.lowercase_share, self.seed = corpora, lowercase_share, seed
+        self.every = max(round(sum(corpus.lines for corpus in corpora) / limit), 1)
+
+    def __iter__(self) -> Iterator[str]:
+        for index, corpus in enumerate(self.corpora):
+            documents = read_documents(corpus, self.lowercase_share, self.seed + index)
+            for document in itertools.islice(documents, 0, None, self.every):
+                yield from document
+
+
+def _documents(corpus: CorpusFile) -> Iterator[list[str]]:
+    path = Path(corpus.path)
+    with path.open("rb") as stream:
+        texts = (_decode(raw, path, number) for number, raw in enumerate(stream, start=1))
+        if corpus.independent:
+            yield from ([text] for text in texts if text)
+            return
+        for has_text, group in itertools.groupby(texts, key=bool):
+            while has_text and (document := list(itertools.islice(group, MAX_DOCUMENT_SENTENCES))):
+                yield document
+
+
+def _decode(raw: bytes, path: Path, number: int) -> str:
+    """One line of the file as text, or the reason why it is none."""
+    if b"\0" in raw:
+        raise UserError(f"{path}, line {number}: holds a zero byte, so this is no text file; give UTF-8 text")
+    try:
+        text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}, line {number}: not UTF-8 (byte {error.start + 1} of the line is 0x{raw[error.start]:02x}); "
+            "convert the file, for Korean often with: iconv -f cp949 -t utf-8"
+        ) from error
+    return text.strip()

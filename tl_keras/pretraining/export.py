@@ -1,0 +1,76 @@
+"""A finished run -> an encoder pair with both heads; this is the one step of pre-training that needs TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from keras import ops
+
+from tl_keras.errors import UserError
+from tl_keras.pretraining.model import BertPretrainer
+from tl_keras.pretraining.pair_start import NSP_HEAD
+from tl_keras.pretraining.vocabulary import WordPiece
+
+
+def export_encoder_pair(
+    folder: str | Path,
+    model: BertPretrainer,
+    word_piece: WordPiece,
+    seq_length: int = 128,
+    dropout: float = 0.1,
+    info: dict | None = None,
+) -> Path:
+    """Write `encoder/`, `preprocess/`, `info.json` and the next-sentence head into a run folder.
+
+    Args:
+        folder: The run folder; parts that are there already are replaced.
+        model: The trained model. The pair holds the masked-LM head as `encoder.mlm`.
+        word_piece: Its tokenizer.
+        seq_length: Length the preprocessor packs to when none is asked for.
+        dropout: Share of dropped units when the pair is fine-tuned, whatever pre-training used.
+        info: Facts for `info.json`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: TensorFlow is not there.
+    """
+    try:
+        from tl_keras.hub.pair import write_encoder_pair
+        from tl_keras.hub.pair_encoder import read_backbone
+    except ImportError as error:
+        raise UserError(
+            "writing the encoder pair needs tensorflow and tensorflow-text; the training is saved: run the command "
+            "with --resume on a machine that has them"
+        ) from error
+    folder = Path(folder)
+    weights = dataclasses.replace(read_backbone(model.backbone), dropout=dropout, attention_dropout=dropout)
+    draft = folder / f".pair{os.getpid()}"
+    try:
+        write_encoder_pair(
+            draft,
+            weights,
+            word_piece.vocabulary,
+            lower_case=word_piece.lower_case,
+            strip_accents=word_piece.strip_accents,
+            seq_length=seq_length,
+            mlm_head=model.mlm_head,
+            info=info,
+        )
+        np.savez(
+            draft / NSP_HEAD,
+            kernel=ops.convert_to_numpy(model.nsp_head.kernel),
+            bias=ops.convert_to_numpy(model.nsp_head.bias),
+        )
+        for part in draft.iterdir():
+            target = folder / part.name
+            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+            part.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder

@@ -1,0 +1,93 @@
+"""How far a run has come, and the learning rate and row length that go with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tl_keras.errors import UserError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When a run ends, and what changes until then.
+
+    The learning rate rises linearly during `warmup_steps` and then falls linearly to zero over the run. A run measured
+    in minutes ends on time whatever the machine's speed: its progress is the time it has trained, pauses left out.
+
+    Source: linear warm-up and decay as in Devlin et al. 2019, https://arxiv.org/abs/1810.04805, appendix A.2; decay
+    over a fixed time budget: Izsak et al. 2021, https://arxiv.org/abs/2104.07705, section 3.
+
+    Attributes:
+        steps: Optimizer steps in all, or None.
+        minutes: Minutes in all, or None.
+        peak_rate: Highest learning rate.
+        warmup_steps: Steps until it is reached.
+        lengths: Pairs (share of the run, row length): each length holds until its share of the run is over.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    peak_rate: float = 2e-3
+    warmup_steps: int = 200
+    lengths: tuple[tuple[float, int], ...] = ((1.0, 128),)
+
+    def __post_init__(self):
+        if (self.steps is None) == (self.minutes is None):
+            raise UserError("give the length of the run either as --steps or as --minutes")
+        if (self.minutes if self.steps is None else self.steps) <= 0:
+            raise UserError("--steps or --minutes must be greater than 0")
+        shares = [share for share, _ in self.lengths]
+        if not shares or shares != sorted(set(shares)) or shares[0] <= 0 or shares[-1] != 1.0:
+            raise UserError("the shares of --length-schedule must rise, and the last one must be 1")
+        if min(length for _, length in self.lengths) < 8:
+            raise UserError("rows of fewer than 8 pieces hold too little to predict from; give longer ones")
+
+    def progress(self, step: int, seconds: float) -> float:
+        """Share of the run that is over, 0 to 1."""
+        return min(step / self.steps if self.steps else seconds / (60 * self.minutes), 1.0)
+
+    def done(self, step: int, seconds: float) -> bool:
+        """Whether the run is over."""
+        return self.progress(step, seconds) >= 1.0
+
+    def learning_rate(self, step: int, seconds: float) -> float:
+        """The rate of the step that comes after `step` steps.
+
+        Example:
+            >>> schedule = Schedule(steps=100, peak_rate=1.0, warmup_steps=10)
+            >>> [schedule.learning_rate(step, 0.0) for step in (0, 4, 9, 50, 100)]
+            [0.1, 0.5, 0.91, 0.5, 0.0]
+        """
+        warmup = min((step + 1) / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
+        decay = 1.0 - self.progress(step, seconds)
+        return self.peak_rate * min(warmup, decay)
+
+    def row_length(self, step: int, seconds: float) -> int:
+        """Longest row, in pieces, at this point."""
+        progress = self.progress(step, seconds)
+        return next(length for share, length in self.lengths if progress < share or share == 1.0)
+
+    @property
+    def longest(self) -> int:
+        """The longest row of the whole run."""
+        return max(length for _, length in self.lengths)
+
+    def seconds_left(self, step: int, seconds: float, seconds_per_step: float) -> float:
+        """Estimated time until the end."""
+        return (self.steps - step) * seconds_per_step if self.steps else 60 * self.minutes - seconds
+
+
+def parse_lengths(text: str) -> tuple[tuple[float, int], ...]:
+    """Read a length schedule.
+
+    Example:
+        >>> parse_lengths("64@0.5,128@1")
+        ((0.5, 64), (1.0, 128))
+        >>> parse_lengths("128")
+        ((1.0, 128),)
+    """
+    try:
+        parts = [part.split("@") for part in text.split(",")]
+        return tuple((float(share[0]) if share else 1.0, int(length)) for length, *share in parts)
+    except ValueError:
+        raise UserError(f"--length-schedule {text!r}: write LENGTH@SHARE, for instance 64@0.5,128@1") from None

@@ -1,0 +1,167 @@
+"""Learning a WordPiece vocabulary, and turning text into the ids that the exported preprocessor gives."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from tl_keras.errors import UserError
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+MAX_CHARS_PER_WORD = 100
+
+
+def learn_vocabulary(
+    texts: Iterable[str],
+    size: int,
+    lower_case: bool = False,
+    min_frequency: int = 2,
+    alphabet_size: int | None = None,
+) -> list[str]:
+    """Learn WordPiece pieces from text.
+
+    Args:
+        texts: Sentences; iterated over twice.
+        size: Pieces wanted, the five special tokens included.
+        lower_case: Learn from lower-cased text (an uncased vocabulary).
+        min_frequency: Pairs seen less often are not merged.
+        alphabet_size: The most frequent characters that are kept; a word with any other character is `[UNK]`. Each
+            takes up to two pieces, at a word's start and inside. By default at most a sixth of `size`.
+
+    Returns:
+        The pieces by id, the same ones each time: the special tokens in the order of `SPECIAL_TOKENS`, the characters
+        in the order of their code points, then what was merged of them.
+
+    Raises:
+        UserError: The text cannot fill a vocabulary of this size.
+
+    Example:
+        >>> learn_vocabulary(["low lower", "low lower"], size=13, alphabet_size=9)[5:]
+        ['e', 'l', 'o', 'r', 'w', '##e', '##o', '##r']
+    """
+    if size <= len(SPECIAL_TOKENS):
+        raise UserError(f"--vocab-size {size} leaves no room beside the {len(SPECIAL_TOKENS)} special tokens")
+    tokenizer = _tokenizer(models.WordPiece(unk_token="[UNK]"), lower_case, strip_accents=False)
+    alphabet, inside = _characters(texts, tokenizer, alphabet_size or max(size // 6, 1))
+    # The trainer numbers characters as it meets them in a hash table, and breaks ties between merges by these numbers,
+    # so the same text would give another vocabulary each time. Named beforehand, all characters have fixed numbers.
+    known = [*SPECIAL_TOKENS, *alphabet, *(f"##{character}" for character in inside)]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size,
+        min_frequency=min_frequency,
+        limit_alphabet=len(alphabet),
+        initial_alphabet=alphabet,
+        special_tokens=known[:size],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    pieces = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if len(pieces) < size:
+        raise UserError(
+            f"the corpus can fill a vocabulary of {len(pieces)} pieces at most, but --vocab-size is {size}; "
+            "give a smaller --vocab-size or more text"
+        )
+    return [piece for piece, _ in pieces][:size]
+
+
+def _characters(texts: Iterable[str], tokenizer: Tokenizer, limit: int) -> tuple[list[str], list[str]]:
+    """The most frequent characters, and those of them that stand inside words; both by code point."""
+    chunks = Counter(chunk for text in texts for chunk in tokenizer.normalizer.normalize_str(text).split())
+    counts, inside = Counter(), set()
+    for chunk, count in chunks.items():
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(chunk):
+            for character in word:
+                counts[character] += count
+            inside.update(word[1:])
+    kept = sorted(counts, key=lambda character: (-counts[character], character))[:limit]
+    return sorted(kept), sorted(inside.intersection(kept))
+
+
+def _tokenizer(model, lower_case: bool, strip_accents: bool) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    # strip_accents means NFD, which splits each Hangul syllable into jamo: never for a vocabulary of our own.
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=True, strip_accents=strip_accents, lowercase=lower_case
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+class WordPiece:
+    """Text -> ids, the same ids as the preprocessor that is exported with the encoder.
+
+    Args:
+        vocabulary: The pieces by id, all of `SPECIAL_TOKENS` among them.
+        lower_case: Lower-case the text first.
+        strip_accents: Decompose the text (NFD) and drop accents; only for vocabularies that were made so.
+
+    Attributes:
+        special: Ids of the special tokens by name.
+        continuation: bool `[vocabulary]`, True for the pieces that continue a word.
+
+    Example:
+        >>> word_piece = WordPiece([*SPECIAL_TOKENS, "영화", "##가", "good"])
+        >>> word_piece.encode(["영화가 good", "bad"])
+        [[5, 6, 7], [1]]
+    """
+
+    def __init__(self, vocabulary: Sequence[str], lower_case: bool = False, strip_accents: bool = False):
+        table = {piece: index for index, piece in enumerate(vocabulary)}
+        missing = [token for token in SPECIAL_TOKENS if token not in table]
+        if missing:
+            raise UserError(f"the vocabulary has no {missing[0]}; BERT pre-training needs {', '.join(SPECIAL_TOKENS)}")
+        self.vocabulary = list(vocabulary)
+        self.lower_case, self.strip_accents = lower_case, strip_accents
+        self.special = {token: table[token] for token in SPECIAL_TOKENS}
+        self.continuation = np.asarray([piece.startswith("##") for piece in vocabulary])
+        model = models.WordPiece(vocab=table, unk_token="[UNK]", max_input_chars_per_word=MAX_CHARS_PER_WORD)
+        self._tokenizer = _tokenizer(model, lower_case, strip_accents)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, without special tokens."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+
+    def pieces(self, texts: Iterable[str], at_once: int = 4096) -> Iterator[list[str]]:
+        """The pieces of each text, as strings, as a stream."""
+        chunk: list[str] = []
+        for text in texts:
+            chunk.append(text)
+            if len(chunk) == at_once:
+                yield from self._strings(chunk)
+                chunk = []
+        yield from self._strings(chunk)
+
+    def _strings(self, texts: list[str]) -> Iterator[list[str]]:
+        for ids in self.encode(texts):
+            yield [self.vocabulary[index] for index in ids]
+
+
+def read_vocabulary(path: str | Path) -> list[str]:
+    """Read a `vocab.txt`: one piece per line, the line number is the id.
+
+    Raises:
+        UserError: There is no such file, or it is not UTF-8.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"vocabulary file {path} does not exist")
+    try:
+        pieces = path.read_bytes().decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"vocabulary file {path} is not UTF-8") from error
+    return [piece.rstrip("\r") for piece in (pieces[:-1] if not pieces[-1] else pieces)]
+
+
+def write_vocabulary(path: str | Path, vocabulary: Sequence[str]) -> None:
+    """Write a `vocab.txt`, which `read_vocabulary` and the preprocessor read."""
+    Path(path).write_bytes(("\n".join(vocabulary) + "\n").encode())
+
+
+def vocabulary_hash(vocabulary: Sequence[str]) -> str:
+    """SHA-256 over the pieces, in order: two equal hashes mean equal ids."""
+    return hashlib.sha256("\n".join(vocabulary).encode()).hexdigest()

@@ -1,0 +1,201 @@
+"""Train a tagger from a file to a run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+
+import pandas as pd
+
+from tl_keras._keras import KERAS_NAME, keras
+from tl_keras.data.table import file_sha256
+from tl_keras.data.tagging import TaggedExamples, TagSet
+from tl_keras.data.tagging_files import read_tagged
+from tl_keras.errors import UserError
+from tl_keras.evaluation.tagging import evaluate_tagging
+from tl_keras.hub.encoder import Encoder, load_encoder
+from tl_keras.models.token_classifier import token_classifier
+from tl_keras.runs.folder import RunFolder, library_versions
+from tl_keras.runs.tagging_report import write_tagging_report
+from tl_keras.runs.text_classification import FinishedRun, _peak_rate, default_epochs
+from tl_keras.serving.export import export
+from tl_keras.training.callbacks import BestWeights
+from tl_keras.training.strategy import get_strategy
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenClassificationSettings:
+    """Every setting of a run; the command line's options by the same names. `None` means: chosen by the run, and written down."""
+
+    train: str
+    out: str
+    encoder: str
+    validation: str | None = None
+    validation_split: float = 0.1
+    transfer: str = "fine-tune"
+    format: str = "auto"
+    scheme: str = "auto"
+    word_column: int = 0
+    tag_column: int = -1
+    label_pieces: str = "auto"
+    overlaps: str = "error"
+    epochs: int | None = None
+    batch_size: int = 32
+    learning_rate: float | None = None
+    seq_length: int = 128
+    dropout: float = 0.1
+    patience: int | None = None
+    limit: int | None = None
+    seed: int = 0
+    strategy: str = "auto"
+    resume: bool = False
+    overwrite: bool = False
+    preprocessor: str | None = None
+    encoding: str = "utf-8"
+
+
+class EntityF1(keras.callbacks.Callback):
+    """Scores the validation texts after each epoch: `val_f1`, entity F1.
+
+    The loss of a tagger often rises again while its entities still get better, so the best epoch is chosen by this.
+
+    Args:
+        examples: validation texts with spans.
+        batch_size: texts at once.
+    """
+
+    def __init__(self, examples: TaggedExamples, batch_size: int = 64):
+        super().__init__()
+        self.examples = examples
+        self.batch_size = batch_size
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Add `val_f1` to the epoch's logs, where the callbacks behind this one find it."""
+        if logs is not None:
+            logs["val_f1"] = evaluate_tagging(self.model, self.examples, self.batch_size).f1
+
+
+def train_token_classification(settings: TokenClassificationSettings, verbose: int | str = "auto") -> FinishedRun:
+    """Read, train, evaluate, plot, export.
+
+    Ctrl-C during training ends it early: the best weights so far are evaluated and exported like a finished run.
+
+    Args:
+        settings: of the run.
+        verbose: of `model.fit`: 0 silent, 1 progress bar, 2 a line an epoch.
+
+    Raises:
+        UserError: something in the settings or the data is wrong; nothing is left behind then.
+    """
+    with RunFolder(settings.out, overwrite=settings.overwrite, resume=settings.resume) as folder:
+        train, valid = read_data(settings)
+        tag_set = choose_tag_set(train, settings.label_pieces)
+        keras.utils.set_random_seed(settings.seed)
+        with get_strategy(settings.strategy).scope():
+            encoder = load_encoder(settings.encoder, settings.seq_length, settings.preprocessor)
+            model = token_classifier(
+                encoder, tag_set, settings.transfer, dropout=settings.dropout, learning_rate=settings.learning_rate
+            )
+        # Taggers learn one decision for each word, and need longer than classifiers: half as much again.
+        epochs = settings.epochs or round(1.5 * default_epochs(len(train), settings.batch_size, settings.transfer))
+        best = BestWeights("val_f1", settings.patience)
+        callbacks = [EntityF1(valid), best]
+        if settings.resume:
+            callbacks.append(keras.callbacks.BackupAndRestore(str(folder.backup)))
+        history, seconds, interrupted = _fit(
+            model, encoder, train, valid, tag_set, settings, epochs, callbacks, best, verbose
+        )
+        report = evaluate_tagging(model, valid)
+        rows = pd.DataFrame({name: list(values) for name, values in history.items()})
+        rows.insert(0, "epoch", range(1, len(rows) + 1))
+        rows.to_csv(folder.work / "history.csv", index=False)
+        config = _config(settings, tag_set, train, valid, model, epochs)
+        folder.write_json("config.json", config)
+        result = {
+            "data": settings.validation or f"{settings.validation_split:g} of {settings.train}",
+            **report.to_dict(),
+            "best_epoch": None if best.best_epoch is None else best.best_epoch + 1,
+            "train_seconds": round(seconds, 2),
+            "interrupted": interrupted,
+        }
+        folder.write_json("metrics.json", result)
+        export(model, folder.work / "saved_model" / "1")
+        write_tagging_report(folder.work, config, report, history, best.best_epoch, seconds, model, valid)
+    return FinishedRun(folder.path, report, seconds, interrupted)
+
+
+def read_data(settings: TokenClassificationSettings) -> tuple[TaggedExamples, TaggedExamples]:
+    """Training and validation examples as the settings say.
+
+    Raises:
+        UserError: a file cannot be read, holds no entities, or validation holds a label training does not.
+    """
+    for name in ("epochs", "batch_size", "limit"):
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {value}.")
+    names = ("format", "scheme", "word_column", "tag_column", "overlaps", "encoding")
+    options = {name: getattr(settings, name) for name in names}
+    train = read_tagged(settings.train, **options)
+    if not train.labels:
+        raise UserError(f"{settings.train} holds no entities: every word is O, or every list of entities is empty.")
+    if settings.validation is None:
+        train, valid = train.split(settings.validation_split, settings.seed)
+    else:
+        valid = read_tagged(settings.validation, labels=train.labels, **options)
+        if valid.spans is None:
+            raise UserError(f"{settings.validation} has no entities to validate on.")
+    if settings.limit is not None:
+        train = train.sample(settings.limit, settings.seed)
+    few = [f"{name!r} ({n})" for name, n in train.counts().items() if n < 2]
+    if few:
+        logger.warning("Labels with fewer than two training entities will hardly be learned: %s.", ", ".join(few[:10]))
+    return train, valid
+
+
+def choose_tag_set(examples: TaggedExamples, label_pieces: str) -> TagSet:
+    """The tags for these examples: as they suggest (`"auto"`), or with `"first"` or `"all"` pieces labelled."""
+    tag_set = examples.tag_set
+    return tag_set if label_pieces == "auto" else dataclasses.replace(tag_set, pieces=label_pieces)
+
+
+def _fit(model, encoder: Encoder, train, valid, tag_set, settings, epochs, callbacks, best, verbose):
+    options = {"batch_size": settings.batch_size, "seed": settings.seed, "tag_set": tag_set}
+    started, interrupted = time.perf_counter(), False
+    try:
+        model.fit(
+            encoder.tagging_batches(train, training=True, **options),
+            validation_data=encoder.tagging_batches(valid, **options),
+            epochs=epochs,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+    except KeyboardInterrupt:
+        interrupted = True
+        epoch = best.restore()
+        kept = "the weights of this moment" if epoch is None else f"the weights of epoch {epoch + 1}"
+        logger.warning("Interrupted: keeping %s.", kept)
+    return dict(model.history.history), time.perf_counter() - started, interrupted
+
+
+def _config(settings, tag_set: TagSet, train, valid, model, epochs) -> dict:
+    data = {settings.train: file_sha256(settings.train)}
+    if settings.validation:
+        data[settings.validation] = file_sha256(settings.validation)
+    return {
+        "task": "token-classification",
+        **dataclasses.asdict(settings),
+        "epochs": epochs,
+        "learning_rate": _peak_rate(model),
+        "labels": list(tag_set.labels),
+        "tag_scheme": tag_set.scheme,
+        "label_pieces": tag_set.pieces,
+        "train_examples": len(train),
+        "validation_examples": len(valid),
+        "keras": KERAS_NAME,
+        "libraries": library_versions(),
+        "data_sha256": data,
+    }

@@ -1,0 +1,97 @@
+"""What a tag belongs to: units of one or several pieces, and the tags that labelled spans give them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tl_keras.data.tagging import TagSet
+from tl_keras.text.offsets import Pieces
+
+
+class Units(NamedTuple):
+    """Units of a batch of texts.
+
+    Attributes:
+        first: bool `[pieces]`, through the whole batch: whether the piece is the first of its unit, which carries the tag.
+        rows: int64 `[units]`: the text each unit is in.
+        starts: int32 `[units]`: its first character in the text.
+        ends: int32 `[units]`: its last character, plus one.
+    """
+
+    first: tf.Tensor
+    rows: tf.Tensor
+    starts: tf.Tensor
+    ends: tf.Tensor
+
+
+def make_units(pieces: Pieces, tag_set: TagSet) -> Units:
+    """Join pieces to units: white-space separated words, or single pieces.
+
+    Pieces that share a character (jamo of one Hangul syllable) are one unit in any case, so that spans never overlap.
+
+    Args:
+        pieces: of a batch of texts.
+        tag_set: its `pieces` says which.
+    """
+    rows = pieces.ids.value_rowids()
+    if tag_set.pieces == "first":
+        starts, ends = pieces.word_starts.flat_values, pieces.word_ends.flat_values
+        first = _changes(rows) | _changes(starts)
+    else:
+        starts, ends = pieces.starts.flat_values, pieces.ends.flat_values
+        before = tf.concat([tf.zeros([1], ends.dtype), ends[:-1]], axis=0)[: tf.size(ends)]
+        first = _changes(rows) | (starts >= before)
+    unit = tf.cumsum(tf.cast(first, tf.int32)) - 1
+    count = tf.reduce_sum(tf.cast(first, tf.int32))
+    return Units(
+        first,
+        tf.boolean_mask(rows, first),
+        tf.boolean_mask(starts, first),
+        # The number of units is the last id plus one: unit ids rise by one.
+        tf.math.unsorted_segment_max(ends, unit, count),
+    )
+
+
+def tags_of_units(units: Units, spans: tf.RaggedTensor, tag_set: TagSet) -> tf.Tensor:
+    """The tag of each unit: that of the first span which touches it.
+
+    Args:
+        units: of a batch of texts.
+        spans: int32, ragged `[batch, (spans), 3]`: start, end and number of the label, in order, without overlap.
+        tag_set: gives the tags their numbers.
+
+    Returns:
+        int32 `[units]`.
+    """
+    span_rows = spans.value_rowids()
+    values = tf.cast(spans.flat_values, tf.int64)
+    # Through the whole batch: texts are set far enough apart for no span to reach the next.
+    stride = tf.cast(
+        1
+        + tf.maximum(
+            tf.reduce_max(tf.concat([units.ends, [0]], 0)),
+            tf.cast(tf.reduce_max(tf.concat([values[:, 1], [0]], 0)), tf.int32),
+        ),
+        tf.int64,
+    )
+    span_starts = values[:, 0] + span_rows * stride
+    span_ends = values[:, 1] + span_rows * stride
+    unit_starts = tf.cast(units.starts, tf.int64) + units.rows * stride
+    unit_ends = tf.cast(units.ends, tf.int64) + units.rows * stride
+    # The first span that ends behind the unit's start; it touches the unit if it begins before the unit's end.
+    number = tf.searchsorted(span_ends, unit_starts, side="right", out_type=tf.int64)
+    padded = tf.concat([span_starts, [tf.int64.max]], axis=0)
+    touched = tf.gather(padded, number) < unit_ends
+    labels = tf.gather(tf.concat([values[:, 2], [0]], axis=0), number)
+    if tag_set.scheme == "plain":
+        return tf.cast(tf.where(touched, 1 + labels, 0), tf.int32)
+    inside = touched & ~_changes(number) & tf.concat([[False], touched[:-1]], axis=0)[: tf.size(touched)]
+    return tf.cast(tf.where(touched, 1 + 2 * labels + tf.cast(inside, tf.int64), 0), tf.int32)
+
+
+def _changes(values: tf.Tensor) -> tf.Tensor:
+    """Whether each value differs from the one before; the first one does."""
+    size = tf.size(values)
+    return tf.concat([tf.ones([tf.minimum(size, 1)], tf.bool), values[1:] != values[:-1]], axis=0)

@@ -1,0 +1,208 @@
+"""Tagged texts to batches: windows of pieces with the number of each piece's tag."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import numpy as np
+import tensorflow as tf
+
+from tl_keras.data.tagging import TaggedExamples, TagSet
+from tl_keras.errors import UserError
+from tl_keras.text.batches import POOL_BATCHES, _buckets, _check, _finish
+from tl_keras.text.offsets import OffsetTokenizer
+from tl_keras.text.preprocessor import Preprocessor, trim
+from tl_keras.text.tag_units import make_units, tags_of_units
+from tl_keras.text.windows import make_windows, window_sizes
+
+logger = logging.getLogger(__name__)
+
+MASKED = -1
+"""The tag number of pieces without a tag: special tokens, padding, and all but the first piece of a unit."""
+TEXTS_AT_ONCE = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class TaggedWindows:
+    """Windows of pieces with their tags, in memory.
+
+    Args:
+        ids: for each window its piece ids, int32.
+        tags: for each window its pieces' tag numbers, int32, `MASKED` where there is none.
+        texts: how many texts they come from.
+        long_texts: how many of these needed several windows.
+        spans: how many spans the texts have.
+        learnable: how many of them stand alone in their units, so that the tags say them exactly.
+    """
+
+    ids: list[np.ndarray]
+    tags: list[np.ndarray]
+    texts: int
+    long_texts: int
+    spans: int
+    learnable: int
+
+
+def tagged_windows(
+    examples: TaggedExamples, tokenizer: OffsetTokenizer, tag_set: TagSet, seq_length: int, overlap: int | None = None
+) -> TaggedWindows:
+    """Tokenize texts, give each unit its tag, and lay windows.
+
+    Args:
+        examples: `n` texts with spans, not None.
+        tokenizer: with offsets.
+        tag_set: numbers the tags, and says which pieces carry them.
+        seq_length: longest input, in pieces, special tokens included.
+        overlap: pieces shared by neighbouring windows; by default a quarter.
+
+    Raises:
+        UserError: no texts, or a label that the tag set does not have.
+    """
+    if not len(examples):
+        raise UserError(f"{examples.source} holds no examples.")
+    size, step = window_sizes(seq_length, overlap)
+    number = {label: i for i, label in enumerate(tag_set.labels)}
+    unknown = {span.label for spans in examples.spans for span in spans} - set(number)
+    if unknown:
+        raise UserError(
+            f"{examples.source}: the labels {sorted(unknown)} are not among those of the model, {list(tag_set.labels)}."
+        )
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string),
+            tf.RaggedTensorSpec([None, None, 3], tf.int32, ragged_rank=1),
+        ],
+        autograph=False,
+    )
+    def label(texts, spans):
+        pieces = tokenizer(texts)
+        units = make_units(pieces, tag_set)
+        unit_tags = tags_of_units(units, spans, tag_set)
+        places = tf.cast(tf.where(units.first), tf.int64)
+        tags = tf.tensor_scatter_nd_update(tf.fill([tf.size(units.first)], MASKED), places, unit_tags)
+        windows = make_windows(pieces.ids.row_lengths(), size, step)
+        begins = unit_tags > 0 if tag_set.scheme == "plain" else unit_tags % 2 == 1
+        exact = tf.reduce_sum(tf.cast(begins, tf.int32))
+        return (
+            tf.gather(pieces.ids.flat_values, windows.places),
+            tf.gather(tags, windows.places),
+            tf.reduce_sum(tf.cast(pieces.ids.row_lengths() > size, tf.int32)),
+            exact,
+        )
+
+    ids, tags, long_texts, learnable = [], [], 0, 0
+    for start in range(0, len(examples), TEXTS_AT_ONCE):
+        rows = slice(start, start + TEXTS_AT_ONCE)
+        spans = [[(s.start, s.end, number[s.label]) for s in row] for row in examples.spans[rows]]
+        flat = np.array([span for row in spans for span in row], "int32").reshape(-1, 3)
+        ragged = tf.RaggedTensor.from_row_lengths(flat, [len(row) for row in spans])
+        part_ids, part_tags, part_long, part_learnable = label(tf.constant(examples.texts[rows].tolist()), ragged)
+        # Splitting the flat values is a hundred times quicker than asking a ragged tensor for its rows.
+        cuts = part_ids.row_limits().numpy()[:-1]
+        ids += np.split(part_ids.flat_values.numpy(), cuts)
+        tags += np.split(part_tags.flat_values.numpy(), cuts)
+        long_texts += int(part_long)
+        learnable += int(part_learnable)
+    total = sum(len(row) for row in examples.spans)
+    return TaggedWindows(ids, tags, len(examples), long_texts, total, learnable)
+
+
+def tagging_batches(
+    examples: TaggedExamples,
+    tokenizer: OffsetTokenizer,
+    preprocessor: Preprocessor,
+    *,
+    seq_length: int,
+    tag_set: TagSet | None = None,
+    overlap: int | None = None,
+    batch_size: int = 32,
+    training: bool = False,
+    seed: int = 0,
+    fixed_length: bool = False,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Make batches of packed token ids and tags. All texts are tokenized at once; a text too long for one window gets several.
+
+    Args:
+        examples: `n` texts with spans.
+        tokenizer: with offsets, of the encoder.
+        preprocessor: of the encoder; packs.
+        seq_length: longest input, in pieces, special tokens included.
+        tag_set: of the model; by default that of the examples.
+        overlap: pieces shared by neighbouring windows; by default a quarter.
+        batch_size: windows in a batch.
+        training: shuffle, and put windows of like length together.
+        seed: of the shuffling.
+        fixed_length: pad everything to `seq_length`.
+        drop_remainder: leave the last, smaller batch out.
+
+    Returns:
+        A dataset of `(inputs, tags)`: inputs int32 `[batch, length]` each, tags int32 `[batch, length]` with `MASKED` (-1) where
+        nothing is to be learned.
+
+    Raises:
+        UserError: no texts, no spans, or a label that the tag set does not have.
+    """
+    _check(batch_size, seq_length)
+    if examples.spans is None:
+        raise UserError(f"{examples.source} has no entities to learn from.")
+    windows = tagged_windows(examples, tokenizer, tag_set or examples.tag_set, seq_length, overlap)
+    if training:
+        _report(examples, windows, seq_length)
+    count = len(windows.ids)
+    lengths = [len(row) for row in windows.ids]
+    source = {
+        name: tf.RaggedTensor.from_row_lengths(np.concatenate(rows).astype("int32"), lengths)
+        for name, rows in (("ids", windows.ids), ("tags", windows.tags))
+    }
+    dataset = tf.data.Dataset.from_tensor_slices(source)
+    if training:
+        dataset = dataset.shuffle(count, seed=seed, reshuffle_each_iteration=True)
+    dataset = dataset.ragged_batch(batch_size * (POOL_BATCHES if training else 1))
+    if training:
+        dataset = dataset.map(lambda pool: {"segments": (pool["ids"],), "tags": pool["tags"]})
+        dataset = dataset.flat_map(lambda pool: _buckets(pool, batch_size, seq_length, seed))
+        dataset = dataset.map(lambda pool: {"ids": pool["segments"][0], "tags": pool["tags"]})
+
+    def pack(batch):
+        packed = pack_windows(preprocessor, batch["ids"], seq_length)
+        if fixed_length:
+            packed = {name: tf.ensure_shape(value, [None, seq_length]) for name, value in packed.items()}
+        else:
+            packed = trim(packed)
+        length = tf.shape(packed["input_word_ids"])[1]
+        # One place for [CLS] before; padding and [SEP] behind.
+        tags = tf.pad(batch["tags"].to_tensor(MASKED), [[0, 0], [1, seq_length]], constant_values=MASKED)[:, :length]
+        return packed, tf.ensure_shape(tags, [None, seq_length if fixed_length else None])
+
+    dataset = dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
+    return _finish(dataset, count, batch_size, drop_remainder)
+
+
+def pack_windows(preprocessor: Preprocessor, ids: tf.RaggedTensor, seq_length: int) -> dict[str, tf.Tensor]:
+    """Special tokens around each window, padding behind; see `Preprocessor.pack`.
+
+    Args:
+        preprocessor: of the encoder.
+        ids: int32, ragged `[windows, (pieces)]`.
+        seq_length: of the result.
+    """
+    # Modules are surest to take what their own tokenizers give, words of pieces: here one word a window.
+    words = tf.RaggedTensor.from_row_splits(ids, tf.range(ids.nrows() + 1))
+    return preprocessor.pack([words], seq_length)
+
+
+def _report(examples: TaggedExamples, windows: TaggedWindows, seq_length: int) -> None:
+    lost = windows.spans - windows.learnable
+    if lost > 0:
+        logger.warning(
+            "%s: %d of %d entities share their first word or piece with an earlier one, or have no piece at all, and are not learned.",
+            examples.source, lost, windows.spans,
+        )  # fmt: skip
+    if windows.long_texts:
+        logger.info(
+            "%s: %d of %d texts are longer than %d pieces and go through overlapping windows.",
+            examples.source, windows.long_texts, windows.texts, seq_length,
+        )  # fmt: skip
