@@ -1,6 +1,7 @@
 # `make help` lists the targets. PYTHON picks the interpreter of the environment: make test PYTHON=python3.12
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 2
 BIN := $(VENV)/bin
 MINILM := .work/minilm
 CONSTRAINTS ?= constraints.txt
@@ -40,10 +41,10 @@ $(MINILM)/info.json: | install
 test: test-keras2 test-keras3  ## Run the whole test suite under both Kerases
 
 test-keras2: install  ## Run the test suite under tf_keras (Keras 2)
-	TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q
+	TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 test-keras3: install  ## Run the test suite under Keras 3
-	TF_USE_LEGACY_KERAS=0 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q
+	TF_USE_LEGACY_KERAS=0 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 test-oldest:  ## Run the test suite at the lowest declared versions (Python 3.10 or 3.11)
 	$(MAKE) --no-print-directory test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt

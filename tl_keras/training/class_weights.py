@@ -26,5 +26,6 @@ def class_weights(examples: Examples) -> dict[int, float]:
     """
     if examples.labels is None or examples.multi_label:
         raise UserError("balanced class weights need exactly one label for each text.")
-    counts = np.bincount(examples.labels, minlength=len(examples.classes))
-    return {i: len(examples) / (np.count_nonzero(counts) * int(n)) for i, n in enumerate(counts) if n}
+    counts = np.bincount(examples.labels, minlength=len(examples.classes)).tolist()
+    present = sum(n > 0 for n in counts)
+    return {i: len(examples) / (present * n) for i, n in enumerate(counts) if n}
