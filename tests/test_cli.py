@@ -285,3 +285,10 @@ def test_usage_errors_and_help(call):
     code, out, _ = call("encoders", "klue", "--json")
     assert {"klue_bert_cased_L-12_H-768_A-12"} <= {p["name"] for p in json.loads(out)} or "klue" in out
     assert call("encoders", "klingon")[0] == 2
+
+
+@pytest.mark.parametrize("arguments", [["--keras", "3", "encoders", "klue"], ["encoders", "klue", "--keras", "3"]])
+def test_keras_can_be_chosen_before_and_after_the_command(call, monkeypatch, arguments):
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
+    assert call(*arguments)[0] == 0
+    assert os.environ["TF_USE_LEGACY_KERAS"] == "0"

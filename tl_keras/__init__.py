@@ -27,6 +27,7 @@ _PUBLIC = {
     "load_exported": "tl_keras.serving.exported",
     "plot_confusion_matrix": "tl_keras.evaluation.plots",
     "plot_history": "tl_keras.evaluation.plots",
+    "load_model": "tl_keras.serving.saved_keras",
     "predict": "tl_keras.serving.predict",
     "read_table": "tl_keras.data.table",
     "read_tagged": "tl_keras.data.tagging_files",

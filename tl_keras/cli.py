@@ -355,8 +355,13 @@ def _settings(cls, task: str, arguments: dict, context: typer.Context):
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 the call or the input is wrong, 1 our bug."""
+    arguments = sys.argv[1:]
+    if "--keras" in arguments[1:] and "--" not in arguments:
+        # It belongs before the command, but after it is where people look for it.
+        at = arguments.index("--keras")
+        arguments = [*arguments[at : at + 2], *arguments[:at], *arguments[at + 2 :]]
     try:
-        app()
+        app(arguments)
     except UserError as error:
         print(f"tl-keras: {error}", file=sys.stderr)
         sys.exit(2)

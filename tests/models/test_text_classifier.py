@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import Examples, UserError, class_weights, predict, text_classifier
+from tl_keras import Examples, UserError, class_weights, load_model, predict, text_classifier
 from tl_keras._keras import keras
 from tl_keras.models.heads import MaskedPooling
 
@@ -97,6 +100,11 @@ def test_saved_and_loaded_it_predicts_the_same(encoder, reviews, tmp_path):
     after = predict(loaded, reviews.texts[:8].tolist(), all_scores=True)
     assert after.label.tolist() == before.label.tolist()
     np.testing.assert_allclose(after.score_positive, before.score_positive, atol=1e-6)
+    # A new process, elsewhere, that has built nothing yet.
+    code = "import sys, tl_keras as t; print(*t.predict(t.load_model(sys.argv[1]), sys.argv[2:]).label)"
+    command = [sys.executable, "-c", code, tmp_path / "m.keras", *before.text]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert out.split() == before.label.tolist()
     # Training can go on: the optimizer's state and schedule came along.
     assert int(loaded.optimizer.iterations.numpy()) == int(model.optimizer.iterations.numpy()) == 2
     loaded.fit(encoder.batches(reviews, training=True), epochs=1, verbose=0)
@@ -149,6 +157,14 @@ def test_balanced_weights_even_out_the_classes():
 def test_wrong_options(encoder, change, message):
     with pytest.raises(UserError, match=message):
         text_classifier(encoder, **{"classes": ["a", "b"], **change})
+
+
+def test_loading_what_is_not_there_or_of_the_other_keras(tmp_path):
+    with pytest.raises(UserError, match="no file"):
+        load_model(tmp_path / "m.keras")
+    (tmp_path / "m.keras").write_text("not a model")
+    with pytest.raises(UserError, match="cannot be loaded with"):
+        load_model(tmp_path / "m.keras")
 
 
 def test_more_positions_than_the_encoder_has(tiny_pair):

@@ -147,7 +147,7 @@ def check_free(target: Path, *, overwrite: bool) -> None:
     if not there:
         return
     if not overwrite:
-        raise UserError(f"{target} exists already; choose another folder or pass overwrite=True.")
+        raise UserError(f"{target} exists already; choose another folder or pass overwrite=True (--overwrite).")
     if not there <= _PAIR_FILES:
         other = sorted(there - _PAIR_FILES)[0]
         raise UserError(f"{target} holds other files than an encoder pair ({other}), so it won't be replaced.")

@@ -50,7 +50,10 @@ def write_report(
         f"columns `{config['text']}`{pair} and `{config['label']}`",
         f"- {config['epochs']} epochs of batches of {config['batch_size']}, peak learning rate {config['learning_rate']:.2g}, "
         f"seed {config['seed']}: {seconds:.0f} s of training with {config['keras']}",
-        "" if best_epoch is None else f"- weights kept: those after epoch {best_epoch + 1}",
+        ""
+        if best_epoch is None
+        else f"- weights kept: those after epoch {best_epoch + 1}, which had the lowest loss on the validation examples below; "
+        "so their figures flatter a little, the more the fewer they are",
         "",
         "## On the validation examples",
         "",
