@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,22 @@ def reviews():
         texts.append(" ".join(words) + ("!" if row % 3 else "."))
         labels.append("positive" if row % 2 else "negative")
     return Examples.from_lists(texts, labels)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run `tl-keras ...` in this process; returns exit code, stdout, stderr."""
+
+    from tl_keras import cli
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tl-keras", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return run

@@ -12,25 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tl_keras import UserError, cli
+from tl_keras import UserError
 from tl_keras.training.callbacks import BestWeights
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run `tl-keras ...` in this process; returns exit code, stdout, stderr."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tl-keras", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return run
 
 
 @pytest.fixture

@@ -3,28 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 
-from tl_keras import cli, read_tagged
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run `tl-keras ...` in this process; returns exit code, stdout, stderr."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tl-keras", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return run
+from tl_keras import read_tagged
 
 
 @pytest.fixture

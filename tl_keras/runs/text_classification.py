@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
-import time
-from pathlib import Path
 
-import pandas as pd
-
-from tl_keras._keras import KERAS_NAME, keras
+from tl_keras._keras import keras
 from tl_keras.data.examples import Examples
-from tl_keras.data.table import file_sha256, read_table
+from tl_keras.data.table import read_table
 from tl_keras.errors import UserError
-from tl_keras.evaluation.classification import ClassificationReport, evaluate
-from tl_keras.hub.encoder import Encoder, load_encoder
+from tl_keras.evaluation.classification import evaluate
+from tl_keras.hub.encoder import load_encoder
 from tl_keras.models.text_classifier import text_classifier
-from tl_keras.runs.folder import RunFolder, library_versions
+from tl_keras.runs.folder import RunFolder
 from tl_keras.runs.report import write_report
+from tl_keras.runs.steps import (
+    FinishedRun,
+    check_counts,
+    default_epochs,
+    fit_until_interrupted,
+    run_config,
+    write_numbers,
+)
 from tl_keras.serving.export import export
 from tl_keras.training.callbacks import BestWeights
 from tl_keras.training.class_weights import class_weights
@@ -60,16 +63,6 @@ class TextClassificationSettings:
     on_empty: str = "drop"
 
 
-@dataclasses.dataclass(frozen=True)
-class FinishedRun:
-    """What a run hands back: its folder, the validation report, seconds of training, whether Ctrl-C ended it."""
-
-    folder: Path
-    report: ClassificationReport
-    seconds: float
-    interrupted: bool
-
-
 def train_text_classification(settings: TextClassificationSettings, verbose: int | str = "auto") -> FinishedRun:
     """Read, train, evaluate, plot, export.
 
@@ -101,9 +94,24 @@ def train_text_classification(settings: TextClassificationSettings, verbose: int
         callbacks = [best]
         if settings.resume:
             callbacks.append(keras.callbacks.BackupAndRestore(str(folder.backup)))
-        history, seconds, interrupted = _fit(model, encoder, train, valid, settings, epochs, callbacks, verbose)
+        batches = {"batch_size": settings.batch_size, "seed": settings.seed}
+        history, seconds, interrupted = fit_until_interrupted(
+            model,
+            best,
+            x=encoder.batches(train, training=True, **batches),
+            # In order of length: less padding, and the metrics do not mind.
+            validation_data=encoder.batches(valid.sorted_by_length(), **batches),
+            epochs=epochs,
+            callbacks=callbacks,
+            class_weight=class_weights(train) if settings.class_weight == "balanced" else None,
+            verbose=verbose,
+        )
         report = evaluate(model, valid)
-        _write(folder, settings, model, train, valid, report, history, best.best_epoch, epochs, seconds, interrupted)
+        of_task = {"classes": list(train.classes), "multi_label": train.multi_label}
+        config = run_config("text-classification", settings, of_task, train, valid, model, epochs)
+        write_numbers(folder, settings, config, report, history, best.best_epoch, seconds, interrupted)
+        export(model, folder.work / "saved_model" / "1", pairs=settings.text_pair is not None)
+        write_report(folder.work, config, report, history, best.best_epoch, seconds, model, valid)
     return FinishedRun(folder.path, report, seconds, interrupted)
 
 
@@ -115,10 +123,7 @@ def read_data(settings: TextClassificationSettings) -> tuple[Examples, Examples]
     """
     if settings.class_weight not in {"none", "balanced"}:
         raise UserError(f'class_weight must be "none" or "balanced", not {settings.class_weight!r}.')
-    for name in ("epochs", "batch_size", "limit"):
-        value = getattr(settings, name)
-        if value is not None and value < 1:
-            raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {value}.")
+    check_counts(settings)
     options = {
         "text": settings.text, "label": settings.label, "text_pair": settings.text_pair, "quoting": settings.quoting,
         "label_separator": settings.label_separator, "encoding": settings.encoding, "on_empty": settings.on_empty,
@@ -144,75 +149,3 @@ def read_data(settings: TextClassificationSettings) -> tuple[Examples, Examples]
     if few:
         logger.warning("Classes with fewer than two training examples will hardly be learned: %s.", ", ".join(few[:10]))
     return train, valid
-
-
-def default_epochs(examples: int, batch_size: int, transfer: str) -> int:
-    """Epochs where the user names none: three, or more where so few examples would give too few steps to learn from.
-
-    Example:
-        >>> default_epochs(20000, 32, "fine-tune"), default_epochs(320, 32, "fine-tune"), default_epochs(320, 32, "freeze")
-        (3, 8, 40)
-    """
-    steps = math.ceil(examples / batch_size)
-    fewest, wanted, most = (3, 80, 10) if transfer != "freeze" else (10, 400, 40)
-    return max(fewest, min(math.ceil(wanted / steps), most))
-
-
-def _fit(model, encoder: Encoder, train, valid, settings, epochs, callbacks, verbose):
-    batches = {"batch_size": settings.batch_size, "seed": settings.seed}
-    weights = class_weights(train) if settings.class_weight == "balanced" else None
-    started, interrupted = time.perf_counter(), False
-    try:
-        model.fit(
-            encoder.batches(train, training=True, **batches),
-            # In order of length: less padding, and the metrics do not mind.
-            validation_data=encoder.batches(valid.sorted_by_length(), **batches),
-            epochs=epochs,
-            callbacks=callbacks,
-            class_weight=weights,
-            verbose=verbose,
-        )
-    except KeyboardInterrupt:
-        interrupted = True
-        epoch = callbacks[0].restore()
-        kept = "the weights of this moment" if epoch is None else f"the weights of epoch {epoch + 1}"
-        logger.warning("Interrupted: keeping %s.", kept)
-    return dict(model.history.history), time.perf_counter() - started, interrupted
-
-
-def _write(folder, settings, model, train, valid, report, history, best_epoch, epochs, seconds, interrupted) -> None:
-    rows = pd.DataFrame({name: list(values) for name, values in history.items()})
-    rows.insert(0, "epoch", range(1, len(rows) + 1))
-    rows.to_csv(folder.work / "history.csv", index=False)
-    data = {settings.train: file_sha256(settings.train)}
-    if settings.validation:
-        data[settings.validation] = file_sha256(settings.validation)
-    config = {
-        "task": "text-classification",
-        **dataclasses.asdict(settings),
-        "epochs": epochs,
-        "learning_rate": _peak_rate(model),
-        "classes": list(train.classes),
-        "multi_label": train.multi_label,
-        "train_examples": len(train),
-        "validation_examples": len(valid),
-        "keras": KERAS_NAME,
-        "libraries": library_versions(),
-        "data_sha256": data,
-    }
-    folder.write_json("config.json", config)
-    result = {
-        "data": settings.validation or f"{settings.validation_split:g} of {settings.train}",
-        **report.to_dict(),
-        "best_epoch": None if best_epoch is None else best_epoch + 1,
-        "train_seconds": round(seconds, 2),
-        "interrupted": interrupted,
-    }
-    folder.write_json("metrics.json", result)
-    export(model, folder.work / "saved_model" / "1", pairs=settings.text_pair is not None)
-    write_report(folder.work, config, report, history, best_epoch, seconds, model, valid)
-
-
-def _peak_rate(model) -> float:
-    schedule = model.optimizer._learning_rate
-    return float(getattr(schedule, "peak", None) or model.optimizer.learning_rate)

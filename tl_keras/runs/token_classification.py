@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import time
 
-import pandas as pd
-
-from tl_keras._keras import KERAS_NAME, keras
-from tl_keras.data.table import file_sha256
+from tl_keras._keras import keras
 from tl_keras.data.tagging import TaggedExamples, TagSet
 from tl_keras.data.tagging_files import read_tagged
 from tl_keras.errors import UserError
 from tl_keras.evaluation.tagging import evaluate_tagging
-from tl_keras.hub.encoder import Encoder, load_encoder
+from tl_keras.hub.encoder import load_encoder
 from tl_keras.models.token_classifier import token_classifier
-from tl_keras.runs.folder import RunFolder, library_versions
+from tl_keras.runs.folder import RunFolder
+from tl_keras.runs.steps import (
+    FinishedRun,
+    check_counts,
+    default_epochs,
+    fit_until_interrupted,
+    run_config,
+    write_numbers,
+)
 from tl_keras.runs.tagging_report import write_tagging_report
-from tl_keras.runs.text_classification import FinishedRun, _peak_rate, default_epochs
 from tl_keras.serving.export import export
 from tl_keras.training.callbacks import BestWeights
 from tl_keras.training.strategy import get_strategy
@@ -105,23 +108,20 @@ def train_token_classification(settings: TokenClassificationSettings, verbose: i
         callbacks = [EntityF1(valid), best]
         if settings.resume:
             callbacks.append(keras.callbacks.BackupAndRestore(str(folder.backup)))
-        history, seconds, interrupted = _fit(
-            model, encoder, train, valid, tag_set, settings, epochs, callbacks, best, verbose
+        options = {"batch_size": settings.batch_size, "seed": settings.seed, "tag_set": tag_set}
+        history, seconds, interrupted = fit_until_interrupted(
+            model,
+            best,
+            x=encoder.tagging_batches(train, training=True, **options),
+            validation_data=encoder.tagging_batches(valid, **options),
+            epochs=epochs,
+            callbacks=callbacks,
+            verbose=verbose,
         )
         report = evaluate_tagging(model, valid)
-        rows = pd.DataFrame({name: list(values) for name, values in history.items()})
-        rows.insert(0, "epoch", range(1, len(rows) + 1))
-        rows.to_csv(folder.work / "history.csv", index=False)
-        config = _config(settings, tag_set, train, valid, model, epochs)
-        folder.write_json("config.json", config)
-        result = {
-            "data": settings.validation or f"{settings.validation_split:g} of {settings.train}",
-            **report.to_dict(),
-            "best_epoch": None if best.best_epoch is None else best.best_epoch + 1,
-            "train_seconds": round(seconds, 2),
-            "interrupted": interrupted,
-        }
-        folder.write_json("metrics.json", result)
+        of_task = {"labels": list(tag_set.labels), "tag_scheme": tag_set.scheme, "label_pieces": tag_set.pieces}
+        config = run_config("token-classification", settings, of_task, train, valid, model, epochs)
+        write_numbers(folder, settings, config, report, history, best.best_epoch, seconds, interrupted)
         export(model, folder.work / "saved_model" / "1")
         write_tagging_report(folder.work, config, report, history, best.best_epoch, seconds, model, valid)
     return FinishedRun(folder.path, report, seconds, interrupted)
@@ -133,10 +133,7 @@ def read_data(settings: TokenClassificationSettings) -> tuple[TaggedExamples, Ta
     Raises:
         UserError: a file cannot be read, holds no entities, or validation holds a label training does not.
     """
-    for name in ("epochs", "batch_size", "limit"):
-        value = getattr(settings, name)
-        if value is not None and value < 1:
-            raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {value}.")
+    check_counts(settings)
     names = ("format", "scheme", "word_column", "tag_column", "overlaps", "encoding")
     options = {name: getattr(settings, name) for name in names}
     train = read_tagged(settings.train, **options)
@@ -160,42 +157,3 @@ def choose_tag_set(examples: TaggedExamples, label_pieces: str) -> TagSet:
     """The tags for these examples: as they suggest (`"auto"`), or with `"first"` or `"all"` pieces labelled."""
     tag_set = examples.tag_set
     return tag_set if label_pieces == "auto" else dataclasses.replace(tag_set, pieces=label_pieces)
-
-
-def _fit(model, encoder: Encoder, train, valid, tag_set, settings, epochs, callbacks, best, verbose):
-    options = {"batch_size": settings.batch_size, "seed": settings.seed, "tag_set": tag_set}
-    started, interrupted = time.perf_counter(), False
-    try:
-        model.fit(
-            encoder.tagging_batches(train, training=True, **options),
-            validation_data=encoder.tagging_batches(valid, **options),
-            epochs=epochs,
-            callbacks=callbacks,
-            verbose=verbose,
-        )
-    except KeyboardInterrupt:
-        interrupted = True
-        epoch = best.restore()
-        kept = "the weights of this moment" if epoch is None else f"the weights of epoch {epoch + 1}"
-        logger.warning("Interrupted: keeping %s.", kept)
-    return dict(model.history.history), time.perf_counter() - started, interrupted
-
-
-def _config(settings, tag_set: TagSet, train, valid, model, epochs) -> dict:
-    data = {settings.train: file_sha256(settings.train)}
-    if settings.validation:
-        data[settings.validation] = file_sha256(settings.validation)
-    return {
-        "task": "token-classification",
-        **dataclasses.asdict(settings),
-        "epochs": epochs,
-        "learning_rate": _peak_rate(model),
-        "labels": list(tag_set.labels),
-        "tag_scheme": tag_set.scheme,
-        "label_pieces": tag_set.pieces,
-        "train_examples": len(train),
-        "validation_examples": len(valid),
-        "keras": KERAS_NAME,
-        "libraries": library_versions(),
-        "data_sha256": data,
-    }
