@@ -26,6 +26,8 @@ class ExportedClassifier:
         UserError: the SavedModel was not made by `export`.
     """
 
+    task = "text-classification"
+
     def __init__(self, folder: str | os.PathLike, module=None):
         self.folder = str(folder)
         self.module = tf.saved_model.load(self.folder) if module is None else module

@@ -24,6 +24,8 @@ class Tagger:
         scheme: `"bio"` or `"plain"`.
     """
 
+    task = "token-classification"
+
     def __init__(self, function: Callable, labels: Sequence[str], scheme: str):
         self.function = function
         self.labels = tuple(labels)
