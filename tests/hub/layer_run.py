@@ -1,6 +1,6 @@
 """Trains a small model on hub layers and prints what came out; run by the tests, in this process and under the other Keras.
 
-python layer_run.py train FOLDER...       five Adam steps on each module
+python layer_run.py train FOLDER...       five optimizer steps on each module
 python layer_run.py mirrored FOLDER       the same under MirroredStrategy on two logical CPUs
 """
 
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras
 from tl_keras.hub.layer import KerasLayer
+from tl_keras.training.optimizer import make_optimizer
 
 TEXTS = ["good film", "bad film", "좋은 영화", "nonsense words here"]
 LABELS = np.array([1, 0, 1, 0])
@@ -44,9 +45,9 @@ def build(folder: str, trainable: bool = True, **kwargs) -> keras.Model:
 
 
 def compile_model(model: keras.Model) -> None:
-    """Adam and cross-entropy of logits."""
+    """Our optimizer and cross-entropy of logits."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(0.01), loss=loss)
+    model.compile(make_optimizer(0.01), loss=loss)
 
 
 def batch(folder: str) -> tf.data.Dataset:

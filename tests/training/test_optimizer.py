@@ -9,7 +9,7 @@ import tensorflow as tf
 from tl_keras import UserError
 from tl_keras._keras import keras
 from tl_keras.training.callbacks import BestWeights
-from tl_keras.training.optimizer import WarmupLinearDecay, default_learning_rate, make_optimizer
+from tl_keras.training.optimizer import AdamW, WarmupLinearDecay, default_learning_rate, make_optimizer
 from tl_keras.training.strategy import get_strategy
 
 
@@ -47,6 +47,26 @@ def test_two_steps_decay_matrices_only_and_clip_the_norm():
     want_bias = by_hand(bias, [g[1] for g in gradients], [0.05, 0.1], 0.0, clip)
     np.testing.assert_allclose(layer.get_weights()[0], want_kernel, atol=2e-5)
     np.testing.assert_allclose(layer.get_weights()[1], want_bias, atol=2e-5)
+
+
+def test_fused_steps_equal_those_of_keras():
+    rng = np.random.default_rng(1)
+    start = rng.normal(size=(5, 3)).astype("float32")
+    dense = [tf.constant(rng.normal(size=(5, 3)), tf.float32) for _ in range(3)]
+    slices = tf.IndexedSlices(dense[0][:2], tf.constant([3, 1]), tf.constant([5, 3]))
+
+    def train(cls):
+        layer = keras.layers.Dense(3, use_bias=False)
+        layer.build((None, 5))
+        layer.set_weights([start])
+        optimizer = cls(learning_rate=0.05, weight_decay=0.1, epsilon=1e-6)
+        for gradient in (*dense, slices, dense[0]):
+            optimizer.apply_gradients([(gradient, layer.trainable_weights[0])])
+        return layer.get_weights()[0]
+
+    trained = train(keras.optimizers.AdamW)
+    assert np.abs(trained - start).max() > 0.05
+    np.testing.assert_allclose(train(AdamW), trained, atol=1e-5)
 
 
 def test_schedule_survives_its_config():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tl_keras._keras import keras, register
+from tl_keras._keras import IS_KERAS_3, keras, register, tf_variable
 
 WEIGHT_DECAY = 0.01
 CLIP_NORM = 1.0
@@ -17,6 +17,9 @@ class AdamW(keras.optimizers.AdamW):
 
     Works on shapes and names that hub modules have: some keep query biases as `[heads, size]`, so the rank alone does not tell.
 
+    Moments and weights move in one pass over memory, by TensorFlow's own Adam kernel. Keras writes the step as a dozen
+    operations, each of which reads all weights anew: with short batches, that takes longer than a block of the encoder.
+
     Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", https://arxiv.org/abs/1711.05101; which weights
         decay follows the published BERT code, https://github.com/google-research/bert/blob/master/optimization.py.
     """
@@ -24,6 +27,35 @@ class AdamW(keras.optimizers.AdamW):
     def _use_weight_decay(self, variable) -> bool:
         # The hook both Kerases ask for each variable. (Their exclude lists get lost when a model is saved and loaded.)
         return is_matrix(variable) and super()._use_weight_decay(variable)
+
+    def update_step(self, gradient, variable, learning_rate=None):
+        """Move one variable; called by both Kerases, by Keras 3 with the rate.
+
+        Args:
+            gradient: tensor of the variable's shape, or `tf.IndexedSlices`.
+            variable: a weight.
+            learning_rate: scalar; `None` means the optimizer's own.
+        """
+        if self.amsgrad or isinstance(gradient, tf.IndexedSlices):
+            # The kernel knows neither. Our own layers hand out dense gradients (hub/dense_gradients.py).
+            rate = () if learning_rate is None else (learning_rate,)
+            return super().update_step(gradient, variable, *rate)
+        index = self._get_variable_index(variable) if IS_KERAS_3 else self._index_dict[self._var_key(variable)]
+        dtype = variable.dtype
+        step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, dtype)
+        beta_1, beta_2 = tf.cast(self.beta_1, dtype), tf.cast(self.beta_2, dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=tf_variable(variable).handle,
+            m=tf_variable(self._momentums[index]).handle,
+            v=tf_variable(self._velocities[index]).handle,
+            beta1_power=tf.pow(beta_1, step),
+            beta2_power=tf.pow(beta_2, step),
+            lr=tf.cast(self.learning_rate if learning_rate is None else learning_rate, dtype),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=tf.cast(self.epsilon, dtype),
+            grad=tf.cast(gradient, dtype),
+        )
 
 
 def is_matrix(variable) -> bool:
