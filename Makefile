@@ -7,7 +7,7 @@ MINILM := .work/minilm
 CONSTRAINTS ?= constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-keras2 test-keras3 test-oldest lint format notebooks wheel clean
+.PHONY: help install demo demo-minilm test test-keras2 test-keras3 test-oldest lint format notebooks wheel clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,13 +20,24 @@ $(VENV)/installed: setup.cfg $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[dev,notebooks]"
 	touch $@
 
-demo: install $(MINILM)/info.json  ## Train, evaluate, export and serve a review classifier; leaves runs/demo/
-	rm -rf runs/demo-serving
-	$(BIN)/tl-keras train text-classification --train data/reviews_en.csv --validation-split 0.25 \
-		--encoder $(MINILM) --pooling mean --epochs 5 --out runs/demo --overwrite
+DEMO = $(BIN)/tl-keras train text-classification --validation-split 0.25 --pooling mean --overwrite
+SERVE = TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tools/serve_demo.py
+
+demo: install  ## Train, evaluate, export and serve two review classifiers; leaves runs/demo/ and runs/demo-ko/
+	rm -rf runs/demo-serving runs/demo-ko-serving
+	$(DEMO) --train data/reviews_en.csv --out runs/demo
+	$(DEMO) --train data/reviews_ko.csv --out runs/demo-ko
 	$(BIN)/tl-keras export runs/demo --out runs/demo-serving
-	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tools/serve_demo.py runs/demo-serving/1 \
-		"The soup was cold, and so was the waiter." \
+	$(BIN)/tl-keras export runs/demo-ko --out runs/demo-ko-serving
+	$(SERVE) runs/demo-serving/1 "The soup was cold, and so was the waiter." \
+		"I laughed until I cried. Best evening in months."
+	$(SERVE) runs/demo-ko-serving/1 "두 시간이 아깝다" "정말 재미있었어요. 또 가고 싶네요."
+
+demo-minilm: install $(MINILM)/info.json  ## The same in English with a larger encoder, converted first; leaves runs/demo-minilm/
+	rm -rf runs/demo-minilm-serving
+	$(DEMO) --train data/reviews_en.csv --encoder $(MINILM) --epochs 5 --out runs/demo-minilm
+	$(BIN)/tl-keras export runs/demo-minilm --out runs/demo-minilm-serving
+	$(SERVE) runs/demo-minilm-serving/1 "The soup was cold, and so was the waiter." \
 		"I laughed until I cried. Best evening in months." \
 		"Stopped working after two weeks, and nobody answers the phone."
 

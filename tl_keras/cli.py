@@ -14,7 +14,15 @@ from typing import Annotated, Optional
 import typer
 
 from tl_keras._version import __version__
-from tl_keras.commands import encoders, text_classification, token_classification
+from tl_keras.commands import (
+    encoders,
+    question_answering,
+    retrieval,
+    search,
+    sentence_similarity,
+    text_classification,
+    token_classification,
+)
 from tl_keras.commands.running import Columns, import_tensorflow, write_file
 from tl_keras.errors import UserError
 from tl_keras.pretraining.command import app as pretrain_app
@@ -24,6 +32,9 @@ HELP = {"help_option_names": ["-h", "--help"]}
 TASKS = {
     "text-classification": text_classification,
     "token-classification": token_classification,
+    "question-answering": question_answering,
+    "sentence-similarity": sentence_similarity,
+    "retrieval": retrieval,
 }
 
 app = typer.Typer(
@@ -45,6 +56,8 @@ app.add_typer(train_app, name="train")
 app.add_typer(pretrain_app, name="pretrain")
 app.command(context_settings=HELP)(encoders.convert)
 app.command(context_settings=HELP)(encoders.encoders)
+app.command(context_settings=HELP)(search.index)
+app.command(context_settings=HELP)(search.search)
 
 Run = Annotated[str, typer.Argument(help="Run folder, or an export.")]
 # typer reads annotations at run time, also on Python 3.10: hence Optional[...].

@@ -21,10 +21,14 @@ from tl_keras.errors import UserError
 def train(
     train: options.TrainFile,
     out: options.RunFolder,
-    encoder: options.EncoderHandle,
+    encoder: options.EncoderHandle = options.DEFAULT_ENCODER,
     validation: options.Validation = None,
     validation_split: options.ValidationSplit = 0.1,
     transfer: options.Transfer = "fine-tune",
+    unfreeze_every: options.UnfreezeEvery = None,
+    layer_decay: options.LayerDecay = 1.0,
+    rate: options.Rate = None,
+    layers: options.Layers = None,
     text: options.Text = "text",
     text_pair: options.TextPair = None,
     label: options.Label = "label",
@@ -38,6 +42,7 @@ def train(
     seq_length: options.SeqLength = 128,
     pooling: options.Pooling = "cls",
     dropout: options.Dropout = 0.1,
+    hidden: options.Hidden = None,
     class_weight: Annotated[
         str,
         typer.Option(

@@ -23,10 +23,14 @@ from tl_keras.commands.running import (
 def train(
     train: options.TrainFile,
     out: options.RunFolder,
-    encoder: options.EncoderHandle,
+    encoder: options.EncoderHandle = options.DEFAULT_ENCODER,
     validation: options.Validation = None,
     validation_split: options.ValidationSplit = 0.1,
     transfer: options.Transfer = "fine-tune",
+    unfreeze_every: options.UnfreezeEvery = None,
+    layer_decay: options.LayerDecay = 1.0,
+    rate: options.Rate = None,
+    layers: options.Layers = None,
     format: Annotated[
         str,
         typer.Option(
@@ -62,6 +66,7 @@ def train(
     learning_rate: options.LearningRate = None,
     seq_length: options.SeqLength = 128,
     dropout: options.Dropout = 0.1,
+    hidden: options.Hidden = None,
     patience: options.Patience = None,
     limit: options.Limit = None,
     seed: options.Seed = 0,

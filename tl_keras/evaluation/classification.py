@@ -10,8 +10,13 @@ import pandas as pd
 from sklearn import metrics
 
 from tl_keras.data.examples import Examples
+from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
+from tl_keras.data.questions import QuestionExamples
 from tl_keras.data.tagging import TaggedExamples
 from tl_keras.errors import UserError
+from tl_keras.evaluation.question_answering import QuestionReport, evaluate_questions
+from tl_keras.evaluation.retrieval import RetrievalReport, evaluate_retrieval
+from tl_keras.evaluation.similarity import SimilarityReport, evaluate_similarity
 from tl_keras.evaluation.tagging import TaggingReport, evaluate_tagging
 
 
@@ -106,13 +111,14 @@ def classification_report(labels: np.ndarray, scores: np.ndarray, classes: Seque
     )
 
 
-def evaluate(model, examples: Examples | TaggedExamples, batch_size: int = 64) -> ClassificationReport | TaggingReport:
-    """Score a classifier or a tagger on labelled examples.
+def evaluate(
+    model, examples: Examples | QuestionExamples | TaggedExamples, batch_size: int = 64
+) -> ClassificationReport | QuestionReport | TaggingReport | SimilarityReport | RetrievalReport:
+    """Score a model on examples with the right answers, in the terms of their task.
 
     Args:
-        model: a Keras model of `text_classifier` or `token_classifier`, a path to an export or a run folder, or what
-            `load_exported` gave.
-        examples: labelled; their classes may come in another order than the model's.
+        model: a Keras model of one of this package's builders, a path to an export or a run folder, or what `load_exported` gave.
+        examples: labelled, tagged or scored, or questions; classes may come in another order than the model's.
         batch_size: texts in a batch.
 
     Raises:
@@ -120,6 +126,12 @@ def evaluate(model, examples: Examples | TaggedExamples, batch_size: int = 64) -
     """
     from tl_keras.serving.predict import as_predictor
 
+    if isinstance(examples, QuestionExamples):
+        return evaluate_questions(model, examples, batch_size)
+    if isinstance(examples, ScoredExamples):
+        return evaluate_similarity(model, examples, batch_size)
+    if isinstance(examples, RetrievalPairs):
+        return evaluate_retrieval(model, examples, batch_size)
     if isinstance(examples, TaggedExamples):
         return evaluate_tagging(model, examples, batch_size)
     if examples.labels is None:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from tl_keras._keras import keras, register
+from tl_keras._keras import IS_KERAS_3, keras, register
 from tl_keras.data.examples import Examples
 from tl_keras.data.tagging import TaggedExamples
 from tl_keras.errors import UserError
 from tl_keras.hub.layer import KerasLayer
 from tl_keras.hub.offset_tokenizer import offset_tokenizer
-from tl_keras.hub.resolve import resolve_pair
+from tl_keras.hub.resolve import resolve, resolve_pair
 from tl_keras.text.batches import string_batches, token_batches
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor
 from tl_keras.text.report import TextReport, text_report
 from tl_keras.text.tagging_batches import tagging_batches
+from tl_keras.transfer.blocks import Parts, find_parts
+from tl_keras.transfer.cut import cut_encoder
+from tl_keras.transfer.plan import Transfer
 
 logger = logging.getLogger(__name__)
 
@@ -34,19 +37,99 @@ class EncoderLayer(KerasLayer):
         handle: folder of the encoder's SavedModel.
         preprocessor: folder of its preprocessing SavedModel; None for text embedding modules, which take strings.
         seq_length: longest input in pieces.
+        transfer: what learns: a mode's name or a `Transfer`; by default what `trainable` says.
+        layers: use the first so many blocks only; None for all.
         **kwargs: as for `KerasLayer`.
     """
 
-    def __init__(self, handle: str, preprocessor: str | None = None, seq_length: int = 128, **kwargs):
-        super().__init__(handle, **kwargs)
+    def __init__(
+        self,
+        handle: str,
+        preprocessor: str | None = None,
+        seq_length: int = 128,
+        transfer: str | Mapping | Transfer | None = None,
+        layers: int | None = None,
+        **kwargs,
+    ):
+        if transfer is not None:
+            transfer = Transfer.of(transfer)
+            kwargs["trainable"] = transfer.trains_encoder
+        super().__init__(handle if layers is None else cut_encoder(resolve(handle), layers), **kwargs)
+        self._handle = str(handle)
         self.encoder_folder = str(handle)
+        self.layers_kept = layers
         self.preprocessor_folder = preprocessor
         self.seq_length = seq_length
+        self.transfer = transfer or Transfer("fine-tune" if self.trainable else "freeze")
+
+    @property
+    def transfer(self) -> Transfer:
+        """What learns. Setting it needs a model compiled anew, with a new optimizer: see `tl_keras.set_transfer`."""
+        return self._transfer
+
+    @transfer.setter
+    def transfer(self, value: str | Transfer) -> None:
+        plan = Transfer.of(value)
+        # Freezing or training all of it needs no look at the parts.
+        frozen = frozenset()
+        if plan.top is not None or plan.mode == "gradual" or plan.needs_groups:
+            plan.multipliers(self.parts)  # refuses what does not fit this encoder
+            learning = plan.learning(self.parts)
+            frozen = frozenset(i for part in self.parts.parts if part.name not in learning for i in part.indices)
+        self._transfer, self._frozen = plan, frozen
+        self.trainable = plan.trains_encoder
+
+    @functools.cached_property
+    def parts(self) -> Parts:
+        """The encoder's trainable variables by part: embeddings, blocks, pooler."""
+        return find_parts(resolve(self.encoder_folder), len(self._module_weights()), self.layers_kept)
+
+    def part_weights(self) -> dict[str, list]:
+        """The weights of each part, by its name."""
+        weights = self._module_weights()
+        return {part.name: [weights[i] for i in part.indices] for part in self.parts.parts}
+
+    def _module_weights(self) -> list:
+        """The weights that the module calls trainable, in its order, whether they learn now or not."""
+        return list(self._trainable_variables if IS_KERAS_3 else self._trainable_weights)
+
+    @KerasLayer.trainable.setter
+    def trainable(self, value: bool) -> None:
+        """Whether anything in the encoder learns; which parts, is said by `transfer`."""
+        KerasLayer.trainable.fset(self, value)
+        if IS_KERAS_3:
+            # There each weight has its own mark, which this has just set to the same for all.
+            for i in getattr(self, "_frozen", ()):
+                self._trainable_variables[i].trainable = False
+
+    @property
+    def trainable_weights(self) -> list:
+        """The weights that learn."""
+        weights, frozen = super().trainable_weights, self._frozen_ids()
+        return [weight for weight in weights if id(weight) not in frozen] if frozen else weights
+
+    @property
+    def non_trainable_weights(self) -> list:
+        """The weights that do not learn."""
+        weights, frozen = super().non_trainable_weights, self._frozen_ids()
+        return [w for w in self._module_weights() if id(w) in frozen] + weights if frozen else weights
+
+    def _frozen_ids(self) -> set[int]:
+        # Keras 2 asks the layer which weights learn; Keras 3 the weights themselves.
+        if IS_KERAS_3 or not self.trainable or not getattr(self, "_frozen", None):
+            return set()
+        weights = self._module_weights()
+        return {id(weights[i]) for i in self._frozen}
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
         config = super().get_config()
-        config.update(preprocessor=self.preprocessor_folder, seq_length=self.seq_length)
+        config.update(
+            preprocessor=self.preprocessor_folder,
+            seq_length=self.seq_length,
+            transfer=self.transfer.to_config(),
+            layers=self.layers_kept,
+        )
         return config
 
     @property
@@ -84,15 +167,27 @@ class Encoder:
         preprocessor_folder: the preprocessing SavedModel, or None for a text embedding module (strings in, vectors out).
         seq_length: longest input in pieces, special tokens included.
         name: how the user called it.
+        layers: use the first so many blocks only; None for all.
     """
 
-    def __init__(self, folder: str, preprocessor_folder: str | None, seq_length: int = 128, name: str | None = None):
+    def __init__(
+        self,
+        folder: str,
+        preprocessor_folder: str | None,
+        seq_length: int = 128,
+        name: str | None = None,
+        layers: int | None = None,
+    ):
         if seq_length < 3:
             raise UserError(f"seq_length must be at least 3 ([CLS], one piece, [SEP]), not {seq_length}.")
         self.folder = str(folder)
         self.preprocessor_folder = None if preprocessor_folder is None else str(preprocessor_folder)
         self.seq_length = seq_length
         self.name = name or self.folder
+        self.layers = layers
+        if layers is not None:
+            # Refused here already, before anything heavy is loaded.
+            find_parts(self.folder, 0, layers)
 
     def __repr__(self) -> str:
         return f"Encoder({self.name!r}, seq_length={self.seq_length})"
@@ -105,7 +200,7 @@ class Encoder:
             UserError: the model was not made by one of this package's builders.
         """
         layer = encoder_layer_of(model)
-        return cls(layer.encoder_folder, layer.preprocessor_folder, layer.seq_length)
+        return cls(layer.encoder_folder, layer.preprocessor_folder, layer.seq_length, layers=layer.layers_kept)
 
     @property
     def takes_text(self) -> bool:
@@ -132,21 +227,24 @@ class Encoder:
         """
         return offset_tokenizer(self.preprocessor, self.folder)
 
-    def layer(self, trainable: bool = False, name: str = "encoder") -> EncoderLayer:
+    def layer(self, trainable: bool | str | Transfer = False, name: str = "encoder") -> EncoderLayer:
         """Load the encoder as a Keras layer, in the active `tf.distribute` scope.
 
         Args:
-            trainable: whether its weights learn; a frozen encoder also runs without dropout.
+            trainable: whether its weights learn, or which: a way of transfer. A frozen encoder also runs without dropout.
             name: of the layer.
 
         Raises:
-            UserError: `seq_length` is more than the encoder has positions for.
+            UserError: `seq_length` is more than the encoder has positions for, or its blocks do not allow this way of transfer.
         """
+        if isinstance(trainable, bool):
+            trainable = Transfer("fine-tune" if trainable else "freeze")
         layer = EncoderLayer(
             self.folder,
             preprocessor=self.preprocessor_folder,
             seq_length=self.seq_length,
-            trainable=trainable,
+            transfer=trainable,
+            layers=self.layers,
             name=name,
         )
         limit = layer.position_limit
@@ -218,7 +316,9 @@ class Encoder:
         return text_report(examples, self.preprocessor, self.seq_length)
 
 
-def load_encoder(handle: str, seq_length: int = 128, preprocessor: str | None = None) -> Encoder:
+def load_encoder(
+    handle: str, seq_length: int = 128, preprocessor: str | None = None, layers: int | None = None
+) -> Encoder:
     """Find a pre-trained encoder and its preprocessing, downloading both if they are not in the cache.
 
     Args:
@@ -226,9 +326,11 @@ def load_encoder(handle: str, seq_length: int = 128, preprocessor: str | None = 
             URL, a `.tar.gz`, or a folder that holds `encoder/` and `preprocess/`. A text embedding module is given by itself.
         seq_length: longest input in pieces, `[CLS]` and `[SEP]` included; longer texts are cut.
         preprocessor: handle of the preprocessing module, where the preset table does not know it.
+        layers: use the first so many blocks only: the rest neither runs nor is saved. `sequence_output` is then the output of the
+            last block that is left, and `pooled_output` what the pooler makes of it. By default all.
 
     Raises:
-        UserError: nothing is found under the handle, or it is not an encoder pair.
+        UserError: nothing is found under the handle, it is not an encoder pair, or it has not so many blocks.
 
     Example: ::
 
@@ -236,6 +338,5 @@ def load_encoder(handle: str, seq_length: int = 128, preprocessor: str | None = 
         encoder = tlk.load_encoder("models/my_encoder")  # holds encoder/ and preprocess/
     """
     folder, preprocessor_folder = resolve_pair(handle, preprocessor=preprocessor)
-    return Encoder(
-        str(folder), None if preprocessor_folder is None else str(preprocessor_folder), seq_length, str(handle)
-    )
+    preprocessor_folder = None if preprocessor_folder is None else str(preprocessor_folder)
+    return Encoder(str(folder), preprocessor_folder, seq_length, str(handle), layers)

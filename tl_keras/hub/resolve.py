@@ -183,4 +183,6 @@ def _not_found(text: str, path: Path) -> str:
     siblings = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
     near += [str(parent / name) for name in difflib.get_close_matches(path.name, siblings, n=2, cutoff=0.7)]
     hint = f"the nearest are: {', '.join(near)}" if near else "tl-keras encoders lists the presets"
+    if text.count("/") == 1:
+        hint += "; another library's checkpoint is converted first: tl-keras convert CHECKPOINT --out FOLDER"
     return f"{text} is neither a file, a folder nor a preset; {hint}."

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras, register
 
-POOLINGS = ("cls", "mean", "max")
+POOLINGS = ("cls", "mean", "max", "mix", "mix-cls")
 
 
 @register
@@ -37,6 +37,57 @@ class MaskedPooling(keras.layers.Layer):
         if self.mode == "max":
             return tf.reduce_max(tf.where(weights > 0, sequence, sequence.dtype.min), axis=1)
         return tf.reduce_sum(sequence * weights, axis=1) / tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)
+
+    def compute_output_shape(self, input_shape):
+        """`[batch, width]`."""
+        return (input_shape[0][0], input_shape[0][2])
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), "mode": self.mode}
+
+
+@register
+class ScalarMix(keras.layers.Layer):
+    """One vector for a text from those of all blocks: `scale * sum_j softmax(weights)_j h_j`, the weights and the scale learned.
+
+    Lower blocks know more of words, upper ones more of what pre-training asked for; which help, the labels tell.
+
+    Args:
+        mode: of what is mixed, `h_j`: `"mean"` over the pieces, padding left out, or `"cls"`, the vector at the first place.
+
+    Call arguments: the blocks' outputs, each float `[batch, length, width]`, and `mask` int `[batch, length]` behind them; returns
+    `[batch, width]`. It begins as the plain average of the blocks.
+
+    Source: Peters et al., "Deep contextualized word representations", https://arxiv.org/abs/1802.05365, equation 1.
+
+    Example:
+        >>> mix = ScalarMix("mean")
+        >>> mix([tf.constant([[[1.0], [3.0]]]), tf.constant([[[4.0], [4.0]]]), tf.constant([[1, 1]])]).numpy().tolist()
+        [[3.0]]
+    """
+
+    def __init__(self, mode: str = "mean", **kwargs):
+        super().__init__(**kwargs)
+        self.mode = mode
+
+    def build(self, input_shape):
+        """Make one weight for each block, and the scale."""
+        self.mix_weights = self.add_weight(name="mix_weights", shape=(len(input_shape) - 1,), initializer="zeros")
+        self.scale = self.add_weight(name="scale", shape=(), initializer="ones")
+        super().build(input_shape)
+
+    def call(self, inputs):
+        """Pool and mix."""
+        *blocks, mask = inputs
+        if self.mode == "cls":
+            pooled = tf.stack([block[:, 0] for block in blocks])
+        else:
+            weights = tf.cast(mask, blocks[0].dtype)[:, :, tf.newaxis]
+            count = tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)
+            pooled = tf.stack([tf.reduce_sum(block * weights, axis=1) / count for block in blocks])
+        shares = tf.cast(tf.nn.softmax(tf.convert_to_tensor(self.mix_weights)), pooled.dtype)
+        return tf.cast(tf.convert_to_tensor(self.scale), pooled.dtype) * tf.einsum("j,jbw->bw", shares, pooled)
 
     def compute_output_shape(self, input_shape):
         """`[batch, width]`."""

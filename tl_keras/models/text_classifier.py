@@ -7,19 +7,22 @@ from collections.abc import Sequence
 from tl_keras._keras import keras
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder
-from tl_keras.models.body import is_trainable, pooled_features
+from tl_keras.models.body import hidden_layers, pooled_features
 from tl_keras.models.heads import ClassProbabilities
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.training.optimizer import default_learning_rate, make_optimizer
+from tl_keras.transfer.control import prepare
+from tl_keras.transfer.plan import Transfer
 
 
 def text_classifier(
     encoder: Encoder,
     classes: Sequence[str],
-    transfer: str = "fine-tune",
+    transfer: str | Transfer = "fine-tune",
     *,
     pooling: str = "cls",
     dropout: float = 0.1,
+    hidden: int | Sequence[int | keras.layers.Layer] = (),
     multi_label: bool = False,
     learning_rate: float | None = None,
 ) -> keras.Model:
@@ -30,9 +33,11 @@ def text_classifier(
     Args:
         encoder: from `load_encoder`.
         classes: label names; label `i` in the batches means `classes[i]`.
-        transfer: `"freeze"` trains the head only; `"fine-tune"` trains everything.
-        pooling: `"cls"`, `"mean"` or `"max"`; see `tl_keras.models.body.pooled_features`.
+        transfer: `"freeze"` trains the head only; `"fine-tune"` everything; `"top-2"` the two upper blocks and the head; `"gradual"` one
+            block more each epoch, from the top; or a `tl_keras.Transfer` with settings.
+        pooling: `"cls"`, `"mean"`, `"max"`, `"mix"` or `"mix-cls"`; see `tl_keras.models.body.pooled_features`.
         dropout: share of the features dropped before the head while training.
+        hidden: widths of dense layers in the head, or layers of your own; none for a linear head.
         multi_label: a sigmoid for each class instead of one softmax; labels are then float `[batch, classes]` of 0 and 1.
         learning_rate: the peak rate; by default one that suits `transfer` and the encoder's width.
 
@@ -54,23 +59,23 @@ def text_classifier(
     names = _check_classes(classes, multi_label)
     if not 0.0 <= dropout < 1.0:
         raise UserError(f"dropout must be at least 0 and below 1, not {dropout}.")
-    trainable = is_trainable(transfer)
-    inputs, features = pooled_features(encoder, trainable, pooling)
+    transfer = Transfer.of(transfer)
+    inputs, features = pooled_features(encoder, transfer, pooling)
     width = features.shape[-1]
-    x = keras.layers.Dropout(dropout, name="dropout")(features)
+    x = hidden_layers(keras.layers.Dropout(dropout, name="dropout")(features), hidden, dropout)
     logits = keras.layers.Dense(
         len(names), kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="logits"
     )(x)
     probabilities = ClassProbabilities(names, multi_label, name="probabilities")(logits)
     model = TransferModel(inputs, probabilities, name="text_classifier")
     model.compile(
-        optimizer=make_optimizer(learning_rate or default_learning_rate(width, trainable)),
+        optimizer=make_optimizer(learning_rate or default_learning_rate(width, transfer.trains_encoder)),
         loss="binary_crossentropy" if multi_label else "sparse_categorical_crossentropy",
         metrics=["binary_accuracy" if multi_label else "accuracy"],
         # XLA is slower on CPU for this step, and would compile anew for each batch length.
         jit_compile=False,
     )
-    return model
+    return prepare(model)
 
 
 def _check_classes(classes: Sequence[str], multi_label: bool) -> list[str]:

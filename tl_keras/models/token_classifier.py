@@ -8,18 +8,21 @@ from tl_keras._keras import keras
 from tl_keras.data.tagging import TagSet
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder
-from tl_keras.models.body import is_trainable
+from tl_keras.models.body import hidden_layers
 from tl_keras.models.tag_head import MaskedAccuracy, TagProbabilities, masked_crossentropy
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.training.optimizer import default_learning_rate, make_optimizer
+from tl_keras.transfer.control import prepare
+from tl_keras.transfer.plan import Transfer
 
 
 def token_classifier(
     encoder: Encoder,
     labels: TagSet | Sequence[str],
-    transfer: str = "fine-tune",
+    transfer: str | Transfer = "fine-tune",
     *,
     dropout: float = 0.1,
+    hidden: int | Sequence[int | keras.layers.Layer] = (),
     learning_rate: float | None = None,
 ) -> keras.Model:
     """Build and compile a tagger: `P = softmax(W T_i + b)` for the encoder's vector `T_i` of each piece.
@@ -29,8 +32,10 @@ def token_classifier(
     Args:
         encoder: from `load_encoder`.
         labels: `examples.tag_set` says all that the data say. A list of label names stands for BIO tags on whole words.
-        transfer: `"freeze"` trains the head only; `"fine-tune"` trains everything.
+        transfer: `"freeze"` trains the head only; `"fine-tune"` everything; `"top-2"` the two upper blocks and the head; `"gradual"` one
+            block more each epoch, from the top; or a `tl_keras.Transfer` with settings.
         dropout: share of the features dropped before the head while training.
+        hidden: widths of dense layers in the head, or layers of your own; none for a linear head.
         learning_rate: the peak rate; by default one that suits `transfer` and the encoder's width.
 
     Returns:
@@ -58,24 +63,24 @@ def token_classifier(
         raise UserError(f"encoder must come from load_encoder(...), not be a {type(encoder).__name__}.")
     if encoder.takes_text:
         raise UserError(f"{encoder.name} gives one vector for a whole text; tagging needs a BERT-like encoder.")
-    trainable = is_trainable(transfer)
+    transfer = Transfer.of(transfer)
     inputs = encoder.inputs()
-    outputs = encoder.layer(trainable=trainable)(inputs)
+    outputs = encoder.layer(transfer)(inputs)
     if not isinstance(outputs, dict) or "sequence_output" not in outputs:
         has = ", ".join(outputs) if isinstance(outputs, dict) else "one tensor"
         raise UserError(f"tagging needs the output 'sequence_output', but {encoder.name} gives: {has}.")
     features = outputs["sequence_output"]
-    x = keras.layers.Dropout(dropout, name="dropout")(features)
+    x = hidden_layers(keras.layers.Dropout(dropout, name="dropout")(features), hidden, dropout)
     logits = keras.layers.Dense(
         len(tag_set.tags), kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="logits"
     )(x)
     head = TagProbabilities(tag_set.labels, tag_set.scheme, tag_set.pieces, name="probabilities")
     model = TransferModel(inputs, head(logits), name="token_classifier")
     model.compile(
-        optimizer=make_optimizer(learning_rate or default_learning_rate(features.shape[-1], trainable)),
+        optimizer=make_optimizer(learning_rate or default_learning_rate(features.shape[-1], transfer.trains_encoder)),
         loss=masked_crossentropy,
         metrics=[MaskedAccuracy()],
         # As in text_classifier: XLA is slower on CPU, and would compile anew for each batch length.
         jit_compile=False,
     )
-    return model
+    return prepare(model)

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from tl_keras._keras import keras, register
 from tl_keras.training.optimizer import WarmupLinearDecay
+from tl_keras.transfer.control import find_encoder_layer, prepare
+from tl_keras.transfer.gradual import GradualUnfreezing
 
 
 @register
@@ -17,6 +19,8 @@ class TransferModel(keras.Model):
 
     A warm-up and decay needs the number of steps, and only `fit` knows it. So `fit` plans the schedule, if the optimizer has ours,
     and then does what it always does. Compile with another optimizer or schedule and nothing is added at all.
+
+    Under `transfer="gradual"`, `fit` also adds the callback that wakes one block after the other.
     """
 
     def fit(self, *args, **kwargs):
@@ -29,8 +33,28 @@ class TransferModel(keras.Model):
             schedule.plan(int(self.optimizer.iterations.numpy()), steps * max(epochs, 0))
         if isinstance(call.arguments["x"], tf.data.Dataset):
             # A dataset shuffles itself; Keras 3 warns about its own default otherwise.
-            kwargs["shuffle"] = False
-        return super().fit(*args, **kwargs)
+            call.arguments["shuffle"] = False
+        prepare(self)
+        layer = find_encoder_layer(self)
+        if layer is not None and layer.transfer.mode == "gradual":
+            # First among them, so that a block that wakes learns from this very step on.
+            call.arguments["callbacks"] = _with_first(GradualUnfreezing(), call.arguments["callbacks"], self)
+        del call.arguments["self"]
+        return super().fit(**call.arguments)
+
+    def make_train_function(self, force=False):
+        """Make what `fit` and `train_on_batch` run; see `keras.Model`."""
+        prepare(self)
+        return super().make_train_function(force)
+
+
+def _with_first(callback: keras.callbacks.Callback, others, model: keras.Model):
+    """The callbacks of a call of `fit`, in whichever form they were given, and one more."""
+    if isinstance(others, keras.callbacks.CallbackList):
+        callback.set_model(model)
+        others.append(callback)
+        return others
+    return [callback, *tf.nest.flatten(others if others is not None else [])]
 
 
 def _schedule(optimizer) -> WarmupLinearDecay | None:

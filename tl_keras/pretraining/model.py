@@ -139,8 +139,19 @@ class BertPretrainer(keras.Model):
 
     @property
     def metrics(self):
-        """The means that a log line shows; reset by whoever reads them."""
+        """Means since the last batch began."""
         return list(self.trackers.values())
+
+    def train_on_batch(self, *args, **kwargs):
+        """As in `keras.Model`; returns the figures of this batch alone."""
+        # Early versions of Keras 3 (3.8 is one) go on averaging from batch to batch, later ones reset.
+        self.reset_metrics()
+        return super().train_on_batch(*args, **kwargs)
+
+    def test_on_batch(self, *args, **kwargs):
+        """As in `keras.Model`; returns the figures of this batch alone."""
+        self.reset_metrics()
+        return super().test_on_batch(*args, **kwargs)
 
     def call(self, inputs, training=False):
         """Both heads' logits: `mlm` [masked, vocabulary] and `nsp` [rows, 2]."""

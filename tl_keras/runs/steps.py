@@ -17,6 +17,7 @@ from tl_keras.evaluation.classification import ClassificationReport
 from tl_keras.evaluation.tagging import TaggingReport
 from tl_keras.runs.folder import RunFolder, library_versions
 from tl_keras.training.callbacks import BestWeights
+from tl_keras.transfer.plan import Transfer, parse_rates
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,15 @@ def check_counts(settings) -> None:
         value = getattr(settings, name)
         if value is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {value}.")
+
+
+def transfer_plan(settings) -> Transfer:
+    """What is to learn, and how fast, as the settings say.
+
+    Raises:
+        UserError: they contradict each other.
+    """
+    return Transfer(settings.transfer, settings.unfreeze_every, settings.layer_decay, parse_rates(settings.rate))
 
 
 def default_epochs(examples: int, batch_size: int, transfer: str) -> int:

@@ -20,6 +20,7 @@ from tl_keras.runs.steps import (
     default_epochs,
     fit_until_interrupted,
     run_config,
+    transfer_plan,
     write_numbers,
 )
 from tl_keras.serving.export import export
@@ -40,6 +41,10 @@ class TextClassificationSettings:
     validation: str | None = None
     validation_split: float = 0.1
     transfer: str = "fine-tune"
+    unfreeze_every: str | None = None
+    layer_decay: float = 1.0
+    rate: list[str] | None = None
+    layers: int | None = None
     text: str = "text"
     text_pair: str | None = None
     label: str = "label"
@@ -50,6 +55,7 @@ class TextClassificationSettings:
     seq_length: int = 128
     pooling: str = "cls"
     dropout: float = 0.1
+    hidden: list[int] | None = None
     class_weight: str = "none"
     patience: int | None = None
     limit: int | None = None
@@ -79,13 +85,14 @@ def train_text_classification(settings: TextClassificationSettings, verbose: int
         train, valid = read_data(settings)
         keras.utils.set_random_seed(settings.seed)
         with get_strategy(settings.strategy).scope():
-            encoder = load_encoder(settings.encoder, settings.seq_length, settings.preprocessor)
+            encoder = load_encoder(settings.encoder, settings.seq_length, settings.preprocessor, settings.layers)
             model = text_classifier(
                 encoder,
                 train.classes,
-                settings.transfer,
+                transfer_plan(settings),
                 pooling=settings.pooling,
                 dropout=settings.dropout,
+                hidden=settings.hidden or (),
                 multi_label=train.multi_label,
                 learning_rate=settings.learning_rate,
             )

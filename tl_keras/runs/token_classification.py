@@ -19,6 +19,7 @@ from tl_keras.runs.steps import (
     default_epochs,
     fit_until_interrupted,
     run_config,
+    transfer_plan,
     write_numbers,
 )
 from tl_keras.runs.tagging_report import write_tagging_report
@@ -39,6 +40,10 @@ class TokenClassificationSettings:
     validation: str | None = None
     validation_split: float = 0.1
     transfer: str = "fine-tune"
+    unfreeze_every: str | None = None
+    layer_decay: float = 1.0
+    rate: list[str] | None = None
+    layers: int | None = None
     format: str = "auto"
     scheme: str = "auto"
     word_column: int = 0
@@ -50,6 +55,7 @@ class TokenClassificationSettings:
     learning_rate: float | None = None
     seq_length: int = 128
     dropout: float = 0.1
+    hidden: list[int] | None = None
     patience: int | None = None
     limit: int | None = None
     seed: int = 0
@@ -98,9 +104,14 @@ def train_token_classification(settings: TokenClassificationSettings, verbose: i
         tag_set = choose_tag_set(train, settings.label_pieces)
         keras.utils.set_random_seed(settings.seed)
         with get_strategy(settings.strategy).scope():
-            encoder = load_encoder(settings.encoder, settings.seq_length, settings.preprocessor)
+            encoder = load_encoder(settings.encoder, settings.seq_length, settings.preprocessor, settings.layers)
             model = token_classifier(
-                encoder, tag_set, settings.transfer, dropout=settings.dropout, learning_rate=settings.learning_rate
+                encoder,
+                tag_set,
+                transfer_plan(settings),
+                dropout=settings.dropout,
+                hidden=settings.hidden or (),
+                learning_rate=settings.learning_rate,
             )
         # Taggers learn one decision for each word, and need longer than classifiers: half as much again.
         epochs = settings.epochs or round(1.5 * default_epochs(len(train), settings.batch_size, settings.transfer))

@@ -12,8 +12,12 @@ import tensorflow as tf
 from tl_keras._keras import keras, tf_variable
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder, encoder_layer_of
+from tl_keras.models.similarity_head import is_regressor, is_sentence_encoder
+from tl_keras.models.span_head import is_answerer
 from tl_keras.models.tag_head import is_tagger
 from tl_keras.serving.predict import head_of
+from tl_keras.serving.questions import answering_module
+from tl_keras.serving.similarity import embedding_module, regressor_module
 from tl_keras.serving.tagging import tagging_module
 from tl_keras.text.preprocessor import trim
 
@@ -26,7 +30,9 @@ def export(model: keras.Model, directory: str | os.PathLike, *, pairs: bool = Fa
     `score` are those of the most likely class; `scores` holds all. The label names are in `class_names()`, and the vocabulary in
     the assets: the folder can be moved and loaded with `tensorflow` and `tensorflow_text` alone.
 
-    That of a tagger takes `text` and gives spans; see `tl_keras.serving.tagging.tagging_module`.
+    That of a tagger takes `text` and gives spans; see `tl_keras.serving.tagging.tagging_module`. That of a sentence encoder gives
+    `embedding`, float32 `[batch, width]`; that of a regressor `score`, float32 `[batch]`. That of an answerer takes `question` and `context`; see
+    `tl_keras.serving.questions.answering_module`.
 
     Args:
         model: of `text_classifier` or `token_classifier`.
@@ -43,18 +49,34 @@ def export(model: keras.Model, directory: str | os.PathLike, *, pairs: bool = Fa
     directory = Path(directory)
     if directory.exists() and not overwrite:
         raise UserError(f"{directory} exists; choose another folder or pass overwrite=True (--overwrite).")
-    root = tagging_module(model) if is_tagger(model) else _serving_module(model, pairs)
+    root = _module_for(model, pairs)
+    signatures = {"serving_default": root.serve}
+    if is_answerer(model):
+        signatures["n_best"] = root.n_best
     directory.parent.mkdir(parents=True, exist_ok=True)
     # Written beside and renamed: whoever watches the folder never sees half a model.
     beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
-        tf.saved_model.save(root, str(beside / "model"), signatures={"serving_default": root.serve})
+        tf.saved_model.save(root, str(beside / "model"), signatures=signatures)
         if directory.exists():
             shutil.rmtree(directory)
         (beside / "model").rename(directory)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return directory
+
+
+def _module_for(model: keras.Model, pairs: bool) -> tf.Module:
+    """What is saved, by the kind of model."""
+    if is_tagger(model):
+        return tagging_module(model)
+    if is_answerer(model):
+        return answering_module(model)
+    if is_sentence_encoder(model):
+        return embedding_module(model)
+    if is_regressor(model):
+        return regressor_module(model, pairs)
+    return _serving_module(model, pairs)
 
 
 def _serving_module(model: keras.Model, pairs: bool) -> tf.Module:

@@ -12,6 +12,8 @@ import tensorflow_text  # noqa: F401  (registers the ops of the tokenizer inside
 
 from tl_keras.data.examples import length_order
 from tl_keras.errors import UserError
+from tl_keras.serving.exported_answerer import ExportedAnswerer
+from tl_keras.serving.exported_similarity import ExportedRegressor, ExportedTextEncoder
 from tl_keras.serving.exported_tagger import ExportedTagger
 
 
@@ -59,7 +61,9 @@ class ExportedClassifier:
         return scores
 
 
-def load_exported(path: str | os.PathLike) -> ExportedClassifier | ExportedTagger:
+def load_exported(
+    path: str | os.PathLike,
+) -> ExportedClassifier | ExportedAnswerer | ExportedTagger | ExportedTextEncoder | ExportedRegressor:
     """Load a classifier or tagger from an export, or from a run folder (its `saved_model/` with the highest number).
 
     Args:
@@ -70,8 +74,14 @@ def load_exported(path: str | os.PathLike) -> ExportedClassifier | ExportedTagge
     """
     folder = find_saved_model(path)
     module = tf.saved_model.load(str(folder))
+    if hasattr(module, "answer_settings"):
+        return ExportedAnswerer(folder, module)
     if hasattr(module, "span_labels"):
         return ExportedTagger(folder, module)
+    if hasattr(module, "embedding_width"):
+        return ExportedTextEncoder(folder, module)
+    if hasattr(module, "score_range"):
+        return ExportedRegressor(folder, module)
     return ExportedClassifier(folder, module)
 
 

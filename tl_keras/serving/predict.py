@@ -15,9 +15,15 @@ from tl_keras.data.examples import Examples, length_order
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder
 from tl_keras.models.heads import ClassProbabilities
+from tl_keras.models.similarity_head import is_regressor, is_sentence_encoder
+from tl_keras.models.span_head import is_answerer
 from tl_keras.models.tag_head import is_tagger
 from tl_keras.serving.exported import ExportedClassifier, load_exported
+from tl_keras.serving.exported_answerer import Answerer
+from tl_keras.serving.exported_similarity import Regressor, TextEncoder
 from tl_keras.serving.exported_tagger import Tagger
+from tl_keras.serving.questions import keras_answerer
+from tl_keras.serving.similarity import keras_regressor, keras_text_encoder
 from tl_keras.serving.tagging import keras_tagger
 
 
@@ -72,18 +78,25 @@ class KerasClassifier:
         return scores
 
 
-def as_predictor(model) -> KerasClassifier | ExportedClassifier | Tagger:
+def as_predictor(model) -> KerasClassifier | ExportedClassifier | Answerer | Tagger | TextEncoder | Regressor:
     """Whatever can predict, behind one interface for each task.
 
     A classifier has `classes`, `multi_label`, `scores(texts, text_pairs, batch_size)`; a tagger has `labels`,
-    `entities(texts, batch_size)`.
+    `entities(texts, batch_size)`; an answerer has `answers(questions, contexts, ...)`; a sentence encoder
+    `encode(texts, batch_size)`; a regressor `score_range`, `scores(texts, text_pairs, batch_size)`.
     """
-    if isinstance(model, (KerasClassifier, ExportedClassifier, Tagger)):
+    if isinstance(model, (KerasClassifier, ExportedClassifier, Answerer, Tagger, TextEncoder, Regressor)):
         return model
     if isinstance(model, (str, os.PathLike)):
         return load_exported(model)
     if is_tagger(model):
         return keras_tagger(model)
+    if is_answerer(model):
+        return keras_answerer(model)
+    if is_sentence_encoder(model):
+        return keras_text_encoder(model)
+    if is_regressor(model):
+        return keras_regressor(model)
     if isinstance(model, keras.Model):
         return KerasClassifier(model)
     raise UserError(f"expected a Keras model, a path to an export or a loaded export, not a {type(model).__name__}.")
@@ -98,13 +111,13 @@ def predict(
     all_scores: bool = False,
     threshold: float = 0.5,
 ) -> pd.DataFrame:
-    """Label texts.
+    """Label texts, or answer questions.
 
     Args:
         model: a Keras model of `text_classifier` or `token_classifier`, a path to an export or a run folder, or what
             `load_exported` gave.
-        texts: `n` strings.
-        text_pairs: `n` strings, for pair models.
+        texts: `n` strings; for an answerer the questions.
+        text_pairs: `n` strings, for pair models; for an answerer the contexts.
         batch_size: texts in a batch.
         all_scores: add a column for each class with its probability.
         threshold: multi-label models give every label with at least this probability.
@@ -112,7 +125,9 @@ def predict(
     Returns:
         A DataFrame with the columns `text`, perhaps `text_pair`, `label` and `score`, in the order of the texts. For multi-label
         models `label` is a list of names and `score` a list of their probabilities. A tagger gives `text` and `entities`: for
-        each text a list of `{"start", "end", "label", "text", "score"}`, in characters.
+        each text a list of `{"start", "end", "label", "text", "score"}`, in characters. A regressor gives `score`; a sentence encoder
+        gives `embedding`, an array for each text, or for pairs their cosine as `score`.
+        An answerer gives `question`, `context`, `answer`, `start`, `end` and `score`.
 
     Raises:
         UserError: the model is no classifier, or gets pairs where it wants single texts.
@@ -121,6 +136,12 @@ def predict(
     if isinstance(texts, str):
         raise UserError(f"texts must be a list of strings, not one string: write [{texts[:40]!r}].")
     texts, pairs = list(texts), None if text_pairs is None else list(text_pairs)
+    if isinstance(predictor, (Regressor, TextEncoder)):
+        return predictor.frame(texts, pairs, batch_size)
+    if isinstance(predictor, Answerer):
+        if pairs is None:
+            raise UserError("an answerer takes questions and what they are about: predict(model, questions, contexts).")
+        return predictor.frame(texts, pairs, batch_size)
     if isinstance(predictor, Tagger):
         if pairs is not None:
             raise UserError("a tagger takes single texts, not pairs.")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import tensorflow as tf
 
 from tl_keras._keras import IS_KERAS_3, keras, register, tf_variable
+from tl_keras.errors import UserError
 
 WEIGHT_DECAY = 0.01
 CLIP_NORM = 1.0
@@ -17,6 +20,8 @@ class AdamW(keras.optimizers.AdamW):
 
     Works on shapes and names that hub modules have: some keep query biases as `[heads, size]`, so the rank alone does not tell.
 
+    Groups of variables may learn at rates of their own, or sleep for a while: see `set_groups`.
+
     Moments and weights move in one pass over memory, by TensorFlow's own Adam kernel. Keras writes the step as a dozen
     operations, each of which reads all weights anew: with short batches, that takes longer than a block of the encoder.
 
@@ -24,9 +29,131 @@ class AdamW(keras.optimizers.AdamW):
         decay follows the published BERT code, https://github.com/google-research/bert/blob/master/optimization.py.
     """
 
+    def __init__(self, *args, groups: dict | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.group_names: tuple[str, ...] = ()
+        if groups:
+            self.set_groups(**groups)
+
+    def set_groups(
+        self,
+        names: Sequence[str],
+        members: Sequence[int],
+        rates: Sequence[float],
+        awake_since: Sequence[int] | None = None,
+    ) -> None:
+        """Let groups of variables learn at different rates, or not yet. Before the first step.
+
+        The multiplier goes to the rate of the step and of the weight decay, not to the gradient, which Adam would scale away again. A
+        group that is asleep is not touched: no step, no decay, moments as they are, and no share in the norm that is clipped. Its
+        bias correction counts from the step at which it woke.
+
+        Args:
+            names: of the groups.
+            members: for each trainable variable, in the model's order, the place of its group in `names`.
+            rates: multiplier of each group, at least 0.
+            awake_since: for each group the optimizer step from which on it learns, or -1 for one that sleeps. All are awake by
+                default.
+
+        Raises:
+            UserError: the optimizer has taken steps already, or is set to `amsgrad`.
+        """
+        if getattr(self, "built", False) or getattr(self, "_built", False):
+            raise UserError(
+                "rates of groups are set before the optimizer's first step; make a new optimizer for others."
+            )
+        if self.amsgrad:
+            raise UserError("rates of groups cannot be combined with amsgrad.")
+        self.group_names = tuple(names)
+        self._members = tuple(int(i) for i in members)
+        awake_since = [0] * len(names) if awake_since is None else list(awake_since)
+        # Known while tracing, so that a plain run is spared the operations.
+        self._may_rest = any(since < 0 for since in awake_since) or any(rate == 0 for rate in rates)
+        with self._distribution_strategy.scope():
+            self._group_rates = self.add_variable((len(names),), dtype="float32", name="group_rates")
+            # int32 would live on the CPU beside weights on a GPU, and float32 counts steps exactly up to 16 million.
+            self._awake_since = self.add_variable((len(names),), dtype="float32", name="awake_since")
+        tf_variable(self._group_rates).assign([float(rate) for rate in rates])
+        tf_variable(self._awake_since).assign([float(since) for since in awake_since])
+
+    def wake(self, names: Iterable[str]) -> list[str]:
+        """Let groups that sleep learn from the next step on.
+
+        Args:
+            names: of groups; those awake already stay as they are.
+
+        Returns:
+            Those that slept.
+        """
+        since = tf_variable(self._awake_since).numpy()
+        places = [i for i, name in enumerate(self.group_names) if name in set(names) and since[i] < 0]
+        if places:
+            since[places] = float(self.iterations.numpy())
+            tf_variable(self._awake_since).assign(since)
+        return [self.group_names[i] for i in places]
+
+    def multipliers(self) -> dict[str, float]:
+        """What each group's rate is multiplied by at this moment: 0 for those that sleep."""
+        if not self.group_names:
+            return {}
+        rates, since = tf_variable(self._group_rates).numpy(), tf_variable(self._awake_since).numpy()
+        return {name: float(rates[i]) * (since[i] >= 0) for i, name in enumerate(self.group_names)}
+
+    def get_config(self) -> dict:
+        """The constructor's arguments, the groups as they are now among them."""
+        config = super().get_config()
+        if self.group_names:
+            config["groups"] = {
+                "names": list(self.group_names),
+                "members": list(self._members),
+                "rates": tf_variable(self._group_rates).numpy().tolist(),
+                "awake_since": [int(since) for since in tf_variable(self._awake_since).numpy()],
+            }
+        return config
+
     def _use_weight_decay(self, variable) -> bool:
         # The hook both Kerases ask for each variable. (Their exclude lists get lost when a model is saved and loaded.)
         return is_matrix(variable) and super()._use_weight_decay(variable)
+
+    def _apply_weight_decay(self, variables) -> None:
+        # Done in `update_step`, where the variable's own rate is known.
+        pass
+
+    def apply(self, grads, trainable_variables=None):
+        """Keras 3: apply gradients; those of groups that sleep do not count for clipping."""
+        if self.group_names and self._may_rest:
+            if trainable_variables is None:
+                trainable_variables = self._trainable_variables
+            elif not self.built:
+                self.build(list(trainable_variables))
+            grads = [self._unless_resting(g, v) for g, v in zip(grads, trainable_variables, strict=True)]
+        return super().apply(grads, trainable_variables)
+
+    def apply_gradients(self, grads_and_vars, *args, **kwargs):
+        """Apply gradients; those of groups that sleep do not count for clipping."""
+        if not IS_KERAS_3 and self.group_names and self._may_rest:
+            grads_and_vars = list(grads_and_vars)
+            with tf.init_scope():
+                self.build([v for _, v in grads_and_vars])
+            grads_and_vars = [(self._unless_resting(g, v), v) for g, v in grads_and_vars]
+        return super().apply_gradients(grads_and_vars, *args, **kwargs)
+
+    def _unless_resting(self, gradient, variable):
+        """The gradient, or zeros for a variable that must not move."""
+        if gradient is None:
+            return None
+        gradient = tf.convert_to_tensor(gradient)
+        rate, _, awake = self._group_state(self._index(variable))
+        return tf.where(awake & (rate > 0.0), gradient, tf.zeros_like(gradient))
+
+    def _index(self, variable) -> int:
+        return self._get_variable_index(variable) if IS_KERAS_3 else self._index_dict[self._var_key(variable)]
+
+    def _group_state(self, index: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """`(multiplier, step at which it woke, whether it is awake)` of a variable's group."""
+        place = self._members[index]
+        since = tf.convert_to_tensor(self._awake_since)[place]
+        return tf.convert_to_tensor(self._group_rates)[place], since, since >= 0.0
 
     def update_step(self, gradient, variable, learning_rate=None):
         """Move one variable; called by both Kerases, by Keras 3 with the rate.
@@ -36,21 +163,38 @@ class AdamW(keras.optimizers.AdamW):
             variable: a weight.
             learning_rate: scalar; `None` means the optimizer's own.
         """
-        if self.amsgrad or isinstance(gradient, tf.IndexedSlices):
-            # The kernel knows neither. Our own layers hand out dense gradients (hub/dense_gradients.py).
-            rate = () if learning_rate is None else (learning_rate,)
-            return super().update_step(gradient, variable, *rate)
-        index = self._get_variable_index(variable) if IS_KERAS_3 else self._index_dict[self._var_key(variable)]
         dtype = variable.dtype
+        rate = tf.convert_to_tensor(self.learning_rate if learning_rate is None else learning_rate)
+        rate = tf.cast(rate, dtype)
         step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, dtype)
         beta_1, beta_2 = tf.cast(self.beta_1, dtype), tf.cast(self.beta_2, dtype)
+        power_1, power_2 = None, None
+        index = self._index(variable)
+        if self.group_names:
+            gradient = tf.convert_to_tensor(gradient)
+            multiplier, since, awake = self._group_state(index)
+            if self._may_rest:
+                moves = awake & (multiplier > 0.0)
+                multiplier = tf.where(moves, multiplier, 0.0)
+                step = tf.where(awake, step - tf.cast(since, dtype), step)
+                power_1, power_2 = tf.pow(beta_1, step), tf.pow(beta_2, step)
+                # A moment that keeps all of itself stays as it is.
+                one = tf.ones([], dtype)
+                beta_1, beta_2 = tf.where(moves, beta_1, one), tf.where(moves, beta_2, one)
+            rate = rate * tf.cast(multiplier, dtype)
+        target = tf_variable(variable)
+        if self.weight_decay and self._use_weight_decay(variable):
+            target.assign_sub(tf.convert_to_tensor(target) * tf.cast(self.weight_decay, dtype) * rate)
+        if self.amsgrad or isinstance(gradient, tf.IndexedSlices):
+            # The kernel knows neither. Our own layers hand out dense gradients (hub/dense_gradients.py).
+            return super().update_step(gradient, variable, *(() if learning_rate is None else (learning_rate,)))
         tf.raw_ops.ResourceApplyAdam(
-            var=tf_variable(variable).handle,
+            var=target.handle,
             m=tf_variable(self._momentums[index]).handle,
             v=tf_variable(self._velocities[index]).handle,
-            beta1_power=tf.pow(beta_1, step),
-            beta2_power=tf.pow(beta_2, step),
-            lr=tf.cast(self.learning_rate if learning_rate is None else learning_rate, dtype),
+            beta1_power=tf.pow(beta_1, step) if power_1 is None else power_1,
+            beta2_power=tf.pow(beta_2, step) if power_2 is None else power_2,
+            lr=rate,
             beta1=beta_1,
             beta2=beta_2,
             epsilon=tf.cast(self.epsilon, dtype),

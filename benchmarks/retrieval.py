@@ -1,0 +1,198 @@
+"""Questions to paragraphs: BM25, an encoder as it is, and one trained on other paragraphs; and how long a query takes.
+
+    python benchmarks/retrieval.py --data xquad_en/train.json --encoder ENCODER_PAIR --modes bm25 untrained
+    python benchmarks/retrieval.py --data korquad/train.json --encoder ENCODER_PAIR --modes bm25 untrained trained
+    python benchmarks/retrieval.py --modes speed
+
+Files are in the format of SQuAD. `bm25` and `untrained` ask every question of the file and search all of its paragraphs. `trained`
+learns from four paragraphs in five with their questions, asks the questions of the fifth (from 5 splits, `--folds` of them) and
+searches all; `bm25-folds` and `untrained-folds` ask just the same questions, to compare with. Needs `bm25s` for BM25.
+Raw results go to benchmarks/results/retrieval.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+
+import tl_keras as tlk
+from tl_keras._keras import KERAS_NAME, keras
+from tl_keras.data.pairs import RetrievalPairs, read_retrieval_pairs
+from tl_keras.evaluation.retrieval import DEPTH, RetrievalReport, evaluate_retrieval, retrieval_report
+from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
+from tl_keras.retrieval.approximate import ApproximateIndex
+from tl_keras.retrieval.exact import nearest
+from tl_keras.text.tower_batches import tower_batches
+
+RESULTS = Path(__file__).parent / "results" / "retrieval.json"
+FOLDS = 5
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+def bigrams(text: str) -> list[str]:
+    """Pairs of neighbouring characters inside words: Korean particles stick to their nouns, so whole words seldom match."""
+    return [word[i : i + 2] for word in words(text) for i in range(max(len(word) - 1, 1))]
+
+
+def bm25(pairs: RetrievalPairs, among: list[str], tokens) -> RetrievalReport:
+    import bm25s
+
+    questions, relevant = pairs.questions()
+    documents = list(dict.fromkeys([*pairs.documents, *among]))
+    search = bm25s.BM25()
+    search.index([tokens(text) for text in documents], show_progress=False)
+    found, _ = search.retrieve([tokens(text) for text in questions], k=min(DEPTH, len(documents)), show_progress=False)
+    return retrieval_report(found.tolist(), relevant, len(documents))
+
+
+def folds(pairs: RetrievalPairs, count: int):
+    """Training pairs and pairs that ask about paragraphs that are in none of them."""
+    documents = np.random.default_rng(0).permutation(len(pairs.documents))
+    for fold in range(count):
+        held = np.isin(pairs.document_ids, documents[fold::FOLDS])
+        yield fold, pairs.take(np.flatnonzero(~held)), pairs.take(np.flatnonzero(held))
+
+
+def train(encoder, train: RetrievalPairs, options) -> keras.Model:
+    keras.utils.set_random_seed(options.seed)
+    model = sentence_encoder(encoder)
+    towers = two_towers(model, "in-batch", learning_rate=options.learning_rate)
+    batches = tower_batches(encoder, train, training=True, batch_size=options.batch_size, seed=options.seed)
+    towers.fit(batches, epochs=options.epochs, verbose=2)
+    return model
+
+
+def runs(options):
+    """Each mode's rows: name of the method, fold, report."""
+    pairs = read_retrieval_pairs(options.data)
+    if options.limit:
+        pairs = pairs.sample(options.limit)
+    paragraphs = read_retrieval_pairs(options.data).documents.tolist()
+    encoder = tlk.load_encoder(options.encoder, options.seq_length) if options.encoder else None
+    untrained = None
+    for mode in options.modes:
+        parts = (
+            list(folds(pairs, options.folds)) if mode.endswith("folds") or mode == "trained" else [(None, None, pairs)]
+        )
+        for fold, learn, ask in parts:
+            started = time.perf_counter()
+            if mode.startswith("bm25"):
+                for tokens in (words, bigrams):
+                    yield f"bm25, {tokens.__name__}", fold, bm25(ask, paragraphs, tokens), time.perf_counter() - started
+                continue
+            if mode == "trained":
+                model = train(encoder, learn, options)
+            else:
+                model = untrained = untrained or sentence_encoder(encoder, "freeze")
+            yield (
+                mode.split("-")[0],
+                fold,
+                evaluate_retrieval(model, ask, among=paragraphs),
+                time.perf_counter() - started,
+            )
+
+
+def speed(options) -> list[dict]:
+    """Milliseconds a query, one at a time, over random vectors of length 1."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(options.texts, options.width)).astype("float32")
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    # Near to a text of the collection, as queries are; between random vectors there are no neighbours to find.
+    queries = vectors[rng.integers(options.texts, size=50)] + 0.03 * rng.normal(size=(50, options.width)).astype(
+        "float32"
+    )
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    searches = {"exact": lambda query: nearest(vectors, query, 10)[0]}
+    if options.approximate:
+        started = time.perf_counter()
+        graph = ApproximateIndex.build(vectors)
+        print(f"approximate index built in {time.perf_counter() - started:.0f} s", flush=True)
+        searches["approximate"] = lambda query: graph.nearest(query, 10)
+    rows = []
+    for name, search in searches.items():
+        search(queries[:1])
+        times = []
+        for query in queries:
+            started = time.perf_counter()
+            search(query[np.newaxis])
+            times.append(1000 * (time.perf_counter() - started))
+        rows.append(
+            {
+                "data": f"{options.texts} x {options.width} random",
+                "method": f"{name} query",
+                "milliseconds_median": round(float(np.median(times)), 2),
+                "milliseconds_worst": round(max(times), 2),
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    modes = ["bm25", "untrained", "trained", "bm25-folds", "untrained-folds", "speed"]
+    parser.add_argument("--modes", nargs="+", choices=modes, default=["bm25", "untrained"])
+    parser.add_argument("--data")
+    parser.add_argument("--encoder")
+    parser.add_argument("--seq-length", type=int, default=256)
+    parser.add_argument("--folds", type=int, default=1, help=f"how many of the {FOLDS} splits to train on")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, help="so many questions only, to try the script")
+    parser.add_argument("--texts", type=int, default=100_000)
+    parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--approximate", action="store_true", help="time the approximate index too")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+    rows = []
+    if "speed" in options.modes:
+        options.modes.remove("speed")
+        rows += speed(options)
+    if options.modes:
+        for method, fold, report, seconds in runs(options):
+            of_encoder = (
+                {} if method.startswith("bm25") else {"encoder": Path(options.encoder).name, "keras": KERAS_NAME}
+            )
+            settings = {name: getattr(options, name) for name in ("seq_length", "epochs", "batch_size", "seed")}
+            row = {
+                "data": Path(options.data).parent.name,
+                "method": method,
+                **of_encoder,
+                **({"fold": fold} if fold is not None else {}),
+                **(settings if method == "trained" else {"seq_length": options.seq_length} if of_encoder else {}),
+                **({"limit": options.limit} if options.limit else {}),
+                **{k: round(v, 4) if isinstance(v, float) else v for k, v in report.to_dict().items()},
+                "seconds": round(seconds, 1),
+            }
+            print(json.dumps(row), flush=True)
+            rows.append(row)
+    write(rows, options.results)
+
+
+def write(rows: list[dict], path: Path) -> None:
+    """Add rows to the results; one of the same run replaces the earlier one."""
+    kept = json.loads(path.read_text()) if path.exists() else []
+    names = ("data", "method", "encoder", "keras", "fold", "seq_length", "epochs", "batch_size", "seed", "limit")
+    for row in rows:
+        kept = [old for old in kept if any(old.get(name) != row.get(name) for name in names)] + [row]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("[\n" + ",\n".join(" " + json.dumps(row) for row in kept) + "\n]\n")
+    for row in rows:
+        if "milliseconds_median" in row:
+            print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()

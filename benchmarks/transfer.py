@@ -1,0 +1,173 @@
+"""What a pre-trained encoder is worth: from scratch, frozen, fine-tuned and TF-IDF, by number of labels.
+
+    python benchmarks/transfer.py --name nsmc --train NSMC/train.csv --test NSMC/test.csv --text document --encoder ko-en-mini
+    python benchmarks/transfer.py --name sst2 --train SST2/train.csv --test SST2/dev.csv --labels 1000 --words
+    python benchmarks/transfer.py --table
+
+Each seed draws its own training subset, balanced as the file is; all ways of one seed get the same subset, and nothing is tuned on
+the test file. The ways:
+
+- `tf-idf`: logistic regression on TF-IDF of characters 1 to 4 (`--words`: words 1 to 2), scikit-learn;
+- `freeze`: logistic regression on the frozen encoder's mean-pooled outputs;
+- `fine-tune`: `text_classifier(..., "fine-tune", pooling="mean")`, with the epochs and rates in `FINE_TUNE`;
+- `scratch`: the same, the encoder's weights drawn anew before training.
+
+Raw results: benchmarks/results/transfer.json, one row for each seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+import tl_keras as tlk
+from tl_keras._keras import KERAS_NAME, keras
+
+RESULTS = Path(__file__).parent / "results" / "transfer.json"
+WAYS = ("tf-idf", "scratch", "freeze", "fine-tune")
+# Labels at most -> epochs and peak rate. Few labels need many rounds; many labels are seen often enough.
+FINE_TUNE = {100: (15, 2e-4), 1000: (6, 2e-4), 5000: (3, 2e-4), 10**9: (2, 2e-4)}
+
+
+def tf_idf(train, test, words: bool) -> float:
+    features = {"ngram_range": (1, 2)} if words else {"analyzer": "char_wb", "ngram_range": (1, 4)}
+    model = make_pipeline(TfidfVectorizer(sublinear_tf=True, **features), LogisticRegression(C=10, max_iter=2000))
+    return float(model.fit(train.texts, train.labels).score(test.texts, test.labels))
+
+
+def mean_vectors(encoder, examples) -> np.ndarray:
+    """Mean of the last block's outputs over the pieces of each text: float32 `[n, width]`."""
+    layer = encoder.layer(trainable=False)
+
+    @tf.function(reduce_retracing=True)
+    def vectors(inputs):
+        mask = tf.cast(inputs["input_mask"], tf.float32)[..., tf.newaxis]
+        return tf.reduce_sum(layer(inputs)["sequence_output"] * mask, 1) / tf.reduce_sum(mask, 1)
+
+    unlabelled = tlk.Examples.from_lists(examples.texts.tolist())
+    return np.concatenate([vectors(batch).numpy() for batch in encoder.batches(unlabelled, batch_size=64)])
+
+
+def freeze(train_vectors, train, test_vectors, test) -> float:
+    model = LogisticRegression(max_iter=5000).fit(train_vectors, train.labels)
+    return float(model.score(test_vectors, test.labels))
+
+
+def draw_weights_anew(model, seed: int) -> None:
+    """Give the encoder the weights that pre-training starts from: normal with deviation 0.02, biases 0, scales 1."""
+    random = np.random.default_rng(seed)
+    for layer in model.layers:
+        if isinstance(layer, tlk.KerasLayer):
+            for variable in layer.trainable_weights:
+                name = getattr(variable, "path", variable.name)
+                shape = tuple(variable.shape)
+                if "gamma" in name or "scale" in name:
+                    variable.assign(np.ones(shape, "float32"))
+                elif len(shape) < 2 or "bias" in name or "beta" in name:
+                    variable.assign(np.zeros(shape, "float32"))
+                else:
+                    variable.assign(random.normal(0, 0.02, shape).astype("float32"))
+
+
+def fine_tune(encoder, train, test, seed: int, scratch: bool) -> float:
+    keras.utils.set_random_seed(seed)
+    epochs, rate = next(setting for most, setting in FINE_TUNE.items() if len(train) <= most)
+    model = tlk.text_classifier(encoder, train.classes, "fine-tune", pooling="mean", learning_rate=rate)
+    if scratch:
+        draw_weights_anew(model, seed)
+    model.fit(encoder.batches(train, training=True, seed=seed), epochs=epochs, verbose=0)
+    return tlk.evaluate(model, test).accuracy
+
+
+def read_results() -> list[dict]:
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+
+
+def add_result(row: dict) -> None:
+    """Put a row into the file, in place of an earlier one for the same run."""
+    key = ("data", "way", "encoder", "labels", "seed", "keras")
+    rows = [old for old in read_results() if any(old[k] != row[k] for k in key)] + [row]
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text("[\n" + ",\n".join(" " + json.dumps(r) for r in rows) + "\n]\n")
+
+
+def table() -> str:
+    """Mean and spread over seeds of everything measured, in Markdown."""
+    lines, rows = [], read_results()
+    for data in dict.fromkeys(row["data"] for row in rows):
+        labels = sorted({row["labels"] for row in rows if row["data"] == data})
+        lines += [
+            f"| {data}, labels | " + " | ".join(f"{n:,}" for n in labels) + " |",
+            "|---" * (len(labels) + 1) + "|",
+        ]
+        for way in WAYS:
+            cells = []
+            for n in labels:
+                found = [r["accuracy"] for r in rows if (r["data"], r["way"], r["labels"]) == (data, way, n)]
+                spread = f" ± {statistics.stdev(found):.1f}" if len(found) > 1 else ""
+                cells.append(f"{statistics.mean(found):.1f}{spread} ({len(found)})" if found else "")
+            lines.append(f"| {way} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", action="store_true", help="print what has been measured, and measure nothing")
+    parser.add_argument("--name", help="of the data, for the table")
+    parser.add_argument("--train", type=Path)
+    parser.add_argument("--test", type=Path)
+    parser.add_argument("--text", default="text")
+    parser.add_argument("--label", default="label")
+    parser.add_argument("--words", action="store_true", help="TF-IDF of words, not of characters")
+    parser.add_argument("--encoder", default="ko-en-mini")
+    parser.add_argument("--labels", type=int, nargs="+", default=[100, 1000, 5000, 20000])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    options = parser.parse_args()
+    if options.table:
+        print(table())
+        return
+
+    train, test = (tlk.read_table(path, options.text, options.label) for path in (options.train, options.test))
+    encoder = tlk.load_encoder(options.encoder, seq_length=128)
+    vectors = {}
+    for labels in options.labels:
+        for seed in options.seeds:
+            part = train.sample(labels, seed) if labels < len(train) else train
+            for way in options.ways:
+                started = time.perf_counter()
+                if way == "tf-idf":
+                    accuracy = tf_idf(part, test, options.words)
+                elif way == "freeze":
+                    if "test" not in vectors:
+                        vectors["test"] = mean_vectors(encoder, test)
+                    accuracy = freeze(mean_vectors(encoder, part), part, vectors["test"], test)
+                else:
+                    accuracy = fine_tune(encoder, part, test, seed, scratch=way == "scratch")
+                row = {
+                    "data": options.name,
+                    "way": way,
+                    "encoder": None if way == "tf-idf" else Path(options.encoder).name,
+                    "labels": labels,
+                    "seed": seed,
+                    "accuracy": round(100 * accuracy, 2),
+                    "seconds": round(time.perf_counter() - started, 1),
+                    "keras": None if way in ("tf-idf", "freeze") else KERAS_NAME,
+                }
+                print(json.dumps(row), flush=True)
+                add_result(row)
+    print(table())
+
+
+if __name__ == "__main__":
+    main()

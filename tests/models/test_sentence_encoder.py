@@ -1,0 +1,129 @@
+"""The bi-encoder: its vectors, what its towers learn, and its lexical part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from tl_keras import UserError, evaluate, load_model, predict
+from tl_keras._keras import keras
+from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
+from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
+from tl_keras.models.similarity_losses import CosineRegression
+from tl_keras.serving.similarity import encode
+from tl_keras.text.tower_batches import tower_batches
+
+TEXTS = ["the film was good", "bad", "", "   ", "😀👍", "영화 좋다", "boring plot , awful music", "good film " * 10_000]
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_pair):
+    """A sentence encoder as it is, without training."""
+    from tl_keras import load_encoder
+
+    return sentence_encoder(load_encoder(str(tiny_pair), seq_length=32), "freeze")
+
+
+def test_vectors_are_the_normalised_mean_of_the_pieces(encoder, plain):
+    vectors = encode(plain, TEXTS)
+    batch = next(iter(encoder.batches(TEXTS)))
+    outputs = tf.saved_model.load(encoder.folder)(batch, training=False)["sequence_output"].numpy()
+    for row, vector in enumerate(vectors):
+        pieces = outputs[row][batch["input_mask"].numpy()[row] == 1]
+        np.testing.assert_allclose(vector, pieces.mean(0) / np.linalg.norm(pieces.mean(0)), atol=1e-5)
+    assert encode(plain, []).shape == (0, 16)
+    with pytest.raises(UserError, match="list of strings"):
+        encode(plain, "one text")
+    with pytest.raises(UserError, match="entry 2 is int"):
+        encode(plain, ["a", 2])
+
+
+def test_predict_gives_vectors_or_the_cosine_of_pairs(plain):
+    alone = predict(plain, TEXTS[:2])
+    assert alone.columns.tolist() == ["text", "embedding"]
+    pairs = predict(plain, TEXTS[:2], TEXTS[1:3])
+    assert pairs.columns.tolist() == ["text", "text_pair", "score"]
+    vectors = encode(plain, TEXTS[:3])
+    np.testing.assert_allclose(pairs.score, (vectors[:2] * vectors[1:]).sum(1), atol=1e-6)
+
+
+def test_towers_learn_to_find_the_document_and_train_the_encoder_itself(encoder):
+    # By default nothing tells that "good" is answered by "music": the pairs do.
+    pairs = RetrievalPairs.from_lists(
+        ["good", "bad", "fine", "dull", "great", "awful"] * 60, ["music", "plot", "film", "actor", "영화", "정말"] * 60
+    )
+    keras.utils.set_random_seed(0)
+    model = sentence_encoder(encoder, "freeze", dimensions="same")
+    # The matrix begins as the identity: nothing is lost before training.
+    np.testing.assert_allclose(encode(model, TEXTS), encode(sentence_encoder(encoder, "freeze"), TEXTS), atol=1e-6)
+    before = evaluate(model, pairs).mrr
+    towers = two_towers(model, "in-batch", learning_rate=0.03)
+    towers.fit(tower_batches(encoder, pairs, training=True, batch_size=12), epochs=1, verbose=0)
+    assert before < 0.7
+    assert evaluate(model, pairs).mrr == 1.0
+    # The towers stand for the encoder they share.
+    np.testing.assert_array_equal(encode(towers, TEXTS), encode(model, TEXTS))
+
+
+def test_towers_of_scored_pairs_give_cosines_and_are_saved(encoder, tmp_path):
+    pairs = ScoredExamples.from_lists(["good film", "bad"] * 4, [5, 1] * 4, ["great film", "plot"] * 4)
+    model = sentence_encoder(encoder, "freeze", dimensions=4, normalize=False)
+    towers = two_towers(model, score_range=pairs.score_range, learning_rate=0.05)
+    inputs, _ = next(iter(tower_batches(encoder, pairs, batch_size=8)))
+    vectors = [encode(model, texts) for texts in (pairs.texts, pairs.text_pairs)]
+    assert vectors[0].shape == (8, 4)
+    assert not np.allclose(np.linalg.norm(vectors[0], axis=1), 1)
+    expected = (vectors[0] * vectors[1]).sum(1) / np.prod([np.linalg.norm(v, axis=1) for v in vectors], axis=0)
+    np.testing.assert_allclose(towers(inputs).numpy(), expected, atol=1e-5)
+    towers.save(tmp_path / "towers.keras")
+    again = load_model(tmp_path / "towers.keras")
+    assert isinstance(again.loss, CosineRegression)
+    assert again.loss.get_config() == towers.loss.get_config()
+    np.testing.assert_allclose(encode(again, TEXTS), encode(model, TEXTS), atol=1e-6)
+
+
+def test_the_lexical_part_is_the_cosine_of_tf_idf(encoder):
+    # Words of the vocabulary only, so that scikit-learn sees the same pieces.
+    texts = [
+        "the film was good",
+        "the film was bad",
+        "a very dull plot",
+        "great music , good actor",
+        "the plot the plot",
+    ]
+    model = sentence_encoder(encoder, "freeze", lexical_share=0.25, lexical_texts=texts, lexical_dimensions=4096)
+    meaning = encode(sentence_encoder(encoder, "freeze"), texts)
+    weights = TfidfVectorizer(token_pattern=r"\S+").fit_transform(texts).toarray()
+    expected = 0.75 * meaning @ meaning.T + 0.25 * weights @ weights.T
+    joined = encode(model, texts)
+    # Random vectors are at right angles up to 1 / sqrt(4096), times the share.
+    np.testing.assert_allclose(joined @ joined.T, expected, atol=0.25 * 4 / 64)
+    np.testing.assert_allclose(np.linalg.norm(joined, axis=1), 1, atol=1e-5)
+    assert np.isfinite(encode(model, ["", " ", "😀"])).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"transfer": "thaw"}, "choose one of: freeze, fine-tune"),
+        ({"pooling": "sum"}, "choose one of: cls, mean, max"),
+        ({"dimensions": 0}, "dimensions must be"),
+        ({"dimensions": "wide"}, "dimensions must be"),
+        ({"lexical_share": 1.0}, "below 1"),
+        ({"lexical_share": 0.5}, "needs lexical_texts"),
+    ],
+)
+def test_wrong_options(encoder, options, message):
+    with pytest.raises(UserError, match=message):
+        sentence_encoder(encoder, **options)
+
+
+def test_what_cannot_be_trained(encoder, plain):
+    with pytest.raises(UserError, match="nothing in this sentence encoder learns"):
+        two_towers(plain)
+    with pytest.raises(UserError, match="build it with sentence_encoder"):
+        two_towers(keras.Sequential([keras.layers.Dense(2)]))
+    with pytest.raises(UserError, match="choose one of: cosine, ranking, contrastive, in-batch"):
+        two_towers(sentence_encoder(encoder, "freeze", dimensions="same"), "triplet")

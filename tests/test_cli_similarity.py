@@ -1,0 +1,133 @@
+"""Similarity and search from the command line: file to run folder to answers."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from tl_keras._keras import IS_KERAS_3
+
+WORDS = ["good", "bad", "film", "plot", "music", "actor", "dull", "great", "영화", "정말"]
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Scored pairs (the share of common words, times five), and a question for each pair of words."""
+    rows = []
+    for i in range(40):
+        first = [WORDS[(i + j) % 10] for j in range(4)]
+        second = first[: i % 5] + [WORDS[(i + 5 + j) % 10] for j in range(4 - i % 5)]
+        rows.append((" ".join(first), " ".join(second), 1.25 * (i % 5)))
+    pd.DataFrame(rows, columns=["a", "b", "value"]).to_csv(tmp_path / "pairs.csv", index=False)
+    questions = [(f"which {a} {b}", f"the {a} was {b} , very {a}") for a in WORDS[:5] for b in WORDS[5:]]
+    pd.DataFrame(questions, columns=["question", "document"]).to_csv(tmp_path / "questions.csv", index=False)
+    return tmp_path
+
+
+@pytest.fixture
+def base(tiny_pair):
+    # Frozen, because tracing gradients through the encoder is most of a small run's time.
+    return ["--encoder", tiny_pair, "--seq-length", 32, "--transfer", "freeze", "--epochs", 1]
+
+
+def test_similarity_train_evaluate_predict(call, files, base):
+    table = ["--train", files / "pairs.csv", "--text", "a", "--text-pair", "b", "--label", "value"]
+    run = files / "run"
+    code, out, err = call(
+        "train", "sentence-similarity", *table, *base, "--score-range", 0, 5, "--lexical-share", 0.9, "--out", run
+    )
+    assert code == 0, err
+    assert {f.name for f in run.iterdir()} == {
+        "saved_model", "metrics.json", "history.csv", "config.json", "plots", "report.md",
+    }  # fmt: skip
+    config = json.loads((run / "config.json").read_text())
+    assert (config["task"], config["architecture"], config["pooling"], config["score_range"]) == (
+        "sentence-similarity", "bi-encoder", "mean", [0.0, 5.0],
+    )  # fmt: skip
+    assert "val_spearman" in (run / "history.csv").read_text().splitlines()[0]
+    assert "Largest disagreements" in (run / "report.md").read_text("utf-8")
+    code, out, err = call("evaluate", run, "--data", files / "pairs.csv", "--json")
+    assert code == 0, err
+    scored = json.loads(out.strip().splitlines()[-1])
+    # Nine tenths of the cosine are shared words, which the scores are made of.
+    assert (scored["examples"], scored["spearman"] > 0.9) == (40, True)
+    code, out, _ = call("predict", run, "good film", "good film", "bad", "music")
+    lines = [line.split("\t") for line in out.strip().splitlines()]
+    assert lines[0] == ["text", "text_pair", "score"]
+    assert (lines[1][2], float(lines[2][2]) < 0.5) == ("1.0000", True)
+
+
+@pytest.mark.skipif(IS_KERAS_3, reason="to save time: the model itself is tested in both Kerases")
+def test_cross_encoder(call, files, base):
+    table = ["--train", files / "pairs.csv", "--text", "a", "--text-pair", "b", "--label", "value"]
+    cross = ["train", "sentence-similarity", "--architecture", "cross-encoder", *table, *base]
+    code, _, err = call(*cross, "--lexical-share", 0.5, "--out", files / "run")
+    assert (code, "gives no vectors" in err) == (2, True)
+    code, _, err = call(*cross, "--out", files / "run")
+    assert code == 0, err
+    code, _, err = call("predict", files / "run", "--data", files / "pairs.csv", "--out", files / "scores.csv")
+    assert code == 0, err
+    scores = pd.read_csv(files / "scores.csv").score
+    assert len(scores) == 40
+    assert scores.between(0, 5).all()
+
+
+def test_retrieval_train_index_search(call, files, base):
+    run, index = files / "run", files / "index"
+    code, out, err = call("train", "retrieval", "--train", files / "questions.csv", *base, "--out", run)
+    assert code == 0, err
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["documents"] == round(0.1 * 25)
+    config = json.loads((run / "config.json").read_text())
+    assert (config["task"], config["before_training"]["documents"]) == ("retrieval", 2)
+    code, out, err = call("evaluate", run, "--data", files / "questions.csv", "--json")
+    assert code == 0, err
+    assert json.loads(out.strip().splitlines()[-1])["documents"] == 25
+
+    collection = ["index", "--data", files / "questions.csv", "--text", "document", "--out", index]
+    code, out, err = call(*collection, "--encoder", run)
+    assert code == 0, err
+    assert "25 texts indexed" in out
+    code, out, err = call("search", index, "the good was actor , very good", "-k", 2)
+    assert code == 0, err
+    assert out.splitlines()[1].split(maxsplit=2) == ["1", "1.0000", "the good was actor , very good"]
+    assert json.loads((index / "meta.json").read_text())["made_with"] == {"encoder": str(run)}
+    run.rename(files / "moved")
+    code, out, err = call("search", index, "which bad")
+    assert (code, "Say where it is with --encoder" in err) == (2, True)
+    code, _, err = call(*collection, "--encoder", files / "moved")
+    assert (code, "--overwrite" in err) == (2, True)
+
+
+def test_an_index_with_an_encoder_as_it_is(call, files, tiny_pair):
+    (files / "lines.txt").write_text("good film\nbad plot\n\nmusic\n", "utf-8")
+    code, _, err = call(
+        "index", "--encoder", tiny_pair, "--seq-length", 16, "--data", files / "lines.txt", "--out", files / "index"
+    )
+    assert code == 0, err
+    code, out, err = call("search", files / "index", "music", "--json")
+    assert code == 0, err
+    results = json.loads(out.strip().splitlines()[-1])["results"]
+    assert (results[0]["rank"], results[0]["text"]) == (1, "music")
+    assert len(results) == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["train", "sentence-similarity", "--architecture", "both"], "choose one of: bi-encoder, cross-encoder"),
+        (["train", "sentence-similarity", "--label", "a"], "is no number"),
+        (["train", "sentence-similarity", "--score-range", 0, 2], "outside the range 0 to 2"),
+        (["train", "retrieval", "--text", "a", "--text-pair", "nothing"], "no column 'nothing'"),
+    ],
+)
+def test_wrong_calls(call, files, base, command, message):
+    columns = ["--text", "a", "--text-pair", "b", "--label", "value"] if "retrieval" not in command else []
+    code, _, err = call(
+        *command[:2], "--train", files / "pairs.csv", *base, "--out", files / "run", *columns, *command[2:]
+    )
+    assert code == 2
+    assert message in err
+    assert not (files / "run").exists()

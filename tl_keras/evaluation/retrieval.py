@@ -1,0 +1,168 @@
+"""How well a search finds what it should: recall, reciprocal rank and discounted gain."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from tl_keras.data.pairs import RetrievalPairs
+from tl_keras.errors import UserError
+from tl_keras.retrieval.exact import nearest
+
+DEPTH = 100
+"""How many documents of each answer are looked at."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalReport:
+    """The result of evaluating a search.
+
+    Args:
+        examples: how many questions were asked.
+        documents: how many documents were searched.
+        recall: share of the right documents found among the first `k`, by `k`.
+        mrr: mean reciprocal rank of the first right document; 0 where none is among the first 100.
+        ndcg: normalised discounted cumulative gain of the first ten.
+    """
+
+    examples: int
+    documents: int
+    recall: dict[int, float]
+    mrr: float
+    ndcg: float
+
+    def to_dict(self) -> dict:
+        """Plain numbers: what `metrics.json` holds; recall under `recall@k`."""
+        return {
+            "examples": self.examples,
+            "documents": self.documents,
+            **{f"recall@{k}": value for k, value in self.recall.items()},
+            "mrr": self.mrr,
+            "ndcg@10": self.ndcg,
+        }
+
+    def __str__(self) -> str:
+        recall = "   ".join(f"recall@{k} {value:.4f}" for k, value in self.recall.items())
+        return f"{recall}   MRR {self.mrr:.4f}   nDCG@10 {self.ndcg:.4f}   ({self.examples} questions, {self.documents} documents)"
+
+
+def recall_at(ranked: Sequence[Sequence[int]], relevant: Sequence[Collection[int]], k: int) -> float:
+    """The mean over the questions of the share of their right documents that are among the first `k`.
+
+    Args:
+        ranked: for each question the documents found, best first.
+        relevant: for each question the right documents, at least one.
+        k: how many count.
+
+    Source: Manning, Raghavan and Schuetze, "Introduction to Information Retrieval", https://nlp.stanford.edu/IR-book/, section 8.4.
+
+    Example:
+        >>> recall_at([[3, 1, 2], [0, 5, 4]], [{1}, {0, 4}], k=2)
+        0.75
+    """
+    shares = [len(set(list(row)[:k]) & set(right)) / len(right) for row, right in zip(ranked, relevant, strict=True)]
+    return float(np.mean(shares))
+
+
+def mean_reciprocal_rank(ranked: Sequence[Sequence[int]], relevant: Sequence[Collection[int]]) -> float:
+    """The mean over the questions of `1 / rank` of the first right document, 0 where there is none.
+
+    Args:
+        ranked: for each question the documents found, best first.
+        relevant: for each question the right documents.
+
+    Source: Voorhees, "The TREC-8 Question Answering Track Report", https://trec.nist.gov/pubs/trec8/papers/qa_report.pdf
+
+    Example:
+        >>> mean_reciprocal_rank([[3, 1, 2], [0, 5, 4]], [{1}, {0, 4}])
+        0.75
+    """
+    ranks = [
+        next((1.0 / (place + 1) for place, document in enumerate(row) if document in right), 0.0)
+        for row, right in zip(ranked, relevant, strict=True)
+    ]
+    return float(np.mean(ranks))
+
+
+def ndcg_at(
+    ranked: Sequence[Sequence[int]], relevant: Sequence[Collection[int] | Mapping[int, float]], k: int = 10
+) -> float:
+    """The mean over the questions of `DCG / best DCG`, with `DCG = sum_i gain_i / log2(i + 1)` over the first `k` ranks `i`.
+
+    Args:
+        ranked: for each question the documents found, best first.
+        relevant: for each question the right documents (gain 1), or their gains.
+        k: how many ranks count.
+
+    Source: Jarvelin and Kekalainen, "Cumulated gain-based evaluation of IR techniques", ACM TOIS 20(4), 2002, with the discount of
+        all ranks from the first on that is usual today (scikit-learn's `ndcg_score`).
+
+    Example:
+        >>> round(ndcg_at([[3, 1, 2]], [{1}]), 4)  # one right document, on rank 2: 1 / log2(3)
+        0.6309
+    """
+    values = []
+    for row, right in zip(ranked, relevant, strict=True):
+        gains = right if isinstance(right, Mapping) else dict.fromkeys(right, 1.0)
+        discounts = 1.0 / np.log2(np.arange(2, k + 2))
+        got = np.array([gains.get(document, 0.0) for document in list(row)[:k]])
+        best = np.sort(np.array(list(gains.values())))[::-1][:k]
+        values.append(float(got @ discounts[: len(got)]) / float(best @ discounts[: len(best)]))
+    return float(np.mean(values))
+
+
+def retrieval_report(
+    ranked: Sequence[Sequence[int]],
+    relevant: Sequence[Collection[int]],
+    documents: int,
+    at: Sequence[int] = (1, 5, 10),
+) -> RetrievalReport:
+    """Judge ranked answers.
+
+    Args:
+        ranked: for each question the documents found, best first, at least ten of them where there are so many.
+        relevant: for each question the right documents.
+        documents: how many there are to search in.
+        at: the `k` of recall.
+
+    Raises:
+        UserError: no questions.
+    """
+    if not len(ranked):
+        raise UserError("there are no questions to judge a search by.")
+    return RetrievalReport(
+        examples=len(ranked),
+        documents=documents,
+        recall={k: recall_at(ranked, relevant, k) for k in at},
+        mrr=mean_reciprocal_rank(ranked, relevant),
+        ndcg=ndcg_at(ranked, relevant, 10),
+    )
+
+
+def evaluate_retrieval(
+    model, pairs: RetrievalPairs, batch_size: int = 64, among: Sequence[str] = ()
+) -> RetrievalReport:
+    """Let each question search among all documents of the pairs, by exact cosine.
+
+    Args:
+        model: a Keras model of `sentence_encoder`, a path to an export or a run folder, or what `load_exported` gave.
+        pairs: questions and their documents; a question that occurs with several documents is asked once.
+        batch_size: texts in a batch.
+        among: more documents to search in, which answer none of the questions.
+
+    Raises:
+        UserError: the model gives no vectors.
+    """
+    from tl_keras.serving.predict import as_predictor
+
+    predictor = as_predictor(model)
+    if not hasattr(predictor, "encode"):
+        raise UserError("the model gives no vectors to search with; retrieval needs a model of sentence_encoder.")
+    questions, relevant = pairs.questions()
+    documents = list(dict.fromkeys([*pairs.documents, *among]))
+    found, _ = nearest(
+        predictor.unit_vectors(documents, batch_size), predictor.unit_vectors(questions, batch_size), DEPTH
+    )
+    return retrieval_report(found.tolist(), relevant, len(documents))

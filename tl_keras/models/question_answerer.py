@@ -1,0 +1,167 @@
+"""Answers as slices of a context, by a pre-trained encoder: extractive question answering."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tl_keras._keras import keras
+from tl_keras.data.questions import QuestionExamples
+from tl_keras.errors import UserError
+from tl_keras.hub.encoder import Encoder
+from tl_keras.models.body import hidden_layers
+from tl_keras.models.span_head import SpanAccuracy, SpanLogProbabilities, span_crossentropy, span_head_of
+from tl_keras.models.transfer_model import TransferModel
+from tl_keras.text import question_batches as batching
+from tl_keras.training.optimizer import default_learning_rate, make_optimizer
+from tl_keras.transfer.control import prepare
+from tl_keras.transfer.plan import Transfer
+
+
+def question_answerer(
+    encoder: Encoder,
+    transfer: str | Transfer = "fine-tune",
+    *,
+    null_answers: bool = False,
+    null_threshold: float = 0.0,
+    max_answer_length: int = 30,
+    max_question_length: int | None = None,
+    overlap: int | None = None,
+    dropout: float = 0.1,
+    hidden: int | Sequence[int | keras.layers.Layer] = (),
+    learning_rate: float | None = None,
+) -> keras.Model:
+    """Build and compile an answerer: `P(start = i) = softmax_i(S . T_i)` and the same for the end.
+
+    Inputs -> labels: a question and a context -> the characters of the context that answer it, or none.
+
+    Both distributions run over the pieces of the context and `[CLS]`, which stands for "the answer is not in this window": long
+    contexts go through overlapping windows, with the question in each.
+
+    Args:
+        encoder: from `load_encoder`; its `seq_length` (384 in the papers, 128 is quick) is the length of a window.
+        transfer: `"freeze"` trains the head only, which is weak for this task; `"fine-tune"` everything; `"top-2"` the two upper blocks
+            and the head; `"gradual"` one block more each epoch, from the top; or a `tl_keras.Transfer` with settings.
+        null_answers: whether "no answer" may be the answer, as in SQuAD v2: `bool(examples.is_impossible.any())`.
+        null_threshold: in nats: no answer is given where "not in this window" beats the best answer by more than this in every window.
+            `tl_keras.evaluate` tells the one that suits the data best.
+        max_answer_length: longest answer given, in pieces.
+        max_question_length: longer questions are cut, in pieces; by default 64, or half of `seq_length` if that is less.
+        overlap: pieces that neighbouring windows share; by default a quarter of the window, but at least 30 and at most half.
+        dropout: share of the features dropped before the head while training.
+        hidden: widths of dense layers in the head, or layers of your own; none for a linear head.
+        learning_rate: the peak rate; by default one that suits `transfer` and the encoder's width.
+
+    Returns:
+        A functional `keras.Model`, compiled with AdamW (warm-up, linear decay, weight decay on matrices, gradient clipping),
+        the mean of the cross-entropies of start and end, and the share of windows with both right. Input: what `question_batches`
+        gives; output: float32 `[batch, length, 2]` log-probabilities of start and end.
+
+    Raises:
+        UserError: an option that is not known or does not fit, or an encoder that cannot take pairs or has no vector for each piece.
+
+    Source: Devlin et al., "BERT", https://arxiv.org/abs/1810.04805, sections 4.2 and 4.3 and figure 4 (c).
+
+    Example: ::
+
+        examples = tlk.read_squad("questions.json")
+        train, valid = examples.split(0.1)
+        model = tlk.question_answerer(encoder)
+        model.fit(tlk.question_batches(model, train, training=True), epochs=3)
+        tlk.predict(model, ["Who built the clock?"], ["The clock was built by Elias Umber."]).answer[0]
+    """
+    if not 0.0 <= dropout < 1.0:
+        raise UserError(f"dropout must be at least 0 and below 1, not {dropout}.")
+    if max_answer_length < 1:
+        raise UserError(f"max_answer_length must be at least 1 piece, not {max_answer_length}.")
+    if not isinstance(encoder, Encoder):
+        raise UserError(f"encoder must come from load_encoder(...), not be a {type(encoder).__name__}.")
+    if encoder.takes_text:
+        raise UserError(f"{encoder.name} gives one vector for a whole text; answering needs a BERT-like encoder.")
+    head = SpanLogProbabilities(
+        null_answers, null_threshold, max_answer_length, max_question_length, overlap, name="spans"
+    )
+    head.windows(encoder.seq_length)  # refuses what does not fit
+    transfer = Transfer.of(transfer)
+    inputs = encoder.inputs()
+    missing = {"input_mask", "input_type_ids"} - set(inputs)
+    if missing:
+        raise UserError(
+            f"{encoder.name} takes no {' and no '.join(sorted(missing))}, so question and context cannot be told apart."
+        )
+    outputs = encoder.layer(transfer)(inputs)
+    if not isinstance(outputs, dict) or "sequence_output" not in outputs:
+        has = ", ".join(outputs) if isinstance(outputs, dict) else "one tensor"
+        raise UserError(f"answering needs the output 'sequence_output', but {encoder.name} gives: {has}.")
+    features = outputs["sequence_output"]
+    x = hidden_layers(keras.layers.Dropout(dropout, name="dropout")(features), hidden, dropout)
+    logits = keras.layers.Dense(2, kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="logits")(x)
+    scores = head([logits, inputs["input_mask"], inputs["input_type_ids"]])
+    model = TransferModel(inputs, scores, name="question_answerer")
+    model.compile(
+        optimizer=make_optimizer(learning_rate or default_learning_rate(features.shape[-1], transfer.trains_encoder)),
+        loss=span_crossentropy,
+        metrics=[SpanAccuracy()],
+        # As in text_classifier: XLA is slower on CPU, and would compile anew for each batch length.
+        jit_compile=False,
+    )
+    _ENCODERS[model] = encoder
+    return prepare(model)
+
+
+# Loading a preprocessing module and finding its offsets takes a second, so a model's encoder is kept as long as the model lives.
+_ENCODERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def encoder_of(model: keras.Model) -> Encoder:
+    """The encoder of an answerer, with its tokenizer loaded once.
+
+    Raises:
+        UserError: the model was not made by one of this package's builders.
+    """
+    if model not in _ENCODERS:
+        _ENCODERS[model] = Encoder.of(model)
+    return _ENCODERS[model]
+
+
+def question_batches(
+    model: keras.Model,
+    examples: QuestionExamples,
+    *,
+    training: bool = False,
+    batch_size: int = 32,
+    seed: int = 0,
+    fixed_length: bool = False,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Batches of questions for `fit` and `evaluate`, in windows as this model wants them.
+
+    Args:
+        model: of `question_answerer`; it knows its encoder, and how long questions and overlaps are.
+        examples: from `read_squad` or `QuestionExamples.from_lists`, with answers.
+        training: shuffle, and put windows of like length together; otherwise the order is kept.
+        batch_size: windows in a batch; a context that fits beside its question is one window.
+        seed: of the shuffling.
+        fixed_length: pad to `seq_length` always, for TPUs.
+        drop_remainder: leave the last, smaller batch out.
+
+    Returns:
+        A dataset of `(inputs, places)`; see `tl_keras.text.question_batches.question_batches`.
+
+    Raises:
+        UserError: the model answers no questions, or there is nothing to learn from.
+    """
+    head, encoder = span_head_of(model), encoder_of(model)
+    return batching.question_batches(
+        examples,
+        encoder.offset_tokenizer,
+        encoder.preprocessor,
+        head.windows(encoder.seq_length),
+        batch_size=batch_size,
+        training=training,
+        seed=seed,
+        fixed_length=fixed_length,
+        drop_remainder=drop_remainder,
+    )

@@ -1,0 +1,189 @@
+"""A vector for a text on a pre-trained encoder, and the two towers it is trained in: the bi-encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tl_keras._keras import keras
+from tl_keras.errors import UserError
+from tl_keras.hub.encoder import Encoder, encoder_layer_of
+from tl_keras.models.body import pooled_features
+from tl_keras.models.lexical import JoinVectors, LexicalVector, inverse_document_frequency
+from tl_keras.models.similarity_head import CosineSimilarity, SentenceVector, sentence_encoder_of
+from tl_keras.models.similarity_losses import Contrastive, CosineRanking, CosineRegression, InBatchNegatives
+from tl_keras.models.transfer_model import TransferModel
+from tl_keras.text.tower_batches import TOWERS
+from tl_keras.training.optimizer import default_learning_rate, make_optimizer
+from tl_keras.transfer.control import prepare
+from tl_keras.transfer.plan import Transfer
+
+LOSSES = ("cosine", "ranking", "contrastive", "in-batch")
+
+
+def sentence_encoder(
+    encoder: Encoder,
+    transfer: str | Transfer = "fine-tune",
+    *,
+    pooling: str = "mean",
+    normalize: bool = True,
+    dimensions: int | str | None = None,
+    lexical_share: float = 0.0,
+    lexical_texts: Sequence[str] = (),
+    lexical_dimensions: int = 512,
+) -> keras.Model:
+    """Build a model that gives each text a vector; texts that mean the same should lie near one another.
+
+    Inputs -> outputs: one text -> float32 `[width]`.
+
+    It works as it is, without training: `predict`, `export` and `TextIndex` take it, and with an encoder made for sentences
+    (MiniLM, say) that is often enough. To train it on your own pairs, put it into `two_towers`.
+
+    Args:
+        encoder: from `load_encoder`.
+        transfer: what learns once it is trained: `"fine-tune"`: everything; `"freeze"`: only the matrix of `dimensions`;
+            `"top-2"`, `"gradual"` or a `tl_keras.Transfer`: see there.
+        pooling: `"mean"` over the pieces, `"max"`, `"mix"` or `"mix-cls"` (a learned mix of all blocks), or `"cls"`. Take `"cls"` only for an encoder that was made for it: without
+            training, Spearman on STS-B is 16.5 for BERT's `[CLS]`, 46.4 for the mean (Reimers and Gurevych, table 1).
+        normalize: give vectors of length 1, whose dot product is the cosine.
+        dimensions: multiply the pooled vector by a matrix to so many numbers, for smaller indexes; or `"same"`, as many as before,
+            for something to learn on a frozen encoder. The matrix begins as the identity, or an orthogonal one if the width changes.
+        lexical_share: join a second, fixed vector of which pieces the text has (TF-IDF in few numbers), so that the cosine of two
+            texts is `(1 - share)` times that of their meanings plus `share` times that of their words. For small encoders, which
+            miss much of what plain overlap tells. 0 leaves it out.
+        lexical_texts: with a share: texts that say how rare each piece is, such as the training texts.
+        lexical_dimensions: numbers in the second vector; fewer are coarser.
+
+    Returns:
+        A functional `keras.Model`. Input: what `encoder.batches` gives; output: float32 `[batch, width]`.
+
+    Raises:
+        UserError: an option that is not known, or an encoder without the output that is pooled.
+
+    Source: Reimers and Gurevych, "Sentence-BERT", https://arxiv.org/abs/1908.10084, section 3.
+
+    Example: ::
+
+        model = tlk.sentence_encoder(tlk.load_encoder("minilm"))
+        vectors = tlk.encode(model, ["A cat sleeps.", "Stocks fell."])   # [2, 384]
+    """
+    if dimensions not in (None, "same") and (not isinstance(dimensions, int) or dimensions < 1):
+        raise UserError(f'dimensions must be a number of at least 1, or "same", not {dimensions!r}.')
+    if not 0.0 <= lexical_share < 1.0:
+        raise UserError(f"lexical_share must be at least 0 and below 1, not {lexical_share}.")
+    if lexical_share and not len(lexical_texts):
+        raise UserError("a lexical part needs lexical_texts, to learn from them how rare each piece is.")
+    inputs, vectors = pooled_features(encoder, transfer, pooling)
+    if dimensions is not None:
+        width = int(vectors.shape[-1])
+        size = width if dimensions == "same" else dimensions
+        start = keras.initializers.Identity() if size == width else keras.initializers.Orthogonal()
+        vectors = keras.layers.Dense(size, use_bias=False, kernel_initializer=start, name="projection")(vectors)
+    if lexical_share:
+        words = _lexical_vectors(encoder, inputs, lexical_texts, lexical_dimensions)
+        vectors = JoinVectors(lexical_share, name="joined")([vectors, words])
+    return keras.Model(inputs, SentenceVector(normalize, name="vector")(vectors), name="sentence_encoder")
+
+
+def two_towers(
+    model: keras.Model,
+    loss: str | keras.losses.Loss = "cosine",
+    *,
+    score_range: tuple[float, float] = (0.0, 1.0),
+    scale: float = 20.0,
+    margin: float = 0.5,
+    learning_rate: float | None = None,
+) -> keras.Model:
+    """Build and compile what trains a sentence encoder: two towers, which are both this one model, and their cosine.
+
+    Inputs -> labels: a pair of texts -> a score (`"cosine"`, `"ranking"`), one of two scores, alike or not (`"contrastive"`), or nothing but that
+    they belong together (`"in-batch"`: every other document of the batch is a wrong answer).
+
+    Training the towers trains `model` itself: use that afterwards.
+
+    Args:
+        model: of `sentence_encoder`.
+        loss: `"cosine"`, `"ranking"`, `"contrastive"` or `"in-batch"`: see `tl_keras.models.similarity_losses`, whose losses can be given too.
+        score_range: for `"cosine"` and `"contrastive"`: the lowest and the highest score, e.g. `examples.score_range`.
+        scale: for `"ranking"` and `"in-batch"`: what the cosines are multiplied by.
+        margin: for `"contrastive"`: the cosine distance beyond which unlike pairs are left alone.
+        learning_rate: the peak rate; by default one that suits the encoder's width.
+
+    Returns:
+        A functional `keras.Model`, compiled with AdamW as `text_classifier` is. Input: what `tower_batches` gives; output: cosines,
+        float32 `[batch]`, or `[batch, batch]` for `"in-batch"`.
+
+    Raises:
+        UserError: the model is no sentence encoder, nothing in it learns, or the loss is not known.
+
+    Source: Reimers and Gurevych, "Sentence-BERT", https://arxiv.org/abs/1908.10084, figure 2.
+
+    Example: ::
+
+        model = tlk.sentence_encoder(encoder)
+        towers = tlk.two_towers(model, "in-batch")
+        towers.fit(tlk.tower_batches(encoder, pairs, training=True), epochs=3)
+        index = tlk.TextIndex.build(model, documents)
+    """
+    model = sentence_encoder_of(model)
+    if not model.trainable_weights:
+        raise UserError(
+            'nothing in this sentence encoder learns: build it with transfer="fine-tune", or give it dimensions="same" '
+            "to learn a matrix on the frozen encoder."
+        )
+    losses = {
+        "cosine": lambda: CosineRegression(*score_range),
+        "ranking": lambda: CosineRanking(scale),
+        "in-batch": lambda: InBatchNegatives(scale),
+        "contrastive": lambda: Contrastive(margin, *score_range),
+    }
+    if not isinstance(loss, keras.losses.Loss):
+        if loss not in losses:
+            raise UserError(f"loss={loss!r} is not known; choose one of: {', '.join(LOSSES)}.")
+        loss = losses[loss]()
+    inputs, vectors = {}, []
+    for tower in TOWERS:
+        own = _inputs_like(model, tower)
+        inputs.update(own)
+        vectors.append(model(_for_model(model, own, tower)))
+    cosines = CosineSimilarity(isinstance(loss, InBatchNegatives), name="cosine")(vectors)
+    towers = TransferModel(inputs, cosines, name="two_towers")
+    layer = encoder_layer_of(model)
+    # A matrix that starts as a good answer (the identity) must not be thrown about like a head that starts from nothing.
+    suits = default_learning_rate(_learned_width(model), True) if layer.trainable else 1e-3
+    towers.compile(optimizer=make_optimizer(learning_rate or suits), loss=loss, jit_compile=False)
+    return prepare(towers)
+
+
+def _lexical_vectors(encoder: Encoder, inputs, texts: Sequence[str], dimensions: int):
+    """The second vector, with its weights set."""
+    if encoder.takes_text or "input_word_ids" not in inputs:
+        raise UserError(
+            f"{encoder.name} shows no token ids, so a lexical part cannot be joined; leave lexical_share out."
+        )
+    weights = inverse_document_frequency(encoder, texts)
+    layer = LexicalVector(len(weights), dimensions, name="lexical")
+    words = layer(inputs["input_word_ids"])
+    layer.piece_weight.assign(weights)
+    return words
+
+
+def _inputs_like(model: keras.Model, tower: str) -> dict:
+    """Symbolic inputs of one tower, by name."""
+    names = sorted(model.input) if isinstance(model.input, dict) else [None]
+    return {
+        key: keras.Input(shape=() if name is None else (None,), dtype="string" if name is None else "int32", name=key)
+        for name, key in ((name, tower if name is None else f"{tower}_{name}") for name in names)
+    }
+
+
+def _for_model(model: keras.Model, inputs: dict, tower: str):
+    """One tower's inputs under the names that the model knows."""
+    if not isinstance(model.input, dict):
+        return inputs[tower]
+    return {key.removeprefix(f"{tower}_"): value for key, value in inputs.items()}
+
+
+def _learned_width(model: keras.Model) -> int:
+    """Numbers of the vector without the lexical part."""
+    fixed = [layer.dimensions for layer in model.layers if isinstance(layer, LexicalVector)]
+    return int(model.output_shape[-1]) - sum(fixed)

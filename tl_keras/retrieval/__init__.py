@@ -1,0 +1,1 @@
+"""Searching a collection of texts by meaning."""

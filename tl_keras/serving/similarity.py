@@ -1,0 +1,148 @@
+"""Raw strings to vectors and scores: one graph for `predict`, the export and TensorFlow Serving."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tl_keras._keras import keras, tf_variable
+from tl_keras.errors import UserError
+from tl_keras.hub.encoder import Encoder, encoder_layer_of
+from tl_keras.models.similarity_head import score_head_of, sentence_encoder_of
+from tl_keras.serving.exported_similarity import Regressor, TextEncoder
+from tl_keras.text.preprocessor import trim
+
+
+def string_graph(model: Callable, encoder: Encoder) -> Callable[[list[tf.Tensor]], tf.Tensor]:
+    """The segments of texts, string `[batch]` each -> what the model gives for them."""
+    # Loaded before there is a graph.
+    preprocessor = None if encoder.takes_text else encoder.preprocessor
+
+    def run(segments: list[tf.Tensor]) -> tf.Tensor:
+        if preprocessor is None:
+            return model(segments[0])
+        tokens = [preprocessor.tokenize(segment) for segment in segments]
+        return model(trim(preprocessor.pack(tokens, encoder.seq_length)))
+
+    return run
+
+
+# Tracing takes seconds, so a model's graph is kept as long as the model lives.
+_ENCODERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_REGRESSORS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def keras_text_encoder(model: keras.Model) -> TextEncoder:
+    """The text encoder of a Keras model of `sentence_encoder`, or of the towers around one.
+
+    Raises:
+        UserError: the model is no sentence encoder of this package.
+    """
+    model = sentence_encoder_of(model)
+    if model not in _ENCODERS:
+        reference = weakref.ref(model)
+        graph = string_graph(lambda batch: reference()(batch, training=False), Encoder.of(model))
+        function = tf.function(
+            lambda text: graph([text]), input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
+        )
+        _ENCODERS[model] = TextEncoder(function, int(model.output_shape[-1]), model.name)
+    return _ENCODERS[model]
+
+
+def keras_regressor(model: keras.Model) -> Regressor:
+    """The regressor of a Keras model of `text_regressor`; it takes single texts and pairs.
+
+    Raises:
+        UserError: the model is no regressor of this package.
+    """
+    if model not in _REGRESSORS:
+        reference, encoder = weakref.ref(model), Encoder.of(model)
+        graph = string_graph(lambda batch: reference()(batch, training=False), encoder)
+        text = tf.TensorSpec([None], tf.string)
+        single = tf.function(lambda a: graph([a]), input_signature=[text], autograph=False)
+        double = tf.function(lambda a, b: graph([a, b]), input_signature=[text, text], autograph=False)
+        _REGRESSORS[model] = Regressor(
+            lambda batch: double(batch["text"], batch["text_pair"]) if "text_pair" in batch else single(batch["text"]),
+            score_head_of(model).score_range,
+            False if encoder.takes_text else None,
+            model.name,
+        )
+    return _REGRESSORS[model]
+
+
+def encode(model, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+    """The vectors of texts.
+
+    Args:
+        model: a Keras model of `sentence_encoder`, a path to an export or a run folder, or what `load_exported` gave.
+        texts: `n` strings.
+        batch_size: texts in a batch.
+
+    Returns:
+        Float32 `[n, width]`, in the order of the texts; of length 1 if the model was built with `normalize`.
+
+    Raises:
+        UserError: the model gives no vectors, or the texts are no list of strings.
+    """
+    from tl_keras.serving.predict import as_predictor
+
+    predictor = as_predictor(model)
+    if not hasattr(predictor, "encode"):
+        raise UserError("the model gives no vectors for texts: build it with sentence_encoder(...).")
+    return predictor.encode(texts, batch_size)
+
+
+def embedding_module(model: keras.Model) -> tf.Module:
+    """What is saved of a sentence encoder: `serving_default` takes `text`, string `[batch]`, and gives `embedding`."""
+    model = sentence_encoder_of(model)
+    root, graph = _module(model, "sentence_encoder")
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")], autograph=False)
+    def serve(text):
+        return {"embedding": graph([text])}
+
+    root.serve = serve
+    width = int(model.output_shape[-1])
+    root.embedding_width = tf.function(lambda: tf.constant(width), input_signature=[])
+    return root
+
+
+def regressor_module(model: keras.Model, pairs: bool) -> tf.Module:
+    """What is saved of a regressor: `serving_default` takes `text`, with `pairs` also `text_pair`, and gives `score`."""
+    root, graph = _module(model, "text_regressor")
+    if pairs and Encoder.of(model).takes_text:
+        raise UserError("a text embedding module takes one text, not pairs.")
+    text, text_pair = (tf.TensorSpec([None], tf.string, name) for name in ("text", "text_pair"))
+    if pairs:
+
+        @tf.function(input_signature=[text, text_pair], autograph=False)
+        def serve(text, text_pair):
+            return {"score": graph([text, text_pair])}
+
+    else:
+
+        @tf.function(input_signature=[text], autograph=False)
+        def serve(text):
+            return {"score": graph([text])}
+
+    root.serve = serve
+    score_range = score_head_of(model).score_range
+    root.score_range = tf.function(lambda: tf.constant(score_range, tf.float32), input_signature=[])
+    return root
+
+
+def _module(model: keras.Model, name: str) -> tuple[tf.Module, Callable]:
+    """A module that holds what the model needs: tokenizer or table, vocabulary and weights; and its graph."""
+    encoder = Encoder.of(model)
+    root = tf.Module(name=name)
+    if encoder.takes_text:
+        # Such a module carries its vocabulary table with it, which has to be tracked to be saved.
+        root.encoder = encoder_layer_of(model).resolved_object
+    else:
+        root.preprocessor = encoder.preprocessor.module
+    # The variables only, not the Keras model: both together would be stored twice.
+    root.model_variables = [tf_variable(variable) for variable in model.variables]
+    return root, string_graph(lambda batch: model(batch, training=False), encoder)

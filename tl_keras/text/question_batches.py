@@ -1,0 +1,303 @@
+"""Questions and contexts to batches: the question in every window of its context, and where in it the answer is."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tl_keras.data.questions import QuestionExamples
+from tl_keras.errors import UserError
+from tl_keras.text.batches import POOL_BATCHES, _buckets, _check, _finish
+from tl_keras.text.offsets import OffsetTokenizer
+from tl_keras.text.preprocessor import Preprocessor, trim
+
+logger = logging.getLogger(__name__)
+
+SPECIAL = 3
+"""[CLS], and a [SEP] behind the question and behind the context."""
+TEXTS_AT_ONCE = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowSettings:
+    """How a question and a long context are laid into inputs of limited length.
+
+    Args:
+        seq_length: of the encoder's inputs, special tokens included.
+        max_question_length: longer questions are cut behind so many pieces; by default 64, or half of `seq_length` if that is
+            less.
+        overlap: pieces that neighbouring windows share; by default a quarter of the window, but at least 30 pieces (so that a usual
+            answer is whole in one of them) and at most half the window.
+
+    Raises:
+        UserError: no room for the context, or windows that would not move on.
+
+    Example:
+        >>> settings = WindowSettings(384)
+        >>> settings.max_question_length, settings.room(10), settings.step(10)
+        (64, 371, 279)
+    """
+
+    seq_length: int
+    max_question_length: int | None = None
+    overlap: int | None = None
+
+    def __post_init__(self):
+        if self.max_question_length is None:
+            length = min(64, self.seq_length // 2, self.seq_length - SPECIAL - 1)
+            object.__setattr__(self, "max_question_length", max(length, 1))
+        least = self.room(self.max_question_length)
+        if self.max_question_length < 1 or least < 1:
+            raise UserError(
+                f"max_question_length={self.max_question_length} leaves no room for the context in seq_length="
+                f"{self.seq_length}: choose 1 to {self.seq_length - SPECIAL - 1}."
+            )
+        if self.overlap is not None and not 0 <= self.overlap < least:
+            raise UserError(
+                f"windows that hold {least} pieces of the context beside the longest question cannot overlap by "
+                f"{self.overlap}: choose 0 to {least - 1}."
+            )
+
+    def room(self, question_length):
+        """Pieces of the context in a window, beside a question of so many pieces."""
+        return self.seq_length - SPECIAL - question_length
+
+    def step(self, question_length):
+        """How far the next window is moved on; works on numbers and on integer arrays and tensors."""
+        room = self.room(question_length)
+        if self.overlap is not None:
+            return room - self.overlap
+        if isinstance(room, int):
+            return room - min(max(room // 4, 30), room // 2)
+        return room - tf.minimum(tf.maximum(room // 4, 30), room // 2)
+
+
+class ContextWindows(NamedTuple):
+    """Windows over the contexts of a batch of questions.
+
+    Attributes:
+        rows: int64 `[windows]`: whose question.
+        starts: int64 `[windows]`: the first piece of the context in it.
+        lengths: int64 `[windows]`: how many pieces of the context it holds.
+    """
+
+    rows: tf.Tensor
+    starts: tf.Tensor
+    lengths: tf.Tensor
+
+
+def context_windows(
+    question_lengths: tf.Tensor, context_lengths: tf.Tensor, settings: WindowSettings
+) -> ContextWindows:
+    """Lay windows over contexts: one over a context that fits beside its question, else several, the last one full too.
+
+    A short question leaves more room for the context, so windows are as large as each question allows.
+
+    Args:
+        question_lengths: int `[batch]`, in pieces, cut already.
+        context_lengths: int `[batch]`, in pieces.
+        settings: of the windows.
+
+    Example:
+        >>> windows = context_windows(tf.constant([2, 1]), tf.constant([7, 3]), WindowSettings(9, 3, overlap=2))
+        >>> windows.rows.numpy().tolist(), windows.starts.numpy().tolist(), windows.lengths.numpy().tolist()
+        ([0, 0, 0, 1], [0, 2, 3, 0], [4, 4, 4, 3])
+    """
+    counts = tf.cast(context_lengths, tf.int64)
+    asked = tf.cast(question_lengths, tf.int64)
+    size, step = settings.room(asked), settings.step(asked)
+    per_row = 1 + (tf.maximum(counts - size, 0) + step - 1) // step
+    rows = tf.repeat(tf.range(tf.size(counts, tf.int64)), per_row)
+    number = tf.range(tf.size(rows, tf.int64)) - tf.gather(tf.cumsum(per_row, exclusive=True), rows)
+    # The last window moves back, so that it is full too.
+    starts = tf.minimum(number * tf.gather(step, rows), tf.gather(tf.maximum(counts - size, 0), rows))
+    return ContextWindows(rows, starts, tf.gather(tf.minimum(counts, size), rows))
+
+
+def pack_questions(
+    preprocessor: Preprocessor, questions: tf.RaggedTensor, contexts: tf.RaggedTensor, seq_length: int
+) -> dict[str, tf.Tensor]:
+    """`[CLS]` question `[SEP]` context `[SEP]`, padding behind; see `Preprocessor.pack`.
+
+    Args:
+        preprocessor: of the encoder.
+        questions: int32 ids, ragged `[windows, (pieces)]`.
+        contexts: int32 ids, ragged `[windows, (pieces)]`.
+        seq_length: of the result.
+    """
+    # Modules are surest to take what their own tokenizers give, words of pieces: here one word a window.
+    words = [tf.RaggedTensor.from_row_splits(ids, tf.range(ids.nrows() + 1)) for ids in (questions, contexts)]
+    return preprocessor.pack(words, seq_length)
+
+
+@dataclasses.dataclass(frozen=True)
+class QuestionWindows:
+    """Windows with the place of the answer, in memory.
+
+    Args:
+        questions: for each window the question's ids, int32.
+        contexts: for each window the ids of its part of the context, int32.
+        labels: int32 `[windows, 2]`: first and last piece of the answer, counted through the packed input (`[CLS]` is 0); 0 and 0 where
+            the window does not hold the whole answer.
+        counts: for reports: `questions`, `cut` (too long), `long_contexts`, `lost` (answers that no window holds whole).
+    """
+
+    questions: list[np.ndarray]
+    contexts: list[np.ndarray]
+    labels: np.ndarray
+    counts: dict[str, int]
+
+
+def question_windows(
+    examples: QuestionExamples, tokenizer: OffsetTokenizer, settings: WindowSettings
+) -> QuestionWindows:
+    """Tokenize questions and contexts, lay windows, and find the answers' pieces.
+
+    Of several right answers the first one that stands where the data say is learned.
+
+    Args:
+        examples: with answers.
+        tokenizer: with offsets.
+        settings: of the windows.
+
+    Raises:
+        UserError: nothing to learn from.
+    """
+    examples = examples.learnable()
+    asked = [ids for ids, _, _ in _tokenize(examples.questions.tolist(), tokenizer)]
+    texts = list(dict.fromkeys(examples.contexts))
+    read = dict(zip(texts, _tokenize(texts, tokenizer), strict=True))
+    cut = sum(len(ids) > settings.max_question_length for ids in asked)
+    asked = [ids[: settings.max_question_length] for ids in asked]
+    context_lengths = np.array([len(read[context][0]) for context in examples.contexts])
+    windows = context_windows(tf.constant([len(ids) for ids in asked]), tf.constant(context_lengths), settings)
+    rows, starts, lengths = (part.numpy() for part in windows)
+    pieces = np.full((len(examples), 2), -1)
+    for row, (context, given) in enumerate(zip(examples.contexts, examples.answers, strict=True)):
+        answer = next((a for a in given if a.found), None)
+        if answer is not None:
+            pieces[row] = _pieces_of(answer.start, answer.end, *read[context][1:])
+    first, last = pieces[rows].T
+    whole = (first >= starts) & (last < starts + lengths) & (first >= 0)
+    offset = 2 + np.array([len(ids) for ids in asked])[rows] - starts
+    labels = np.where(whole[:, np.newaxis], pieces[rows] + offset[:, np.newaxis], 0).astype("int32")
+    answered = ~examples.is_impossible
+    held = np.zeros(len(examples), bool)
+    held[rows[whole]] = True
+    return QuestionWindows(
+        [asked[row] for row in rows],
+        [read[examples.contexts[r]][0][s : s + n] for r, s, n in zip(rows, starts, lengths, strict=True)],
+        labels,
+        {
+            "questions": len(examples),
+            "cut": cut,
+            "long_contexts": int(np.sum(np.bincount(rows, minlength=len(examples)) > 1)),
+            "lost": int(np.sum(answered & ~held)),
+        },
+    )
+
+
+def question_batches(
+    examples: QuestionExamples,
+    tokenizer: OffsetTokenizer,
+    preprocessor: Preprocessor,
+    settings: WindowSettings,
+    *,
+    batch_size: int = 32,
+    training: bool = False,
+    seed: int = 0,
+    fixed_length: bool = False,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Make batches of packed token ids and answer places. All texts are tokenized at once.
+
+    Args:
+        examples: with answers; those whose answers were not found in their places are left out.
+        tokenizer: with offsets, of the encoder.
+        preprocessor: of the encoder; packs.
+        settings: of the windows.
+        batch_size: windows in a batch.
+        training: shuffle, and put windows of like length together.
+        seed: of the shuffling.
+        fixed_length: pad everything to the encoder's `seq_length`.
+        drop_remainder: leave the last, smaller batch out.
+
+    Returns:
+        A dataset of `(inputs, places)`: inputs int32 `[batch, length]` each, places int32 `[batch, 2]`: the answer's first and last
+        piece, counted through the input, 0 and 0 (`[CLS]`) for windows that do not hold it.
+
+    Raises:
+        UserError: no questions, or no answers.
+    """
+    _check(batch_size, settings.seq_length)
+    windows = question_windows(examples, tokenizer, settings)
+    if training:
+        _report(examples, windows, settings)
+    count = len(windows.labels)
+    segments = tuple(_ragged(part) for part in (windows.questions, windows.contexts))
+    dataset = tf.data.Dataset.from_tensor_slices({"segments": segments, "labels": windows.labels})
+    if training:
+        dataset = dataset.shuffle(count, seed=seed, reshuffle_each_iteration=True)
+    dataset = dataset.ragged_batch(batch_size * (POOL_BATCHES if training else 1))
+    if training:
+        dataset = dataset.flat_map(lambda pool: _buckets(pool, batch_size, settings.seq_length, seed))
+
+    def pack(batch):
+        packed = pack_questions(preprocessor, *batch["segments"], settings.seq_length)
+        if fixed_length:
+            packed = {name: tf.ensure_shape(value, [None, settings.seq_length]) for name, value in packed.items()}
+        else:
+            packed = trim(packed)
+        return packed, tf.ensure_shape(batch["labels"], [None, 2])
+
+    dataset = dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
+    return _finish(dataset, count, batch_size, drop_remainder)
+
+
+def _tokenize(texts: Sequence[str], tokenizer: OffsetTokenizer) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Ids, first characters and last characters plus one of each text's pieces."""
+    found = []
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        pieces = tokenizer(tf.constant(texts[start : start + TEXTS_AT_ONCE]))
+        # Splitting the flat values is a hundred times quicker than asking a ragged tensor for its rows.
+        cuts = pieces.ids.row_limits().numpy()[:-1]
+        found += zip(
+            *(np.split(part.flat_values.numpy(), cuts) for part in (pieces.ids, pieces.starts, pieces.ends)),
+            strict=True,
+        )
+    return found
+
+
+def _pieces_of(start: int, end: int, starts: np.ndarray, ends: np.ndarray) -> tuple[int, int]:
+    """The first and the last piece that touch characters `start` to `end`; (-1, -1) where none does."""
+    first = int(np.searchsorted(ends, start, side="right"))
+    last = int(np.searchsorted(starts, end, side="left")) - 1
+    return (first, last) if first <= last else (-1, -1)
+
+
+def _ragged(rows: list[np.ndarray]) -> tf.RaggedTensor:
+    return tf.RaggedTensor.from_row_lengths(np.concatenate(rows).astype("int32"), [len(row) for row in rows])
+
+
+def _report(examples: QuestionExamples, windows: QuestionWindows, settings: WindowSettings) -> None:
+    counts = windows.counts
+    if counts["cut"]:
+        logger.warning(
+            "%s: %d of %d questions are longer than %d pieces and are cut there (max_question_length).",
+            examples.source, counts["cut"], counts["questions"], settings.max_question_length,
+        )  # fmt: skip
+    if counts["lost"]:
+        logger.warning(
+            "%s: %d of %d answers are not whole in any window and are not learned; a larger seq_length (--seq-length) may help.",
+            examples.source, counts["lost"], counts["questions"],
+        )  # fmt: skip
+    if counts["long_contexts"]:
+        logger.info(
+            "%s: %d of %d contexts do not fit in %d pieces beside their question and go through overlapping windows.",
+            examples.source, counts["long_contexts"], counts["questions"], settings.seq_length,
+        )  # fmt: skip

@@ -1,0 +1,99 @@
+"""Batches of two texts side by side, each packed by itself: what two towers are trained with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from tl_keras.data.examples import Examples
+from tl_keras.data.pairs import RetrievalPairs
+from tl_keras.errors import UserError
+from tl_keras.text.batches import POOL_BATCHES, _buckets, _check, _finish
+from tl_keras.text.preprocessor import trim
+
+if TYPE_CHECKING:
+    from tl_keras.hub.encoder import Encoder
+
+TOWERS = ("query", "document")
+
+
+def tower_batches(
+    encoder: Encoder,
+    examples: Examples,
+    *,
+    training: bool = False,
+    batch_size: int = 32,
+    seed: int = 0,
+    fixed_length: bool = False,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Make batches of pairs for `two_towers`, tokenizing on the way; shuffled and bucketed as `token_batches` does.
+
+    Each tower is trimmed by itself: short questions are not padded to the length of their documents.
+
+    Args:
+        encoder: tokenizes, packs, and says how long an input may be.
+        examples: pairs: scored ones, or questions and documents.
+        training: shuffle anew each epoch and bucket by length; otherwise the order is kept.
+        batch_size: pairs in a batch. With in-batch negatives it is also how many documents a question chooses from: larger is
+            better there.
+        seed: of the shuffling.
+        fixed_length: pad everything to the encoder's `seq_length`, for TPUs.
+        drop_remainder: leave the last, smaller batch out.
+
+    Returns:
+        A dataset of `(inputs, labels)`, or of inputs where there are no labels: inputs by name, `query_...` and `document_...`,
+        int32 `[batch, length]` each (for a text embedding module `query` and `document`, string `[batch]`). Labels: the scores,
+        float32 `[batch]`; for questions and documents the document's number, int64 `[batch]`, by which a batch knows that two
+        of its questions share a document.
+
+    Raises:
+        UserError: the examples are single texts, or there are none.
+    """
+    _check(batch_size, encoder.seq_length)
+    if not len(examples):
+        raise UserError(f"{examples.source} holds no examples.")
+    if examples.text_pairs is None:
+        raise UserError(f"{examples.source} holds single texts; two towers compare pairs (text_pair, --text-pair).")
+    source = {"query": examples.texts.tolist(), "document": examples.text_pairs.tolist()}
+    if isinstance(examples, RetrievalPairs):
+        source["labels"] = examples.document_ids
+    elif examples.labels is not None:
+        source["labels"] = examples.labels
+    preprocessor = None if encoder.takes_text else encoder.preprocessor
+
+    def tokenize(pool):
+        pool = dict(pool)
+        return {**pool, "segments": tuple(preprocessor.tokenize(pool.pop(name)) for name in TOWERS)}
+
+    def pack(batch):
+        inputs = {}
+        for tower, tokens in zip(TOWERS, batch["segments"], strict=True):
+            packed = preprocessor.pack([tokens], encoder.seq_length)
+            if fixed_length:
+                packed = {name: tf.ensure_shape(value, [None, encoder.seq_length]) for name, value in packed.items()}
+            else:
+                packed = trim(packed)
+            inputs.update({f"{tower}_{name}": value for name, value in packed.items()})
+        return (inputs, batch["labels"]) if "labels" in batch else inputs
+
+    dataset = tf.data.Dataset.from_tensor_slices(source)
+    if training:
+        dataset = dataset.shuffle(len(examples), seed=seed, reshuffle_each_iteration=True)
+    if preprocessor is None:
+        dataset = dataset.batch(batch_size)
+        dataset = dataset.map(
+            lambda batch: (
+                ({name: batch[name] for name in TOWERS}, batch["labels"])
+                if "labels" in batch
+                else {name: batch[name] for name in TOWERS}
+            )
+        )
+        return _finish(dataset, len(examples), batch_size, drop_remainder)
+    pool_size = batch_size * (POOL_BATCHES if training else 1)
+    dataset = dataset.batch(pool_size).map(tokenize, num_parallel_calls=tf.data.AUTOTUNE)
+    if training:
+        dataset = dataset.flat_map(lambda pool: _buckets(pool, batch_size, encoder.seq_length, seed))
+    dataset = dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
+    return _finish(dataset, len(examples), batch_size, drop_remainder)
