@@ -39,7 +39,7 @@ def frozen(tiny_pair):
 def test_the_label_is_the_answers_place_in_the_input(frozen, vocabulary):
     examples = ask("the film ?", "i love good music , 재미있다!", "good music")
     ((inputs, places),) = question_batches(frozen, examples)
-    # [CLS] the film ? [SEP] i love good music , 재미 ##있다 ! [SEP], padded to a multiple of 8.
+    # [CLS] the film ? [SEP] i love good music , 재미 ##있다 ! [SEP], padded to a multiple of 4.
     ids = inputs["input_word_ids"].numpy()[0]
     assert [vocabulary[i] for i in ids] == [
         "[CLS]", "the", "film", "?", "[SEP]", "i", "love", "good", "music", ",", "재미", "##있다", "!", "[SEP]", *["[PAD]"] * 2,

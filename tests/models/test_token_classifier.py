@@ -24,8 +24,8 @@ def tags_of(encoder, examples, tag_set=None, **options) -> list[list[str]]:
 
 def test_first_pieces_carry_the_words_tags(encoder):
     examples = TaggedExamples.from_words([["the", "film", "filmgood", "x."]], [["O", "B-A", "I-A", "B-B"]])
-    # [CLS] the film film ##g ##o ##o ##d x . [SEP], and padding to 16. The full stop is a piece of the word "x.".
-    assert tags_of(encoder, examples) == [[".", "O", "B-A", "I-A", *"....", "B-B", *"......."]]
+    # [CLS] the film film ##g ##o ##o ##d x . [SEP], and padding to 12. The full stop is a piece of the word "x.".
+    assert tags_of(encoder, examples) == [[".", "O", "B-A", "I-A", *"....", "B-B", *"..."]]
 
 
 def test_all_pieces_carry_tags_and_spans_end_inside_words(encoder):

@@ -68,7 +68,7 @@ def test_epochs_differ_and_the_seed_repeats_them(encoder, reviews):
 def test_batches_are_trimmed_to_their_longest_text(encoder, reviews):
     for batch, _ in encoder.batches(reviews, training=True, batch_size=8):
         longest = max(len(row) for row in rows(batch))
-        assert batch["input_word_ids"].shape[1] == -(-longest // 8) * 8
+        assert batch["input_word_ids"].shape[1] == -(-longest // 4) * 4
     spec = encoder.batches(reviews, training=True).element_spec[0]
     assert all(s.shape.as_list() == [None, None] for s in spec.values())
 
@@ -79,8 +79,8 @@ def test_bucketing_leaves_little_padding(encoder):
     dataset = encoder.batches(Examples.from_lists(texts, ["a", "b"] * 128), training=True, batch_size=16)
     filled = [float(np.mean(batch["input_mask"])) for batch, _ in dataset]
     # Lengths are uniform on 3..31; random batches of 16 would be about 17/32 full.
-    # Perfect sorting still pads to multiples of 8, which leaves about 0.8.
-    assert np.mean(filled) > 0.75
+    # Perfect sorting still pads to multiples of 4, which leaves about 0.88.
+    assert np.mean(filled) > 0.83
 
 
 def test_long_texts_are_cut_and_pairs_share_the_room(encoder):

@@ -1,4 +1,4 @@
-"""Gradual unfreezing every two steps, on two logical CPUs; prints what moved. Run by test_control.py."""
+"""Gradual unfreezing of two of three blocks every two steps, on two logical CPUs; prints what moved. Run by test_control.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if __name__ == "__main__":
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    encoder = Encoder(folder, f"{pair}/preprocess", seq_length=16)
+    encoder = Encoder(folder, f"{pair}/preprocess", seq_length=16, layers=2)
     examples = Examples.from_lists(["good film", "bad film"] * 8, ["p", "n"] * 8)
     with strategy.scope():
         model = text_classifier(encoder, examples.classes, Transfer("gradual", unfreeze_every="2 steps"))

@@ -24,7 +24,7 @@ def train(call, stacks, tiny_pair, reviews, tmp_path):
     return run
 
 
-def test_every_option_reaches_the_run(train, call, tmp_path):
+def test_every_option_reaches_the_run(train, tmp_path, caplog):
     options = [
         "--transfer", "gradual", "--unfreeze-every", "1 step", "--layer-decay", 0.5, "--rate", "embeddings=0.1",
         "--layers", 2, "--pooling", "mix", "--hidden", 12,
@@ -35,9 +35,8 @@ def test_every_option_reaches_the_run(train, call, tmp_path):
     wanted = {"transfer": "gradual", "unfreeze_every": "1 step", "layer_decay": 0.5, "rate": ["embeddings=0.1"],
               "layers": 2, "pooling": "mix", "hidden": [12]}  # fmt: skip
     assert {name: config[name] for name in wanted} == wanted
-    assert "too short to reach" in err  # two steps
-    assert "Now also learning: block 1, pooler" in err
-    assert call("predict", tmp_path / "run", "good film")[0] == 0
+    assert "too short to reach block 0, embeddings" in caplog.text  # two steps
+    assert "Now also learning: block 1, pooler" in caplog.text
 
 
 @pytest.mark.parametrize(

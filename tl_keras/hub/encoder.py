@@ -77,7 +77,8 @@ class EncoderLayer(KerasLayer):
             learning = plan.learning(self.parts)
             frozen = frozenset(i for part in self.parts.parts if part.name not in learning for i in part.indices)
         self._transfer, self._frozen = plan, frozen
-        self.trainable = plan.trains_encoder
+        # Not by assignment: Keras 3 leaves one out that changes nothing, and the marks of the weights with it.
+        type(self).trainable.fset(self, plan.trains_encoder)
 
     @functools.cached_property
     def parts(self) -> Parts:

@@ -80,6 +80,8 @@ def describe(model: keras.Model) -> Description:
     rates = getattr(optimizer, "multipliers", dict)()
     if not rates and layer.transfer.needs_groups:
         rates = layer.transfer.multipliers(layer.parts)
+        if layer.transfer.mode == "gradual":
+            rates = {name: rate if name == HEAD else 0.0 for name, rate in rates.items()}
     learning = {id(weight) for weight in model.trainable_weights}
     groups = layer.part_weights()
     of_encoder = {id(weight) for weight in layer.weights}
