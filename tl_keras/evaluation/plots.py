@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tl_keras.errors import UserError
 from tl_keras.evaluation.classification import ClassificationReport
+
+logger = logging.getLogger(__name__)
 
 
 def _figure(*size: float):
@@ -22,7 +26,16 @@ def _figure(*size: float):
 
 def _finish(figure, path: str | os.PathLike | None):
     if path is not None:
-        figure.savefig(path, dpi=120)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            figure.savefig(path, dpi=120)
+        missing = [w for w in said if "missing from font" in str(w.message)]
+        for warning in said:
+            if warning not in missing:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        if missing:
+            # matplotlib says it once for each letter.
+            logger.warning("%s: no font here has all letters of the labels (for Hangul, install fonts-nanum).", path)
     return figure
 
 

@@ -194,7 +194,7 @@ def best_null_threshold(margins: np.ndarray, f1: np.ndarray, impossible: np.ndar
 
     Args:
         margins: float `[n]`: by how much "no answer" beats the best answer.
-        f1: float `[n]`: of the best answer, were it given; ignored for impossible questions.
+        f1: float `[n]`: of the best answer, were it given; for impossible questions 0, or 1 where the answer normalises to nothing.
         impossible: bool `[n]`: whether giving none is right.
 
     Returns:
@@ -205,7 +205,7 @@ def best_null_threshold(margins: np.ndarray, f1: np.ndarray, impossible: np.ndar
         (0.5, 0.625)
     """
     order = np.argsort(margins, kind="stable")
-    margins, gains = margins[order], np.where(impossible, -1.0, f1)[order]
+    margins, gains = margins[order], np.where(impossible, f1 - 1.0, f1)[order]
     totals = impossible.sum() + np.concatenate([[0.0], np.cumsum(gains)])
     # Equal margins are answered together or not at all.
     allowed = np.concatenate([[True], margins[1:] > margins[:-1], [True]])
