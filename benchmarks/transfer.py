@@ -35,7 +35,7 @@ from tl_keras._keras import KERAS_NAME, keras
 RESULTS = Path(__file__).parent / "results" / "transfer.json"
 WAYS = ("tf-idf", "scratch", "freeze", "fine-tune")
 # Labels at most -> epochs and peak rate. Few labels need many rounds; many labels are seen often enough.
-FINE_TUNE = {100: (15, 2e-4), 1000: (6, 2e-4), 5000: (3, 2e-4), 10**9: (2, 2e-4)}
+FINE_TUNE = {100: (15, 5e-4), 1000: (6, 5e-4), 5000: (3, 5e-4), 10**9: (2, 5e-4)}
 
 
 def tf_idf(train, test, words: bool) -> float:
