@@ -24,7 +24,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -46,15 +45,7 @@ def tf_idf(train, test, words: bool) -> float:
 
 def mean_vectors(encoder, examples) -> np.ndarray:
     """Mean of the last block's outputs over the pieces of each text: float32 `[n, width]`."""
-    layer = encoder.layer(trainable=False)
-
-    @tf.function(reduce_retracing=True)
-    def vectors(inputs):
-        mask = tf.cast(inputs["input_mask"], tf.float32)[..., tf.newaxis]
-        return tf.reduce_sum(layer(inputs)["sequence_output"] * mask, 1) / tf.reduce_sum(mask, 1)
-
-    unlabelled = tlk.Examples.from_lists(examples.texts.tolist())
-    return np.concatenate([vectors(batch).numpy() for batch in encoder.batches(unlabelled, batch_size=64)])
+    return tlk.encode(tlk.sentence_encoder(encoder, "freeze", pooling="mean", normalize=False), examples.texts.tolist())
 
 
 def freeze(train_vectors, train, test_vectors, test) -> float:

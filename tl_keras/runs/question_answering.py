@@ -15,7 +15,9 @@ from tl_keras.models.span_head import span_head_of
 from tl_keras.runs.folder import RunFolder
 from tl_keras.runs.question_report import write_question_report
 from tl_keras.runs.steps import (
+    EpochScore,
     FinishedRun,
+    backup_callbacks,
     check_counts,
     default_epochs,
     fit_until_interrupted,
@@ -65,29 +67,6 @@ class QuestionAnsweringSettings:
     encoding: str = "utf-8"
 
 
-class AnswerF1(keras.callbacks.Callback):
-    """Answers the validation questions after each epoch: `val_f1`.
-
-    The loss of an answerer often rises again while its answers still get better, so the best epoch is chosen by this.
-
-    Args:
-        examples: validation questions with answers.
-        normalisation: of the answers; see `question_report`.
-    """
-
-    def __init__(self, examples: QuestionExamples, normalisation: str = "auto"):
-        super().__init__()
-        self.examples = examples
-        self.normalisation = normalisation
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Add `val_f1` to the epoch's logs, where the callbacks behind this one find it."""
-        if logs is not None:
-            report = evaluate_questions(self.model, self.examples, normalisation=self.normalisation)
-            # Where there are impossible questions, the threshold is chosen at the end: compare epochs by their best one.
-            logs["val_f1"] = report.f1 if report.best_f1 is None else report.best_f1
-
-
 def train_question_answering(settings: QuestionAnsweringSettings, verbose: int | str = "auto") -> FinishedRun:
     """Read, train, evaluate, plot, export.
 
@@ -120,9 +99,13 @@ def train_question_answering(settings: QuestionAnsweringSettings, verbose: int |
         # To find a place by comparing two texts takes longer to learn than one label a text: twice as many epochs.
         epochs = settings.epochs or 2 * default_epochs(len(train), settings.batch_size, settings.transfer)
         best = BestWeights("val_f1", settings.patience)
-        callbacks = [AnswerF1(valid, settings.normalisation), best]
-        if settings.resume:
-            callbacks.append(keras.callbacks.BackupAndRestore(str(folder.backup)))
+
+        def best_f1() -> float:
+            found = evaluate_questions(model, valid, normalisation=settings.normalisation)
+            # Where there are impossible questions, the threshold is chosen at the end: compare epochs by their best one.
+            return found.f1 if found.best_f1 is None else found.best_f1
+
+        callbacks = [EpochScore("val_f1", best_f1), best, *backup_callbacks(settings, folder)]
         options = {"batch_size": settings.batch_size, "seed": settings.seed}
         history, seconds, interrupted = fit_until_interrupted(
             model,

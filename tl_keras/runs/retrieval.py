@@ -14,7 +14,9 @@ from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
 from tl_keras.runs.folder import RunFolder
 from tl_keras.runs.similarity_report import write_retrieval_report
 from tl_keras.runs.steps import (
+    EpochScore,
     FinishedRun,
+    backup_callbacks,
     check_counts,
     default_epochs,
     fit_until_interrupted,
@@ -22,7 +24,7 @@ from tl_keras.runs.steps import (
     transfer_plan,
     write_numbers,
 )
-from tl_keras.runs.towers import EpochScore, keep_start_if_better
+from tl_keras.runs.towers import keep_start_if_better
 from tl_keras.serving.export import export
 from tl_keras.text.tower_batches import tower_batches
 from tl_keras.training.callbacks import BestWeights
@@ -100,9 +102,11 @@ def train_retrieval(settings: RetrievalSettings, verbose: int | str = "auto") ->
         before, start = evaluate_retrieval(model, valid), towers.get_weights()
         epochs = settings.epochs or default_epochs(len(train), settings.batch_size, settings.transfer)
         best = BestWeights("val_mrr", settings.patience)
-        callbacks = [EpochScore("val_mrr", lambda: evaluate_retrieval(model, valid).mrr), best]
-        if settings.resume:
-            callbacks.append(keras.callbacks.BackupAndRestore(str(folder.backup)))
+        callbacks = [
+            EpochScore("val_mrr", lambda: evaluate_retrieval(model, valid).mrr),
+            best,
+            *backup_callbacks(settings, folder),
+        ]
         history, seconds, interrupted = fit_until_interrupted(
             towers,
             best,

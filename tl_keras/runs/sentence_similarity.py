@@ -14,7 +14,9 @@ from tl_keras.models.text_regressor import text_regressor
 from tl_keras.runs.folder import RunFolder
 from tl_keras.runs.similarity_report import write_similarity_report
 from tl_keras.runs.steps import (
+    EpochScore,
     FinishedRun,
+    backup_callbacks,
     check_counts,
     default_epochs,
     fit_until_interrupted,
@@ -22,7 +24,7 @@ from tl_keras.runs.steps import (
     transfer_plan,
     write_numbers,
 )
-from tl_keras.runs.towers import EpochScore, keep_start_if_better
+from tl_keras.runs.towers import keep_start_if_better
 from tl_keras.serving.export import export
 from tl_keras.text.tower_batches import tower_batches
 from tl_keras.training.callbacks import BestWeights
@@ -126,9 +128,11 @@ def train_sentence_similarity(settings: SentenceSimilaritySettings, verbose: int
         start = trained.get_weights() if towers else None
         epochs = settings.epochs or default_epochs(len(train), settings.batch_size, settings.transfer)
         best = BestWeights("val_spearman", settings.patience)
-        callbacks = [EpochScore("val_spearman", lambda: evaluate_similarity(model, valid).spearman), best]
-        if settings.resume:
-            callbacks.append(keras.callbacks.BackupAndRestore(str(folder.backup)))
+        callbacks = [
+            EpochScore("val_spearman", lambda: evaluate_similarity(model, valid).spearman),
+            best,
+            *backup_callbacks(settings, folder),
+        ]
         history, seconds, interrupted = fit_until_interrupted(
             trained, best, x=batches, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=verbose
         )

@@ -6,11 +6,12 @@ import dataclasses
 import logging
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
-from tl_keras._keras import KERAS_NAME
+from tl_keras._keras import KERAS_NAME, keras
 from tl_keras.data.table import file_sha256
 from tl_keras.errors import UserError
 from tl_keras.evaluation.classification import ClassificationReport
@@ -63,6 +64,32 @@ def default_epochs(examples: int, batch_size: int, transfer: str) -> int:
     steps = math.ceil(examples / batch_size)
     fewest, wanted, most = (3, 80, 10) if transfer != "freeze" else (10, 400, 40)
     return max(fewest, min(math.ceil(wanted / steps), most))
+
+
+class EpochScore(keras.callbacks.Callback):
+    """Adds a score of the validation examples to each epoch's logs, where the callbacks behind this one find it.
+
+    The loss often rises again while the answers still get better, so the best epoch is chosen by such a score.
+
+    Args:
+        name: in the logs, e.g. `"val_spearman"`.
+        score: computes it.
+    """
+
+    def __init__(self, name: str, score: Callable[[], float]):
+        super().__init__()
+        self.name = name
+        self.score = score
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Score."""
+        if logs is not None:
+            logs[self.name] = self.score()
+
+
+def backup_callbacks(settings, folder: RunFolder) -> list[keras.callbacks.Callback]:
+    """What `--resume` adds to a run: a backup of each finished epoch."""
+    return [keras.callbacks.BackupAndRestore(str(folder.backup))] if settings.resume else []
 
 
 def fit_until_interrupted(model, best: BestWeights, **arguments) -> tuple[dict, float, bool]:

@@ -16,6 +16,7 @@ from tl_keras.runs.folder import RunFolder
 from tl_keras.runs.report import write_report
 from tl_keras.runs.steps import (
     FinishedRun,
+    backup_callbacks,
     check_counts,
     default_epochs,
     fit_until_interrupted,
@@ -98,9 +99,7 @@ def train_text_classification(settings: TextClassificationSettings, verbose: int
             )
         epochs = settings.epochs or default_epochs(len(train), settings.batch_size, settings.transfer)
         best = BestWeights("val_loss", settings.patience)
-        callbacks = [best]
-        if settings.resume:
-            callbacks.append(keras.callbacks.BackupAndRestore(str(folder.backup)))
+        callbacks = [best, *backup_callbacks(settings, folder)]
         batches = {"batch_size": settings.batch_size, "seed": settings.seed}
         history, seconds, interrupted = fit_until_interrupted(
             model,

@@ -14,7 +14,9 @@ from tl_keras.hub.encoder import load_encoder
 from tl_keras.models.token_classifier import token_classifier
 from tl_keras.runs.folder import RunFolder
 from tl_keras.runs.steps import (
+    EpochScore,
     FinishedRun,
+    backup_callbacks,
     check_counts,
     default_epochs,
     fit_until_interrupted,
@@ -66,27 +68,6 @@ class TokenClassificationSettings:
     encoding: str = "utf-8"
 
 
-class EntityF1(keras.callbacks.Callback):
-    """Scores the validation texts after each epoch: `val_f1`, entity F1.
-
-    The loss of a tagger often rises again while its entities still get better, so the best epoch is chosen by this.
-
-    Args:
-        examples: validation texts with spans.
-        batch_size: texts at once.
-    """
-
-    def __init__(self, examples: TaggedExamples, batch_size: int = 64):
-        super().__init__()
-        self.examples = examples
-        self.batch_size = batch_size
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Add `val_f1` to the epoch's logs, where the callbacks behind this one find it."""
-        if logs is not None:
-            logs["val_f1"] = evaluate_tagging(self.model, self.examples, self.batch_size).f1
-
-
 def train_token_classification(settings: TokenClassificationSettings, verbose: int | str = "auto") -> FinishedRun:
     """Read, train, evaluate, plot, export.
 
@@ -116,9 +97,11 @@ def train_token_classification(settings: TokenClassificationSettings, verbose: i
         # Taggers learn one decision for each word, and need longer than classifiers: half as much again.
         epochs = settings.epochs or round(1.5 * default_epochs(len(train), settings.batch_size, settings.transfer))
         best = BestWeights("val_f1", settings.patience)
-        callbacks = [EntityF1(valid), best]
-        if settings.resume:
-            callbacks.append(keras.callbacks.BackupAndRestore(str(folder.backup)))
+        callbacks = [
+            EpochScore("val_f1", lambda: evaluate_tagging(model, valid).f1),
+            best,
+            *backup_callbacks(settings, folder),
+        ]
         options = {"batch_size": settings.batch_size, "seed": settings.seed, "tag_set": tag_set}
         history, seconds, interrupted = fit_until_interrupted(
             model,

@@ -1,32 +1,12 @@
-"""What the runs of bi-encoders share: a score after each epoch, and the way back to the weights they began with."""
+"""What the runs of bi-encoders share: the way back to the weights they began with."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from tl_keras._keras import keras
 
 logger = logging.getLogger(__name__)
-
-
-class EpochScore(keras.callbacks.Callback):
-    """Adds a score of the validation examples to each epoch's logs, where the callbacks behind this one find it.
-
-    Args:
-        name: in the logs, e.g. `"val_spearman"`.
-        score: computes it.
-    """
-
-    def __init__(self, name: str, score: Callable[[], float]):
-        super().__init__()
-        self.name = name
-        self.score = score
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Score."""
-        if logs is not None:
-            logs[self.name] = self.score()
 
 
 def keep_start_if_better(model: keras.Model, start: list, before: float, after: float, measure: str) -> bool:
