@@ -176,10 +176,13 @@ def test_one_class_only(call, tiny_pair, tmp_path):
 
 
 def test_an_existing_run_is_kept_unless_told(train, tmp_path):
-    assert train()[0] == 0
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text('{"of": "an earlier run"}')
     code, _, err = train()
     assert (code, "--overwrite" in err) == (2, True)
+    assert "earlier" in (tmp_path / "run" / "config.json").read_text()
     assert train("--overwrite")[0] == 0
+    assert "earlier" not in (tmp_path / "run" / "config.json").read_text()
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("years of work")
     code, _, err = train("--overwrite", out=tmp_path / "precious")
@@ -191,7 +194,7 @@ def test_a_failure_half_way_leaves_nothing(train, tmp_path, monkeypatch):
     def fail(*arguments, **options):
         raise UserError("the disk is full")
 
-    monkeypatch.setattr("tl_keras.runs.text_classification.export", fail)
+    monkeypatch.setattr("tl_keras.runs.run.export", fail)
     before = {f.name for f in tmp_path.iterdir()}
     assert train()[0] == 2
     assert {f.name for f in tmp_path.iterdir()} == before

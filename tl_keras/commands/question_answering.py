@@ -3,79 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Optional
 
-import typer
-
-from tl_keras.commands import options
-from tl_keras.commands.running import (
-    Columns,
-    Predictions,
-    import_tensorflow,
-    refuse_columns,
-    report_run,
-    run_settings,
-    verbosity,
-)
+from tl_keras.commands.running import Columns, Predictions, refuse_columns, run_settings
+from tl_keras.commands.training import train_command
 from tl_keras.errors import UserError
+from tl_keras.runs.settings import QuestionAnsweringSettings
 
-# typer evaluates these at run time, also on Python 3.10, where only Optional[...] reads as it should.
-# ruff: noqa: UP045
-
-
-def train(
-    train: options.TrainFile,
-    out: options.RunFolder,
-    encoder: options.EncoderHandle = options.DEFAULT_ENCODER,
-    validation: options.Validation = None,
-    validation_split: options.ValidationSplit = 0.1,
-    transfer: options.Transfer = "fine-tune",
-    unfreeze_every: options.UnfreezeEvery = None,
-    layer_decay: options.LayerDecay = 1.0,
-    rate: options.Rate = None,
-    layers: options.Layers = None,
-    normalisation: Annotated[
-        str,
-        typer.Option(
-            help="Of answers before they are compared: squad (words), korquad (characters), or auto: by script.",
-            callback=options.one_of("--normalisation", "auto", "squad", "korquad"),
-        ),
-    ] = "auto",
-    max_question_length: Annotated[
-        Optional[int], typer.Option(help="In pieces; longer questions are cut. Default: 64, or half of --seq-length.")
-    ] = None,
-    max_answer_length: Annotated[int, typer.Option(help="Longest answer given, in pieces.")] = 30,
-    overlap: Annotated[
-        Optional[int],
-        typer.Option(help="Pieces that windows over a long context share. Default: a quarter, but at least 30."),
-    ] = None,
-    null_threshold: Annotated[
-        Optional[float],
-        typer.Option(
-            help="With impossible questions: how surely none must be right to be given. Default: the best on validation."
-        ),
-    ] = None,
-    epochs: options.Epochs = None,
-    batch_size: options.BatchSize = 32,
-    learning_rate: options.LearningRate = None,
-    seq_length: Annotated[int, typer.Option(help="Pieces in a window: question and part of the context.")] = 128,
-    dropout: options.Dropout = 0.1,
-    hidden: options.Hidden = None,
-    patience: options.Patience = None,
-    limit: options.Limit = None,
-    seed: options.Seed = 0,
-    strategy: options.Strategy = "auto",
-    resume: options.Resume = False,
-    overwrite: options.Overwrite = False,
-    preprocessor: options.Preprocessor = None,
-    encoding: options.Encoding = "utf-8",
-) -> None:
-    """Learn to answer from SQuAD's JSON (v1.1, v2.0, KorQuAD)."""
-    arguments = dict(locals())
-    import_tensorflow()
-    from tl_keras.runs.question_answering import QuestionAnsweringSettings, train_question_answering
-
-    report_run(train_question_answering(QuestionAnsweringSettings(**arguments), verbosity()))
+train = train_command(
+    QuestionAnsweringSettings,
+    "tl_keras.runs.question_answering:QuestionAnsweringRun",
+    "Learn to answer from SQuAD's JSON (v1.1, v2.0, KorQuAD).",
+)
 
 
 def evaluate(model, run: str, data: str, columns: Columns):

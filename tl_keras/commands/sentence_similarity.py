@@ -2,95 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
-
-import typer
-
-from tl_keras.commands import options
-from tl_keras.commands.running import (
-    Columns,
-    Predictions,
-    import_tensorflow,
-    report_run,
-    run_settings,
-    verbosity,
-)
+from tl_keras.commands.running import Columns, Predictions, run_settings
+from tl_keras.commands.training import train_command
 from tl_keras.errors import UserError
+from tl_keras.runs.settings import SentenceSimilaritySettings
 
-Dimensions = Annotated[
-    Optional[int],  # noqa: UP045  (typer reads annotations at run time, also on Python 3.10)
-    typer.Option(help="Vectors of so many numbers, by a matrix that is learned. Default: the encoder's width."),
-]
-
-LexicalShare = Annotated[
-    float, typer.Option(help="How much of the likeness is shared words (TF-IDF), 0 to 1; helps small encoders.")
-]
-
-
-def train(
-    train: options.TrainFile,
-    out: options.RunFolder,
-    encoder: options.EncoderHandle = options.DEFAULT_ENCODER,
-    validation: options.Validation = None,
-    validation_split: options.ValidationSplit = 0.1,
-    architecture: Annotated[
-        str,
-        typer.Option(
-            help="bi-encoder (a vector for each text, compared by cosine) or cross-encoder (both texts read together).",
-            callback=options.one_of("--architecture", "bi-encoder", "cross-encoder"),
-        ),
-    ] = "bi-encoder",
-    transfer: options.Transfer = "fine-tune",
-    unfreeze_every: options.UnfreezeEvery = None,
-    layer_decay: options.LayerDecay = 1.0,
-    rate: options.Rate = None,
-    layers: options.Layers = None,
-    text: options.Text = "text",
-    text_pair: Annotated[str, typer.Option(help="Column with the second text.")] = "text_pair",
-    label: Annotated[str, typer.Option(help="Column with the score, a number.")] = "score",
-    score_range: Annotated[
-        Optional[tuple[float, float]],  # noqa: UP045
-        typer.Option(help="Lowest and highest possible score, e.g. 0 5. Default: those in the training file."),
-    ] = None,
-    loss: Annotated[
-        str,
-        typer.Option(
-            help="Of a bi-encoder: cosine or ranking (graded scores), or contrastive (alike or not).",
-            callback=options.one_of("--loss", "cosine", "ranking", "contrastive"),
-        ),
-    ] = "cosine",
-    pooling: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            help="How a text's vector is made: cls, mean or max. Default: mean for a bi-encoder, else cls.",
-            callback=options.one_of("--pooling", *options.POOLINGS),
-        ),
-    ] = None,
-    dimensions: Dimensions = None,
-    lexical_share: LexicalShare = 0.0,
-    epochs: options.Epochs = None,
-    batch_size: options.BatchSize = 32,
-    learning_rate: options.LearningRate = None,
-    seq_length: options.SeqLength = 128,
-    dropout: options.Dropout = 0.1,
-    hidden: options.Hidden = None,
-    patience: options.Patience = None,
-    limit: options.Limit = None,
-    seed: options.Seed = 0,
-    strategy: options.Strategy = "auto",
-    resume: options.Resume = False,
-    overwrite: options.Overwrite = False,
-    preprocessor: options.Preprocessor = None,
-    encoding: options.Encoding = "utf-8",
-    quoting: options.Quoting = "auto",
-    on_empty: options.OnEmpty = "drop",
-) -> None:
-    """Learn how alike two texts are from a CSV or TSV file of scored pairs."""
-    arguments = dict(locals())
-    import_tensorflow()
-    from tl_keras.runs.sentence_similarity import SentenceSimilaritySettings, train_sentence_similarity
-
-    report_run(train_sentence_similarity(SentenceSimilaritySettings(**arguments), verbosity()))
+train = train_command(
+    SentenceSimilaritySettings,
+    "tl_keras.runs.sentence_similarity:SentenceSimilarityRun",
+    "Learn how alike two texts are from a CSV or TSV file of scored pairs.",
+)
 
 
 def evaluate(model, run: str, data: str, columns: Columns):

@@ -2,71 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
-
-import typer
-
-from tl_keras.commands import options
-from tl_keras.commands.running import (
-    Columns,
-    Predictions,
-    import_tensorflow,
-    read_as_trained,
-    report_run,
-    verbosity,
-)
+from tl_keras.commands.running import Columns, Predictions, read_as_trained
+from tl_keras.commands.training import train_command
 from tl_keras.errors import UserError
+from tl_keras.runs.settings import TextClassificationSettings
 
-
-def train(
-    train: options.TrainFile,
-    out: options.RunFolder,
-    encoder: options.EncoderHandle = options.DEFAULT_ENCODER,
-    validation: options.Validation = None,
-    validation_split: options.ValidationSplit = 0.1,
-    transfer: options.Transfer = "fine-tune",
-    unfreeze_every: options.UnfreezeEvery = None,
-    layer_decay: options.LayerDecay = 1.0,
-    rate: options.Rate = None,
-    layers: options.Layers = None,
-    text: options.Text = "text",
-    text_pair: options.TextPair = None,
-    label: options.Label = "label",
-    label_separator: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Multi-label data: what stands between the labels in a cell."),
-    ] = None,
-    epochs: options.Epochs = None,
-    batch_size: options.BatchSize = 32,
-    learning_rate: options.LearningRate = None,
-    seq_length: options.SeqLength = 128,
-    pooling: options.Pooling = "cls",
-    dropout: options.Dropout = 0.1,
-    hidden: options.Hidden = None,
-    class_weight: Annotated[
-        str,
-        typer.Option(
-            help="none, or balanced: rare classes count as much as common ones.",
-            callback=options.one_of("--class-weight", "none", "balanced"),
-        ),
-    ] = "none",
-    patience: options.Patience = None,
-    limit: options.Limit = None,
-    seed: options.Seed = 0,
-    strategy: options.Strategy = "auto",
-    resume: options.Resume = False,
-    overwrite: options.Overwrite = False,
-    preprocessor: options.Preprocessor = None,
-    encoding: options.Encoding = "utf-8",
-    quoting: options.Quoting = "auto",
-    on_empty: options.OnEmpty = "drop",
-) -> None:
-    """Learn classes from a CSV or TSV file with a header line."""
-    arguments = dict(locals())
-    import_tensorflow()
-    from tl_keras.runs.text_classification import TextClassificationSettings, train_text_classification
-
-    report_run(train_text_classification(TextClassificationSettings(**arguments), verbosity()))
+train = train_command(
+    TextClassificationSettings,
+    "tl_keras.runs.text_classification:TextClassificationRun",
+    "Learn classes from a CSV or TSV file with a header line.",
+)
 
 
 def evaluate(model, run: str, data: str, columns: Columns):

@@ -4,84 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from tl_keras.commands.running import Columns, Predictions, refuse_columns, run_settings
+from tl_keras.commands.training import train_command
+from tl_keras.runs.settings import TokenClassificationSettings
 
-from tl_keras.commands import options
-from tl_keras.commands.running import (
-    Columns,
-    Predictions,
-    import_tensorflow,
-    refuse_columns,
-    report_run,
-    run_settings,
-    verbosity,
+train = train_command(
+    TokenClassificationSettings,
+    "tl_keras.runs.token_classification:TokenClassificationRun",
+    "Learn spans from CoNLL columns, KLUE's characters, or JSON lines with entities.",
 )
-
-
-def train(
-    train: options.TrainFile,
-    out: options.RunFolder,
-    encoder: options.EncoderHandle = options.DEFAULT_ENCODER,
-    validation: options.Validation = None,
-    validation_split: options.ValidationSplit = 0.1,
-    transfer: options.Transfer = "fine-tune",
-    unfreeze_every: options.UnfreezeEvery = None,
-    layer_decay: options.LayerDecay = 1.0,
-    rate: options.Rate = None,
-    layers: options.Layers = None,
-    format: Annotated[
-        str,
-        typer.Option(
-            help="Of the files: auto, conll, characters (KLUE's) or jsonl.",
-            callback=options.one_of("--format", "auto", "conll", "characters", "jsonl"),
-        ),
-    ] = "auto",
-    scheme: Annotated[
-        str,
-        typer.Option(
-            help="Of the tags: auto, bio, bioes or plain.",
-            callback=options.one_of("--scheme", "auto", "bio", "bioes", "plain"),
-        ),
-    ] = "auto",
-    word_column: Annotated[int, typer.Option(help="CoNLL: column of the words, from 0.")] = 0,
-    tag_column: Annotated[int, typer.Option(help="CoNLL: column of the tags; -1 is the last.")] = -1,
-    label_pieces: Annotated[
-        str,
-        typer.Option(
-            help="Which pieces carry tags: first (of each word), all, or auto: by the data.",
-            callback=options.one_of("--label-pieces", "auto", "first", "all"),
-        ),
-    ] = "auto",
-    overlaps: Annotated[
-        str,
-        typer.Option(
-            help="Entities that overlap: error, or keep the longest.",
-            callback=options.one_of("--overlaps", "error", "longest"),
-        ),
-    ] = "error",
-    epochs: options.Epochs = None,
-    batch_size: options.BatchSize = 32,
-    learning_rate: options.LearningRate = None,
-    seq_length: options.SeqLength = 128,
-    dropout: options.Dropout = 0.1,
-    hidden: options.Hidden = None,
-    patience: options.Patience = None,
-    limit: options.Limit = None,
-    seed: options.Seed = 0,
-    strategy: options.Strategy = "auto",
-    resume: options.Resume = False,
-    overwrite: options.Overwrite = False,
-    preprocessor: options.Preprocessor = None,
-    encoding: options.Encoding = "utf-8",
-) -> None:
-    """Learn spans from CoNLL columns, KLUE's characters, or JSON lines with entities."""
-    arguments = dict(locals())
-    import_tensorflow()
-    from tl_keras.runs.token_classification import TokenClassificationSettings, train_token_classification
-
-    report_run(train_token_classification(TokenClassificationSettings(**arguments), verbosity()))
 
 
 def evaluate(model, run: str, data: str, columns: Columns):

@@ -1,12 +1,34 @@
-"""Stopping when validation no longer improves, and keeping the best weights whatever happens."""
+"""Scoring epochs, stopping when validation no longer improves, and keeping the best weights whatever happens."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from tl_keras._keras import keras
 
 logger = logging.getLogger(__name__)
+
+
+class EpochScore(keras.callbacks.Callback):
+    """Adds a score of the validation examples to each epoch's logs, where the callbacks behind this one find it.
+
+    The loss often rises again while the answers still get better, so the best epoch is chosen by such a score.
+
+    Args:
+        name: in the logs, e.g. `"val_spearman"`.
+        score: computes it.
+    """
+
+    def __init__(self, name: str, score: Callable[[], float]):
+        super().__init__()
+        self.name = name
+        self.score = score
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Score."""
+        if logs is not None:
+            logs[self.name] = self.score()
 
 
 class BestWeights(keras.callbacks.Callback):
