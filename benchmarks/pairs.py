@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import logging
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from rows import add_row
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -128,7 +128,6 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
-    results = json.loads(options.results.read_text()) if options.results.exists() else []
     for task in options.tasks:
         train, dev = read(task, options.data / task)
         for seed in options.seeds:
@@ -156,11 +155,8 @@ def main() -> None:
                     "seconds": round(time.perf_counter() - started, 1),
                     "keras": KERAS_NAME,
                 }
-                print(json.dumps(row), flush=True)
                 same = ("task", "method", "encoder", "train_pairs", "seed", *names, "loss", "lexical_share", "keras")
-                results = [r for r in results if any(r.get(k) != row.get(k) for k in same)] + [row]
-                options.results.parent.mkdir(exist_ok=True)
-                options.results.write_text("[\n" + ",\n".join(" " + json.dumps(r) for r in results) + "\n]\n")
+                add_row(options.results, row, same)
 
 
 if __name__ == "__main__":

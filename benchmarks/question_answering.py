@@ -16,13 +16,14 @@ Raw results go to benchmarks/results/question_answering.json, a row for each met
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 import re
 import time
 from collections import Counter
 from pathlib import Path
+
+from rows import add_row
 
 from tl_keras.data.squad import read_squad
 from tl_keras.evaluation.question_answering import choose_normalisation, question_report
@@ -184,25 +185,12 @@ def main() -> None:
         "test_questions": len(test),
         "normalisation": normalisation,
     }
-    rows = [
-        {**shared, "method": method, "seed": None, **row}
-        for method, row in baselines(train, test, normalisation).items()
-    ]
-    keep(options.results, rows)
+    kind = ("data", "method", "encoder", "seed", "train_questions", "test_questions", "keras", "epochs", "seq_length")
+    for method, row in baselines(train, test, normalisation).items():
+        add_row(options.results, {**shared, "method": method, "seed": None, **row}, kind)
     for seed in options.seeds if options.encoder else []:
         row = fine_tune(options, train, test, normalisation, seed)
-        keep(options.results, [{**shared, "method": "fine-tune", "seed": seed, **row}])
-
-
-def keep(path: Path, rows: list[dict]) -> None:
-    """Print results, and put them into the file in place of older ones of the same kind."""
-    kind = ("data", "method", "encoder", "seed", "train_questions", "test_questions", "keras", "epochs", "seq_length")
-    kept = json.loads(path.read_text("utf-8")) if path.exists() else []
-    for row in rows:
-        print(json.dumps(row, ensure_ascii=False), flush=True)
-        kept = [r for r in kept if any(r.get(k) != row.get(k) for k in kind)] + [row]
-    path.parent.mkdir(exist_ok=True, parents=True)
-    path.write_text("[\n" + ",\n".join(" " + json.dumps(r, ensure_ascii=False) for r in kept) + "\n]\n", "utf-8")
+        add_row(options.results, {**shared, "method": "fine-tune", "seed": seed, **row}, kind)
 
 
 if __name__ == "__main__":

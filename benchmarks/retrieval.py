@@ -13,13 +13,13 @@ Raw results go to benchmarks/results/retrieval.json.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import re
 import time
 from pathlib import Path
 
 import numpy as np
+from rows import add_row
 
 import tl_keras as tlk
 from tl_keras._keras import KERAS_NAME, keras
@@ -156,10 +156,11 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
-    rows = []
+    same = ("data", "method", "encoder", "keras", "fold", "seq_length", "epochs", "batch_size", "seed", "limit")
     if "speed" in options.modes:
         options.modes.remove("speed")
-        rows += speed(options)
+        for row in speed(options):
+            add_row(options.results, row, same)
     if options.modes:
         for method, fold, report, seconds in runs(options):
             of_encoder = (
@@ -176,22 +177,7 @@ def main() -> None:
                 **{k: round(v, 4) if isinstance(v, float) else v for k, v in report.to_dict().items()},
                 "seconds": round(seconds, 1),
             }
-            print(json.dumps(row), flush=True)
-            rows.append(row)
-    write(rows, options.results)
-
-
-def write(rows: list[dict], path: Path) -> None:
-    """Add rows to the results; one of the same run replaces the earlier one."""
-    kept = json.loads(path.read_text()) if path.exists() else []
-    names = ("data", "method", "encoder", "keras", "fold", "seq_length", "epochs", "batch_size", "seed", "limit")
-    for row in rows:
-        kept = [old for old in kept if any(old.get(name) != row.get(name) for name in names)] + [row]
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("[\n" + ",\n".join(" " + json.dumps(row) for row in kept) + "\n]\n")
-    for row in rows:
-        if "milliseconds_median" in row:
-            print(json.dumps(row))
+            add_row(options.results, row, same)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ train.csv (or a sample of it) and scored on dev.csv; nothing is tuned on dev.csv
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import time
 from pathlib import Path
 
+from rows import add_row
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -58,7 +58,6 @@ def main() -> None:
 
     train, dev = tlk.read_table(options.data / "train.csv"), tlk.read_table(options.data / "dev.csv")
     encoder = tlk.load_encoder(options.encoder)
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     for labels in options.labels:
         for seed in options.seeds:
             part = train.sample(labels, seed)
@@ -74,11 +73,7 @@ def main() -> None:
                     "seconds": round(time.perf_counter() - started, 1),
                     "keras": KERAS_NAME,
                 }
-                print(json.dumps(row), flush=True)
-                same = {k: row[k] for k in ("encoder", "mode", "labels", "seed", "keras")}
-                results = [r for r in results if any(r[k] != v for k, v in same.items())] + [row]
-                RESULTS.parent.mkdir(exist_ok=True)
-                RESULTS.write_text("[\n" + ",\n".join(" " + json.dumps(r) for r in results) + "\n]\n")
+                add_row(RESULTS, row, ("encoder", "mode", "labels", "seed", "keras"))
 
 
 if __name__ == "__main__":

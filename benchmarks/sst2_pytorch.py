@@ -9,12 +9,12 @@ PYTHONPATH. Batches hold texts of like length, as ours do. Raw results go to ben
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from rows import add_row
 from transformers import BertModel, BertTokenizerFast
 
 from tl_keras.data.table import read_table
@@ -98,7 +98,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = parser.parse_args()
     train, dev = read_table(options.data / "train.csv"), read_table(options.data / "dev.csv")
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     for labels in options.labels:
         for seed in options.seeds:
             started = time.perf_counter()
@@ -110,9 +109,7 @@ def main() -> None:
                 "seconds": round(time.perf_counter() - started, 1),
                 "torch": torch.__version__,
             }
-            print(json.dumps(row), flush=True)
-            results = [r for r in results if (r["labels"], r["seed"]) != (labels, seed)] + [row]
-            RESULTS.write_text("[\n" + ",\n".join(" " + json.dumps(r) for r in results) + "\n]\n")
+            add_row(RESULTS, row, ("labels", "seed"))
 
 
 if __name__ == "__main__":

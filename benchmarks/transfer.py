@@ -12,18 +12,19 @@ the test file. The ways:
 - `fine-tune`: `text_classifier(..., "fine-tune", pooling="mean")`, with the epochs and rates in `FINE_TUNE`;
 - `scratch`: the same, the encoder's weights drawn anew before training.
 
-Raw results: benchmarks/results/transfer.json, one row for each seed.
+Raw results: benchmarks/results/transfer.json, one row for each seed; a run whose row is there is skipped (`--again` repeats it), so
+that several processes may share the work.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from pathlib import Path
 
 import numpy as np
+from rows import add_row, has_row, read_rows
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -79,34 +80,25 @@ def fine_tune(encoder, train, test, seed: int, scratch: bool) -> float:
     return tlk.evaluate(model, test).accuracy
 
 
-def read_results() -> list[dict]:
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-
-
-def add_result(row: dict) -> None:
-    """Put a row into the file, in place of an earlier one for the same run."""
-    key = ("data", "way", "encoder", "labels", "seed", "keras")
-    rows = [old for old in read_results() if any(old[k] != row[k] for k in key)] + [row]
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text("[\n" + ",\n".join(" " + json.dumps(r) for r in rows) + "\n]\n")
-
-
 def table() -> str:
     """Mean and spread over seeds of everything measured, in Markdown."""
-    lines, rows = [], read_results()
+    lines, rows = [], read_rows(RESULTS)
     for data in dict.fromkeys(row["data"] for row in rows):
         labels = sorted({row["labels"] for row in rows if row["data"] == data})
         lines += [
             f"| {data}, labels | " + " | ".join(f"{n:,}" for n in labels) + " |",
             "|---" * (len(labels) + 1) + "|",
         ]
-        for way in WAYS:
+        encoders = sorted({row["encoder"] for row in rows if row["data"] == data and row["encoder"]})
+        for way, encoder in [("tf-idf", None), *((way, e) for e in encoders for way in WAYS[1:])]:
             cells = []
             for n in labels:
-                found = [r["accuracy"] for r in rows if (r["data"], r["way"], r["labels"]) == (data, way, n)]
+                run = (data, way, encoder, n)
+                found = [r["accuracy"] for r in rows if (r["data"], r["way"], r["encoder"], r["labels"]) == run]
                 spread = f" ± {statistics.stdev(found):.1f}" if len(found) > 1 else ""
                 cells.append(f"{statistics.mean(found):.1f}{spread} ({len(found)})" if found else "")
-            lines.append(f"| {way} | " + " | ".join(cells) + " |")
+            if any(cells):
+                lines.append(f"| {' '.join(filter(None, [encoder, way]))} | " + " | ".join(cells) + " |")
         lines.append("")
     return "\n".join(lines)
 
@@ -124,6 +116,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=[100, 1000, 5000, 20000])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--again", action="store_true", help="measure anew what has been measured")
     options = parser.parse_args()
     if options.table:
         print(table())
@@ -136,6 +129,16 @@ def main() -> None:
         for seed in options.seeds:
             part = train.sample(labels, seed) if labels < len(train) else train
             for way in options.ways:
+                run = {
+                    "data": options.name,
+                    "way": way,
+                    "encoder": None if way == "tf-idf" else Path(options.encoder).name,
+                    "labels": labels,
+                    "seed": seed,
+                    "keras": None if way in ("tf-idf", "freeze") else KERAS_NAME,
+                }
+                if has_row(RESULTS, run) and not options.again:
+                    continue
                 started = time.perf_counter()
                 if way == "tf-idf":
                     accuracy = tf_idf(part, test, options.words)
@@ -145,18 +148,8 @@ def main() -> None:
                     accuracy = freeze(mean_vectors(encoder, part), part, vectors["test"], test)
                 else:
                     accuracy = fine_tune(encoder, part, test, seed, scratch=way == "scratch")
-                row = {
-                    "data": options.name,
-                    "way": way,
-                    "encoder": None if way == "tf-idf" else Path(options.encoder).name,
-                    "labels": labels,
-                    "seed": seed,
-                    "accuracy": round(100 * accuracy, 2),
-                    "seconds": round(time.perf_counter() - started, 1),
-                    "keras": None if way in ("tf-idf", "freeze") else KERAS_NAME,
-                }
-                print(json.dumps(row), flush=True)
-                add_result(row)
+                seconds = round(time.perf_counter() - started, 1)
+                add_row(RESULTS, {**run, "accuracy": round(100 * accuracy, 2), "seconds": seconds}, key=tuple(run))
     print(table())
 
 

@@ -14,13 +14,13 @@ from tl_keras.training.strategy import get_strategy
 
 
 def by_hand(value, gradients, rates, decay, clip):
-    """AdamW on numpy arrays, the norm clipped first: arXiv:1711.05101, algorithm 2, in the faster form of arXiv:1412.6980, section 2."""
+    """AdamW on numpy arrays, the norm clipped first: arXiv:1711.05101, algorithm 2."""
     value, m, v = value.astype("float64"), 0.0, 0.0
     for t, (g, rate) in enumerate(zip(gradients, rates, strict=True), 1):
         g = g * clip[t - 1]
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         value = value - rate * decay * value
-        value = value - rate * np.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (np.sqrt(v) + 1e-6)
+        value = value - rate * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-6)
     return value
 
 
@@ -49,6 +49,20 @@ def test_two_steps_decay_matrices_only_and_clip_the_norm():
     np.testing.assert_allclose(layer.get_weights()[1], want_bias, atol=2e-5)
 
 
+def test_small_gradients_are_not_drowned_by_epsilon():
+    layer = keras.layers.Dense(2, use_bias=False)
+    layer.build((None, 1))
+    start = np.array([[1.0, -1.0]], "float32")
+    layer.set_weights([start])
+    optimizer = make_optimizer(0.1)
+    gradients = [np.array([[1e-6, 3e-6]]), np.array([[2e-6, -1e-6]])]
+    for gradient in gradients:
+        optimizer.apply_gradients([(tf.constant(gradient, tf.float32), layer.trainable_weights[0])])
+    want = by_hand(start, gradients, [0.1, 0.1], 0.01, [1.0, 1.0])
+    assert np.abs(want - start).max() > 0.05
+    np.testing.assert_allclose(layer.get_weights()[0], want, atol=2e-5)
+
+
 def test_fused_steps_equal_those_of_keras():
     rng = np.random.default_rng(1)
     start = rng.normal(size=(5, 3)).astype("float32")
@@ -59,7 +73,8 @@ def test_fused_steps_equal_those_of_keras():
         layer = keras.layers.Dense(3, use_bias=False)
         layer.build((None, 5))
         layer.set_weights([start])
-        optimizer = cls(learning_rate=0.05, weight_decay=0.1, epsilon=1e-6)
+        # Where epsilon is added makes no difference if there is next to none.
+        optimizer = cls(learning_rate=0.05, weight_decay=0.1, epsilon=1e-12)
         for gradient in (*dense, slices, dense[0]):
             optimizer.apply_gradients([(gradient, layer.trainable_weights[0])])
         return layer.get_weights()[0]

@@ -23,8 +23,7 @@ class ByHand:
         self.v = 0.999 * self.v + 0.001 * gradient**2
         m, v = self.m / (1 - 0.9**self.t), self.v / (1 - 0.999**self.t)
         self.value = self.value - rate * self.decay * self.value
-        # Keras divides by sqrt(v) + epsilon before it corrects the bias of v.
-        self.value = self.value - rate * m / (np.sqrt(v) + 1e-6 / np.sqrt(1 - 0.999**self.t))
+        self.value = self.value - rate * m / (np.sqrt(v) + 1e-6)
 
 
 def two_layers():

@@ -25,8 +25,11 @@ class AdamW(keras.optimizers.AdamW):
     Moments and weights move in one pass over memory, by TensorFlow's own Adam kernel. Keras writes the step as a dozen
     operations, each of which reads all weights anew: with short batches, that takes longer than a block of the encoder.
 
-    Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", https://arxiv.org/abs/1711.05101; which weights
-        decay follows the published BERT code, https://github.com/google-research/bert/blob/master/optimization.py.
+    Epsilon is added to the root of the corrected second moment, as in the paper and in PyTorch. (Keras adds it before the correction.)
+
+    Source: Kingma and Ba, "Adam", https://arxiv.org/abs/1412.6980, algorithm 1; Loshchilov and Hutter, "Decoupled Weight Decay
+        Regularization", https://arxiv.org/abs/1711.05101; which weights decay follows the published BERT code,
+        https://github.com/google-research/bert/blob/master/optimization.py.
     """
 
     def __init__(self, *args, groups: dict | None = None, **kwargs):
@@ -168,7 +171,7 @@ class AdamW(keras.optimizers.AdamW):
         rate = tf.cast(rate, dtype)
         step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, dtype)
         beta_1, beta_2 = tf.cast(self.beta_1, dtype), tf.cast(self.beta_2, dtype)
-        power_1, power_2 = None, None
+        power_1, power_2 = tf.pow(beta_1, step), tf.pow(beta_2, step)
         index = self._index(variable)
         if self.group_names:
             gradient = tf.convert_to_tensor(gradient)
@@ -192,12 +195,14 @@ class AdamW(keras.optimizers.AdamW):
             var=target.handle,
             m=tf_variable(self._momentums[index]).handle,
             v=tf_variable(self._velocities[index]).handle,
-            beta1_power=tf.pow(beta_1, step) if power_1 is None else power_1,
-            beta2_power=tf.pow(beta_2, step) if power_2 is None else power_2,
+            beta1_power=power_1,
+            beta2_power=power_2,
             lr=rate,
             beta1=beta_1,
             beta2=beta_2,
-            epsilon=tf.cast(self.epsilon, dtype),
+            # The kernel adds epsilon to the root of the moment before its bias is corrected, which makes it up to thirty times as
+            # large in the first steps, when many gradients of a large network are smaller than that.
+            epsilon=tf.cast(self.epsilon, dtype) * tf.sqrt(1 - power_2),
             grad=tf.cast(gradient, dtype),
         )
 

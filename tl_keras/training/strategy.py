@@ -1,32 +1,252 @@
-"""Where a model's variables live and how its batches are shared out."""
+"""Where a model's variables live and how its batches are shared out: `tf.distribute` by name."""
 
 from __future__ import annotations
 
+import glob
+import importlib.util
 import logging
+import os
 
 import tensorflow as tf
 
+from tl_keras._keras import IS_KERAS_3, keras
 from tl_keras.errors import UserError
+from tl_keras.training.cluster import cluster_from_environment
 
 logger = logging.getLogger(__name__)
 
-STRATEGIES = ("auto", "one-device", "mirrored")
+STRATEGIES = ("auto", "one-device", "mirrored", "multi-worker", "tpu", "parameter-server")
+SCALINGS = ("none", "linear", "sqrt")
+BASE_BATCH = 32
+"""The batch size that default learning rates are for."""
+NEEDS_KERAS_2 = {
+    "multi-worker": "Keras 3's fit fails under MultiWorkerMirroredStrategy (keras issue 20585)",
+    "parameter-server": "Keras 3's fit has no coordinator for ParameterServerStrategy",
+}
 
 
-def get_strategy(name: str = "auto") -> tf.distribute.Strategy:
+def get_strategy(
+    name: str = "auto", *, virtual_devices: int | None = None, tpu: str | None = None
+) -> tf.distribute.Strategy:
     """The `tf.distribute` strategy of that name. Load encoders and build models inside its `scope()`.
 
+    For several workers call it before anything else that uses TensorFlow: the connections are made at the start of a program.
+
     Args:
-        name: `"one-device"`; `"mirrored"` for all GPUs of this machine; `"auto"` is mirrored where there is more than one GPU.
+        name: `"one-device"`; `"mirrored"`: all GPUs of this machine; `"multi-worker"`: several processes or machines, told by
+            `TF_CONFIG` or Slurm; `"tpu"`; `"parameter-server"`: for those who coordinate one themselves. `"auto"` takes a TPU if there
+            is one, else several workers if `TF_CONFIG` names them, else several GPUs, else one device.
+        virtual_devices: split the CPU into so many devices, to try out without GPUs what several would do.
+        tpu: name or address of the TPU; by default what the environment says.
 
     Raises:
-        UserError: no such strategy.
+        UserError: no such strategy, no such device, or the active Keras cannot do it.
+
+    Example:
+        >>> get_strategy("one-device").num_replicas_in_sync
+        1
     """
     if name not in STRATEGIES:
         raise UserError(f"strategy {name!r} is not known; choose one of: {', '.join(STRATEGIES)}.")
     gpus = tf.config.list_physical_devices("GPU")
-    if name == "mirrored" or (name == "auto" and len(gpus) > 1):
-        strategy = tf.distribute.MirroredStrategy()
-        logger.info("Strategy: mirrored over %d device(s).", strategy.num_replicas_in_sync)
-        return strategy
-    return tf.distribute.get_strategy()
+    _let_memory_grow(gpus)
+    if virtual_devices is not None:
+        use_virtual_devices(virtual_devices)
+    reason = "asked for"
+    if name == "auto":
+        name, reason = _choose(tpu or tpu_address(), len(gpus))
+    if name in NEEDS_KERAS_2 and IS_KERAS_3:
+        raise UserError(
+            f"{NEEDS_KERAS_2[name]}, so strategy {name!r} needs Keras 2: `tl-keras --keras 2 ...`, or set TF_USE_LEGACY_KERAS=1 "
+            "before Python starts."
+        )
+    make = {
+        "one-device": tf.distribute.get_strategy,
+        "mirrored": _mirrored,
+        "multi-worker": _multi_worker,
+        "tpu": lambda: _tpu(tpu or tpu_address()),
+        "parameter-server": _parameter_server,
+    }
+    strategy = make[name]()
+    logger.info("Strategy: %s, %d replica(s) (%s).", name, strategy.num_replicas_in_sync, reason)
+    return strategy
+
+
+def tpu_address() -> str | None:
+    """The TPU that the environment tells of, or None. Asks nobody over the network, so it takes no time where there is none."""
+    for variable in ("TPU_NAME", "COLAB_TPU_ADDR", "KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS"):
+        if os.environ.get(variable):
+            return os.environ[variable]
+    # A TPU VM has the chips as devices, and TensorFlow drives them through libtpu.
+    chips = glob.glob("/dev/accel[0-9]*") or glob.glob("/dev/vfio/[0-9]*")
+    return "local" if chips and importlib.util.find_spec("libtpu") is not None else None
+
+
+def use_virtual_devices(count: int) -> None:
+    """Split the CPU into logical devices. Before TensorFlow runs its first operation.
+
+    Args:
+        count: how many.
+
+    Raises:
+        UserError: TensorFlow has started already, with another number.
+    """
+    if count < 1:
+        raise UserError(f"virtual_devices must be at least 1, not {count}.")
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    try:
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+    except RuntimeError as error:
+        if len(tf.config.list_logical_devices("CPU")) != count:
+            raise UserError(
+                "virtual devices are made before TensorFlow runs its first operation; start Python anew."
+            ) from error
+
+
+def load_options_for(strategy: tf.distribute.Strategy | None = None) -> tf.saved_model.LoadOptions | None:
+    """How to load a hub module in the scope of a strategy.
+
+    On a TPU, files of this machine can only be read by this machine, and not by the TPU's own host.
+
+    Args:
+        strategy: by default the active one.
+
+    Returns:
+        What `KerasLayer(load_options=...)` takes: None where nothing has to be said.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    remote = (tf.distribute.TPUStrategy, tf.distribute.experimental.ParameterServerStrategy)
+    return tf.saved_model.LoadOptions(experimental_io_device="/job:localhost") if isinstance(strategy, remote) else None
+
+
+def refuse_outside(model: keras.Model) -> None:
+    """Check that the strategy a model trains under made all of its variables.
+
+    Args:
+        model: any Keras model.
+
+    Raises:
+        UserError: a layer was made outside the scope.
+    """
+    strategy = model.distribute_strategy
+    if strategy is None or strategy is tf.distribute.get_strategy() or strategy.num_replicas_in_sync == 1:
+        return
+    created = strategy.extended.variable_created_in_scope
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        for variable in layer.variables:
+            if not created(getattr(variable, "value", variable) if IS_KERAS_3 else variable):
+                raise UserError(
+                    f"layer {layer.name!r} was made outside the tf.distribute strategy that trains it, so its weights are not on "
+                    "every replica: load the encoder and build the model inside `with strategy.scope():`."
+                )
+
+
+def scaled_rate(rate: float, scaling: str, batch_size: int) -> float:
+    """A peak rate for batches of another size than the 32 that it is meant for.
+
+    Args:
+        rate: for batches of `BASE_BATCH`.
+        scaling: `"none"`; `"linear"`: k times the batch, k times the rate; `"sqrt"`: the square root of k times, gentler, often chosen
+            with Adam.
+        batch_size: examples in a global batch, over all replicas.
+
+    Source: Goyal et al., "Accurate, Large Minibatch SGD", https://arxiv.org/abs/1706.02677 (linear); Krizhevsky, "One weird trick for
+        parallelizing convolutional neural networks", https://arxiv.org/abs/1404.5997, section 5 (square root).
+
+    Example:
+        >>> scaled_rate(1e-4, "linear", 128), scaled_rate(1e-4, "sqrt", 128), scaled_rate(1e-4, "none", 128)
+        (0.0004, 0.0002, 0.0001)
+    """
+    if scaling not in SCALINGS:
+        raise UserError(f"scale_learning_rate {scaling!r} is not known; choose one of: {', '.join(SCALINGS)}.")
+    factor = batch_size / BASE_BATCH
+    return rate * {"none": 1.0, "linear": factor, "sqrt": factor**0.5}[scaling]
+
+
+def batch_line(strategy: tf.distribute.Strategy, batch_size: int, rate: float) -> str:
+    """One line on who gets how much of a batch, and at which rate; warns where the shares are unequal.
+
+    Args:
+        strategy: of the model.
+        batch_size: examples in a global batch: what a step learns from, over all replicas.
+        rate: the peak learning rate, scaled already.
+
+    Raises:
+        UserError: fewer examples than replicas.
+
+    Example:
+        >>> batch_line(get_strategy("one-device"), 32, 5e-05)
+        'Global batch 32: 1 replica(s) of 32 each; peak learning rate 5e-05.'
+    """
+    replicas = strategy.num_replicas_in_sync
+    if batch_size < replicas:
+        raise UserError(
+            f"a batch of {batch_size} cannot be shared by {replicas} replicas; choose a batch size (--batch-size) of at least {replicas}."
+        )
+    if batch_size % replicas:
+        logger.warning(
+            "The batch of %d does not divide by %d replicas: each replica's mean counts the same, however many examples it has.",
+            batch_size, replicas,
+        )  # fmt: skip
+    each = f"{batch_size // replicas}" if batch_size % replicas == 0 else f"{batch_size / replicas:.1f}"
+    return f"Global batch {batch_size}: {replicas} replica(s) of {each} each; peak learning rate {rate:g}."
+
+
+def _choose(tpu: str | None, gpus: int) -> tuple[str, str]:
+    """The strategy for what there is, and why."""
+    cluster = cluster_from_environment()
+    if tpu:
+        return "tpu", f"auto: there is a TPU, {tpu}"
+    if cluster is not None and cluster.workers > 1:
+        return "multi-worker", f"auto: TF_CONFIG names {cluster.workers} workers"
+    if gpus > 1:
+        return "mirrored", f"auto: {gpus} GPUs"
+    return "one-device", "auto: one GPU" if gpus else "auto: no TPU, no second worker in TF_CONFIG, no GPU"
+
+
+def _let_memory_grow(gpus: list) -> None:
+    for gpu in gpus:
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:
+            # TensorFlow has started, with whatever was set then.
+            logger.debug("memory growth of %s cannot be set any more.", gpu.name)
+
+
+def _mirrored() -> tf.distribute.Strategy:
+    # Without GPUs TensorFlow would take the first logical CPU only.
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def _multi_worker() -> tf.distribute.Strategy:
+    cluster = cluster_from_environment()
+    if cluster is None:
+        raise UserError(
+            "strategy 'multi-worker' has to be told of the workers: set TF_CONFIG, start with srun, or try it on this machine with "
+            "`tl-keras launch --workers 2 -- train ...`."
+        )
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster.resolver())
+    except RuntimeError as error:
+        if "program startup" not in str(error):
+            raise
+        raise UserError(
+            "workers connect before TensorFlow runs its first operation: call get_strategy('multi-worker') first of all."
+        ) from error
+
+
+def _tpu(address: str | None) -> tf.distribute.Strategy:
+    if address is None:
+        raise UserError("there is no TPU: neither TPU_NAME is set nor does this machine have TPU chips and libtpu.")
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=address)
+    tf.config.experimental_connect_to_cluster(resolver)
+    tf.tpu.experimental.initialize_tpu_system(resolver)
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def _parameter_server() -> tf.distribute.Strategy:
+    raise UserError(
+        "strategy 'parameter-server' is not supported: its workers make their own copies of the input pipeline, and ours holds the "
+        "encoder's tokenizer, which cannot be copied there. Take 'multi-worker' (see docs/distributed.md)."
+    )

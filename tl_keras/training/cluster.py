@@ -1,0 +1,93 @@
+"""Which worker this process is: what `TF_CONFIG` or Slurm say, known without starting TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from typing import TYPE_CHECKING
+
+from tl_keras.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """This process among those that train together.
+
+    Args:
+        workers: how many train.
+        index: this one's number among them, from 0.
+        slurm: whether Slurm said so, and not `TF_CONFIG`.
+    """
+
+    workers: int
+    index: int
+    slurm: bool = False
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this is the worker that writes files for all."""
+        return self.index == 0
+
+    def resolver(self) -> tf.distribute.cluster_resolver.ClusterResolver:
+        """What tells TensorFlow the addresses."""
+        import tensorflow as tf
+
+        if not self.slurm:
+            return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+        gpus = bool(tf.config.list_physical_devices("GPU"))
+        # Without GPUs it would run nvidia-smi to count them.
+        return tf.distribute.cluster_resolver.SlurmClusterResolver(
+            auto_set_gpu=gpus, **({} if gpus else {"gpus_per_node": 1, "gpus_per_task": 1})
+        )
+
+
+def cluster_from_environment() -> Cluster | None:
+    """The cluster that `TF_CONFIG` describes, else the tasks of a Slurm step; None if this process works alone.
+
+    Raises:
+        UserError: `TF_CONFIG` cannot be read.
+
+    Example:
+        >>> os.environ["TF_CONFIG"] = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}'
+        >>> cluster = cluster_from_environment()
+        >>> cluster.workers, cluster.index, cluster.is_chief
+        (2, 1, False)
+        >>> del os.environ["TF_CONFIG"]
+    """
+    raw = os.environ.get("TF_CONFIG", "")
+    if raw.strip():
+        try:
+            config = json.loads(raw)
+            members = config.get("cluster", {})
+            if not members:
+                return None
+            kind, index = config["task"]["type"], int(config["task"]["index"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                'TF_CONFIG cannot be read; it looks like {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
+                '"index": 0}}.'
+            ) from error
+        chiefs = len(members.get("chief", members.get("master", ())))
+        number = index + (chiefs if kind == "worker" else 0)
+        return Cluster(chiefs + len(members.get("worker", ())), number)
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1") or 1)
+    if tasks > 1 and "SLURM_PROCID" in os.environ:
+        return Cluster(tasks, int(os.environ["SLURM_PROCID"]), slurm=True)
+    return None
+
+
+def is_chief() -> bool:
+    """Whether this process writes the files: true for the first worker, and for one that works alone.
+
+    Saving and exporting are done by all workers together; the others write into a folder that they then delete.
+
+    Example:
+        >>> is_chief()
+        True
+    """
+    cluster = cluster_from_environment()
+    return cluster is None or cluster.is_chief
