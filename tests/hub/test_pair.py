@@ -169,6 +169,13 @@ def test_variables_have_tf_hubs_names_and_stand_once_in_the_file(pair, encoder, 
     assert list(encoder.regularization_losses) == []
 
 
+def test_no_file_tells_where_it_was_made(pair):
+    import tempfile
+
+    for place in (str(pair.parent.parent), tempfile.gettempdir()):
+        assert [str(f) for f in pair.rglob("*") if f.is_file() and place.encode() in f.read_bytes()] == []
+
+
 def test_dropout_is_on_in_training_only_and_repeatable(pair, encoder):
     inputs = batch(8)
     still = [encoder(inputs, training=False)["sequence_output"].numpy() for _ in range(2)]

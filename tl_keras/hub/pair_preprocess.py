@@ -8,8 +8,10 @@ offsets point into the normalised text. Here the normalising is written out; spl
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_text as tf_text
@@ -52,6 +54,28 @@ class TokenizerOptions:
     )
 
 
+class _VocabularyFile(tf.lookup.TextFileInitializer):
+    """Fills a table from a vocabulary: one word piece a line, the line's number is its id.
+
+    TensorFlow names the table after the file's place, and saves the name with the module. Here it is named after what the file
+    holds: an encoder that is handed on tells nobody about its maker's folders, and making it twice gives the same bytes.
+    """
+
+    def __init__(self, vocab_file: str):
+        self._content = hashlib.sha256(Path(vocab_file).read_bytes()).hexdigest()[:16]
+        super().__init__(
+            vocab_file,
+            key_dtype=tf.string,
+            key_index=tf.lookup.TextFileIndex.WHOLE_LINE,
+            value_dtype=tf.int64,
+            value_index=tf.lookup.TextFileIndex.LINE_NUMBER,
+        )
+
+    @property
+    def _shared_name(self) -> str:
+        return f"word_pieces_{self._content}"
+
+
 class WordPieces:
     """Strings -> word-piece ids, by BERT's rules.
 
@@ -63,14 +87,7 @@ class WordPieces:
     def __init__(self, vocab_file: str, options: TokenizerOptions):
         self._options = options
         self._strip = options.lower_case if options.strip_accents is None else options.strip_accents
-        initializer = tf.lookup.TextFileInitializer(
-            vocab_file,
-            key_dtype=tf.string,
-            key_index=tf.lookup.TextFileIndex.WHOLE_LINE,
-            value_dtype=tf.int64,
-            value_index=tf.lookup.TextFileIndex.LINE_NUMBER,
-        )
-        self.table = tf.lookup.StaticVocabularyTable(initializer, num_oov_buckets=1)
+        self.table = tf.lookup.StaticVocabularyTable(_VocabularyFile(vocab_file), num_oov_buckets=1)
         self._pieces = tf_text.WordpieceTokenizer(
             self.table,
             max_bytes_per_word=4 * options.max_chars_per_word,  # UTF-8 needs at most four; characters are counted below
