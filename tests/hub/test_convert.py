@@ -165,6 +165,11 @@ def assert_outputs(outputs, expected):
 def test_converted_and_loaded_pair_computes_bert(tmp_path):
     tensors = with_pooler(random_tensors())
     checkpoint = write_checkpoint(tmp_path / "tiny", tensors)
+    # As sentence-transformers tells how it pools.
+    (checkpoint / "1_Pooling").mkdir()
+    (checkpoint / "1_Pooling" / "config.json").write_text(
+        json.dumps({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True})
+    )
     out = convert(checkpoint, tmp_path / "pair", seq_length=9)
     encoder, preprocess = (tf.saved_model.load(str(out / part)) for part in ("encoder", "preprocess"))
     packed = preprocess(["Good Films café?"])
@@ -178,6 +183,7 @@ def test_converted_and_loaded_pair_computes_bert(tmp_path):
     assert not hasattr(encoder, "mlm")
     facts = json.loads((out / "info.json").read_text())
     assert facts["converted_from"] == "tiny"
+    assert facts["suggested"] == {"pooling": "mean"}
     assert facts["parameters"] == sum(array.size for array in tensors.values())
     with pytest.raises(UserError, match="exists already"):
         convert(checkpoint, out)

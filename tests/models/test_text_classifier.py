@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +11,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import Examples, UserError, class_weights, load_model, predict, text_classifier
+from tl_keras import (
+    Examples,
+    UserError,
+    class_weights,
+    load_encoder,
+    load_model,
+    predict,
+    set_transfer,
+    text_classifier,
+)
 from tl_keras._keras import keras
 from tl_keras.models.heads import MaskedPooling
 
@@ -165,6 +176,25 @@ def test_loading_what_is_not_there_or_of_the_other_keras(tmp_path):
     (tmp_path / "m.keras").write_text("not a model")
     with pytest.raises(UserError, match="cannot be loaded with"):
         load_model(tmp_path / "m.keras")
+
+
+def test_the_encoders_makers_know_its_pooling_and_rate(tiny_pair, tmp_path):
+    pair = tmp_path / "pair"
+    shutil.copytree(tiny_pair, pair)
+    facts = json.loads((pair / "info.json").read_text())
+    (pair / "info.json").write_text(json.dumps({**facts, "suggested": {"pooling": "max", "learning_rate": 7e-4}}))
+    encoder = load_encoder(str(pair), seq_length=32)
+    model = text_classifier(encoder, ["a", "b"])
+    assert model.get_layer("pooling").mode == "max"
+    assert float(model.optimizer.learning_rate) == pytest.approx(7e-4)
+    mine = text_classifier(encoder, ["a", "b"], "freeze", pooling="cls")
+    assert "pooling" not in [layer.name for layer in mine.layers]
+    assert float(mine.optimizer.learning_rate) == pytest.approx(5e-3)
+    set_transfer(mine, "fine-tune")
+    assert float(mine.optimizer.learning_rate) == pytest.approx(7e-4)
+    (pair / "info.json").write_text("{")
+    with pytest.raises(UserError, match=r"info\.json is not valid JSON"):
+        text_classifier(load_encoder(str(pair), seq_length=32), ["a", "b"])
 
 
 def test_more_positions_than_the_encoder_has(tiny_pair):

@@ -60,7 +60,7 @@ def convert(
         **options,
         mlm_head=mlm,
         seq_length=seq_length,
-        info={"converted_from": name},
+        info={"converted_from": name, "suggested": {} if folder is None else _suggested(folder)},
         overwrite=overwrite,
     )
 
@@ -105,6 +105,18 @@ def _resolve(checkpoint: str | os.PathLike) -> tuple[Path | None, str]:
     if "://" in text:
         return None, text
     raise UserError(f"There is no folder {path}.")
+
+
+def _suggested(folder: Path) -> dict:
+    """How sentence-transformers pools this encoder, where the checkpoint says so."""
+    path = folder / "1_Pooling" / "config.json"
+    if not path.is_file():
+        return {}
+    config = read_json(path)
+    names = {"pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max", "pooling_mode_cls_token": "cls"}
+    chosen = [pooling for name, pooling in names.items() if config.get(name) is True]
+    # Several at once are joined there, which no pooling of ours does.
+    return {"pooling": chosen[0]} if len(chosen) == 1 else {}
 
 
 def _require_extra() -> None:

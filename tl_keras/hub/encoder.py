@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import tensorflow as tf
 
-from tl_keras._keras import IS_KERAS_3, keras, register
+from tl_keras._keras import IS_KERAS_3, keras
 from tl_keras.data.examples import Examples
 from tl_keras.data.tagging import TaggedExamples
 from tl_keras.errors import UserError
@@ -23,12 +25,24 @@ from tl_keras.text.tagging_batches import tagging_batches
 from tl_keras.transfer.blocks import Parts, find_parts
 from tl_keras.transfer.cut import cut_encoder
 from tl_keras.transfer.plan import Transfer
+from tl_keras.vectors.read import looks_like_vectors
 
 logger = logging.getLogger(__name__)
 
 
-@register
-class EncoderLayer(KerasLayer):
+class EncoderLayer:
+    """What the layers of all encoders have in common, by which a model's encoder is found.
+
+    Besides, each has `transfer`, `parts` and `part_weights()`, as `HubEncoderLayer` has.
+    """
+
+    def make_encoder(self) -> Encoder:
+        """What turns texts into this layer's inputs."""
+        raise NotImplementedError
+
+
+@keras.saving.register_keras_serializable(package="tl_keras", name="EncoderLayer")
+class HubEncoderLayer(EncoderLayer, KerasLayer):
     """The hub layer inside our models; its config also says how texts must be tokenized for it.
 
     So a model saved as `.keras` and loaded elsewhere still knows its preprocessing, and can predict and export.
@@ -133,6 +147,10 @@ class EncoderLayer(KerasLayer):
         )
         return config
 
+    def make_encoder(self) -> Encoder:
+        """What turns texts into this layer's inputs."""
+        return Encoder(self.encoder_folder, self.preprocessor_folder, self.seq_length, layers=self.layers_kept)
+
     @property
     def position_limit(self) -> int | None:
         """How many positions the encoder has vectors for, as far as its variables tell; None if they do not."""
@@ -171,6 +189,13 @@ class Encoder:
         layers: use the first so many blocks only; None for all.
     """
 
+    default_recurrent: str | None = None
+    """The recurrent network that builders put behind it, where none is named: an encoder in TF Hub's format reads the whole text."""
+    default_pooling: str | None = None
+    """How a text's vector is made where there is no `pooled_output`."""
+    contextual = None
+    """An ELMo model whose vectors are joined to its own."""
+
     def __init__(
         self,
         folder: str,
@@ -200,13 +225,26 @@ class Encoder:
         Raises:
             UserError: the model was not made by one of this package's builders.
         """
-        layer = encoder_layer_of(model)
-        return cls(layer.encoder_folder, layer.preprocessor_folder, layer.seq_length, layers=layer.layers_kept)
+        return encoder_layer_of(model).make_encoder()
 
     @property
     def takes_text(self) -> bool:
         """Whether this is a text embedding module: strings in, no tokenizing outside."""
         return self.preprocessor_folder is None
+
+    @functools.cached_property
+    def suggested(self) -> dict:
+        """What its makers found to work: `pooling`, and the peak `learning_rate` of fine-tuning; what they did not say is left out.
+
+        It stands in `info.json` beside `encoder/` and `preprocess/`.
+        """
+        path = Path(self.folder).parent / "info.json"
+        if Path(self.folder).name != "encoder" or not path.is_file():
+            return {}
+        try:
+            return dict(json.loads(path.read_text("utf-8")).get("suggested", {}))
+        except ValueError as error:
+            raise UserError(f"{path} is not valid JSON: {error}.") from error
 
     @functools.cached_property
     def preprocessor(self) -> Preprocessor:
@@ -228,7 +266,7 @@ class Encoder:
         """
         return offset_tokenizer(self.preprocessor, self.folder)
 
-    def layer(self, trainable: bool | str | Transfer = False, name: str = "encoder") -> EncoderLayer:
+    def layer(self, trainable: bool | str | Transfer = False, name: str = "encoder") -> HubEncoderLayer:
         """Load the encoder as a Keras layer, in the active `tf.distribute` scope.
 
         Args:
@@ -240,7 +278,7 @@ class Encoder:
         """
         if isinstance(trainable, bool):
             trainable = Transfer("fine-tune" if trainable else "freeze")
-        layer = EncoderLayer(
+        layer = HubEncoderLayer(
             self.folder,
             preprocessor=self.preprocessor_folder,
             seq_length=self.seq_length,
@@ -262,6 +300,26 @@ class Encoder:
         # Not every module packs the same three tensors, so ask this one.
         packed = self.preprocessor.pack([self.preprocessor.tokenize(tf.constant(["a"]))], self.seq_length)
         return {name: keras.Input(shape=(None,), dtype="int32", name=name) for name in packed}
+
+    def outputs(self, transfer: bool | str | Transfer) -> tuple:
+        """Symbolic inputs, and what the encoder makes of them.
+
+        Args:
+            transfer: what learns.
+
+        Returns:
+            `(inputs, outputs)`: those of `inputs()`, and tensors by name, or one tensor.
+        """
+        inputs = self.inputs()
+        return inputs, self.layer(transfer)(inputs)
+
+    def for_texts(self, texts: Sequence[str]) -> Encoder:
+        """This encoder, made ready for texts to train on: only one of word vectors is another then.
+
+        Args:
+            texts: those to train on.
+        """
+        return self
 
     def batches(
         self,
@@ -324,7 +382,8 @@ def load_encoder(
 
     Args:
         handle: a preset name (`tl-keras encoders` lists them), a `https://tfhub.dev/...` or `https://www.kaggle.com/models/...`
-            URL, a `.tar.gz`, or a folder that holds `encoder/` and `preprocess/`. A text embedding module is given by itself.
+            URL, a `.tar.gz`, or a folder that holds `encoder/` and `preprocess/`. A text embedding module is given by itself. A file
+            of word vectors (`.vec`, `.txt`, `.bin`, perhaps with `.gz`) gives an encoder made of them: see `word_vector_encoder`.
         seq_length: longest input in pieces, `[CLS]` and `[SEP]` included; longer texts are cut.
         preprocessor: handle of the preprocessing module, where the preset table does not know it.
         layers: use the first so many blocks only: the rest neither runs nor is saved. `sequence_output` is then the output of the
@@ -338,6 +397,12 @@ def load_encoder(
         encoder = tlk.load_encoder("bert_multi_cased_L-12_H-768_A-12", seq_length=96)
         encoder = tlk.load_encoder("models/my_encoder")  # holds encoder/ and preprocess/
     """
+    if looks_like_vectors(handle):
+        if preprocessor is not None or layers is not None:
+            raise UserError(f"{handle} holds word vectors, which have neither a preprocessing module nor layers.")
+        from tl_keras.vectors.encoder import word_vector_encoder
+
+        return word_vector_encoder(handle, seq_length=seq_length)
     folder, preprocessor_folder = resolve_pair(handle, preprocessor=preprocessor)
     preprocessor_folder = None if preprocessor_folder is None else str(preprocessor_folder)
     return Encoder(str(folder), preprocessor_folder, seq_length, str(handle), layers)

@@ -8,18 +8,45 @@ from tl_keras._keras import keras
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder, EncoderLayer
 from tl_keras.models.heads import POOLINGS, MaskedPooling, ScalarMix
+from tl_keras.training.optimizer import default_learning_rate
 from tl_keras.transfer.plan import Transfer
 
 
-def pooled_features(encoder: Encoder, transfer: bool | str | Transfer, pooling: str):
+def choose_pooling(encoder: Encoder, pooling: str | None) -> str:
+    """The pooling that was asked for, else the one that the encoder was made for, else `"cls"` as in BERT.
+
+    Raises:
+        UserError: no such pooling.
+    """
+    pooling = pooling or encoder.suggested.get("pooling", "cls")
+    if pooling not in POOLINGS:
+        raise UserError(f"pooling={pooling!r} is not known; choose one of: {', '.join(POOLINGS)}.")
+    return pooling
+
+
+def peak_rate(encoder: Encoder, width: int | None, transfer: Transfer) -> float:
+    """The peak learning rate where the user names none: what the encoder's makers suggest, else one that suits its width."""
+    return default_learning_rate(width, transfer.trains_encoder, encoder.suggested.get("learning_rate"))
+
+
+def pooled_features(
+    encoder: Encoder,
+    transfer: bool | str | Transfer,
+    pooling: str,
+    recurrence: Recurrence | None = None,
+    dropout: float = 0.0,
+):
     """Build inputs, encoder layer and pooling.
 
     Args:
         encoder: from `load_encoder`.
         transfer: which of its weights learn: a way of transfer, or all or none as a bool.
-        pooling: `"cls"` takes the encoder's `pooled_output` (for BERT a dense layer and tanh over `[CLS]`); `"mean"` and `"max"`
-            pool its `sequence_output`; `"mix"` and `"mix-cls"` learn how much of each block's mean, or `[CLS]`, to take (see
-            `tl_keras.models.heads.ScalarMix`). A text embedding module's vector is taken as it is.
+        pooling: `"cls"` takes the encoder's `pooled_output` (for BERT a dense layer and tanh over `[CLS]`; of word vectors the mean), or
+            behind a recurrent network its states after the whole text; `"mean"` and `"max"` pool the `sequence_output`; `"mix"` and
+            `"mix-cls"` learn how much of each block's mean, or `[CLS]`, to take (see `tl_keras.models.heads.ScalarMix`). A text
+            embedding module's vector is taken as it is.
+        recurrence: the recurrent network between encoder and pooling.
+        dropout: share of its inputs dropped while training.
 
     Returns:
         `(inputs, features)`: symbolic inputs, and float `[batch, width]`.
@@ -29,26 +56,117 @@ def pooled_features(encoder: Encoder, transfer: bool | str | Transfer, pooling: 
     """
     if pooling not in POOLINGS:
         raise UserError(f"pooling={pooling!r} is not known; choose one of: {', '.join(POOLINGS)}.")
-    if not isinstance(encoder, Encoder):
-        raise UserError(f"encoder must come from load_encoder(...), not be a {type(encoder).__name__}.")
-    inputs = encoder.inputs()
-    layer: EncoderLayer = encoder.layer(transfer)
-    outputs = layer(inputs)
+    inputs, outputs = encoder_outputs(encoder, transfer)
     if encoder.takes_text:
         features = outputs["default"] if isinstance(outputs, dict) else outputs
         return inputs, features
+    if recurrence is not None:
+        if pooling in ("mix", "mix-cls"):
+            raise UserError(f"pooling={pooling!r} mixes the encoder's blocks; behind a recurrent network choose another.")
+        outputs = in_context(encoder, inputs, outputs, recurrence, dropout, last=pooling == "cls")
+    elif pooling == "cls" and "pooled_output" not in outputs and encoder.default_pooling:
+        pooling = encoder.default_pooling
     needed = {"cls": "pooled_output", "mix": "encoder_outputs", "mix-cls": "encoder_outputs"}.get(
         pooling, "sequence_output"
     )
-    if not isinstance(outputs, dict) or needed not in outputs:
-        has = ", ".join(outputs) if isinstance(outputs, dict) else "one tensor"
-        raise UserError(f"pooling={pooling!r} needs the output {needed!r}, but {encoder.name} gives: {has}.")
+    _require(encoder, outputs, needed, f"pooling={pooling!r}")
     if pooling == "cls":
         return inputs, outputs["pooled_output"]
     if needed == "encoder_outputs":
         mix = ScalarMix("cls" if pooling == "mix-cls" else "mean", name="pooling")
         return inputs, mix([*outputs["encoder_outputs"], _mask(inputs)])
     return inputs, MaskedPooling(pooling, name="pooling")([outputs["sequence_output"], _mask(inputs)])
+
+
+def encoder_outputs(encoder: Encoder, transfer: bool | str | Transfer) -> tuple:
+    """Build inputs and encoder layer, and join an ELMo model's vectors if the encoder has one.
+
+    Returns:
+        `(inputs, outputs)`: symbolic inputs, and what the encoder gives, by name; `contextual_output` among it is for behind a recurrent
+        network (see `in_context`).
+
+    Raises:
+        UserError: this is no encoder.
+    """
+    if not isinstance(encoder, Encoder):
+        raise UserError(f"encoder must come from load_encoder(...), not be a {type(encoder).__name__}.")
+    inputs, outputs = encoder.outputs(transfer)
+    if encoder.contextual is None:
+        return inputs, outputs
+    from tl_keras.models.elmo import contextual_vectors, load_elmo
+
+    elmo = load_elmo(encoder.contextual) if isinstance(encoder.contextual, str) else encoder.contextual
+    found = contextual_vectors(inputs["input_words"], inputs["input_mask"], elmo, encoder.contextual_at)
+    outputs = dict(outputs)
+    if "input" in found:
+        joined = [outputs["sequence_output"], found["input"]]
+        outputs["sequence_output"] = keras.layers.Concatenate(name="joined_input")(joined)
+    if "output" in found:
+        outputs["contextual_output"] = found["output"]
+    return inputs, outputs
+
+
+def in_context(
+    encoder: Encoder, inputs: dict, outputs: dict, recurrence: Recurrence | None, dropout: float, last: bool = False
+) -> dict:
+    """Let a recurrent network read what the encoder gives for each piece, and join what is to be joined behind it.
+
+    Args:
+        encoder: for messages.
+        inputs: symbolic inputs.
+        outputs: of the encoder, by name.
+        recurrence: None for no such network.
+        dropout: share of its inputs dropped while training.
+        last: whether its states behind the whole text are wanted, as `pooled_output`.
+
+    Returns:
+        `sequence_output`, float `[batch, length, width]`, and with `last` also `pooled_output`, float `[batch, width]`.
+
+    Raises:
+        UserError: the encoder has no vector for each piece.
+    """
+    _require(encoder, outputs, "sequence_output", "a recurrent network" if recurrence else "tagging")
+    sequence, mask = outputs["sequence_output"], None
+    found = {}
+    if recurrence is not None:
+        mask = _mask(inputs)
+        network = RecurrentNetwork(
+            recurrence.kind, recurrence.units, recurrence.bidirectional, last=last, name="recurrent"
+        )
+        states = network([keras.layers.Dropout(dropout, name="input_dropout")(sequence), mask])
+        found["pooled_output" if last else "sequence_output"] = states
+    else:
+        found["sequence_output"] = sequence
+    behind = outputs.get("contextual_output")
+    if behind is not None:
+        if last:
+            behind = MaskedPooling("mean", name="contextual_pooling")([behind, mask])
+        name = "pooled_output" if last else "sequence_output"
+        found[name] = keras.layers.Concatenate(name="joined_output")([found[name], behind])
+    return found
+
+
+def suitable_rate(encoder: Encoder, transfer: Transfer, width: int | None, recurrence: Recurrence | None) -> float:
+    """A peak learning rate that suits what is trained.
+
+    A recurrent network starts from nothing and takes a high rate, and so do word vectors; on an encoder that learns too, that one's
+    rate goes before.
+
+    Args:
+        encoder: in front.
+        transfer: what learns.
+        width: of the features.
+        recurrence: the network behind it.
+    """
+    if recurrence is not None and (encoder.default_recurrent or not transfer.trains_encoder):
+        return RECURRENT_RATE
+    return default_learning_rate(width, transfer.trains_encoder and encoder.default_recurrent is None)
+
+
+def _require(encoder: Encoder, outputs, name: str, who: str) -> None:
+    if not isinstance(outputs, dict) or name not in outputs:
+        has = ", ".join(outputs) if isinstance(outputs, dict) else "one tensor"
+        raise UserError(f"{who} needs the output {name!r}, but {encoder.name} gives: {has}.")
 
 
 def hidden_layers(x, hidden: int | Sequence[int | keras.layers.Layer], dropout: float):

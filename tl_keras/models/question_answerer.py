@@ -11,11 +11,11 @@ from tl_keras._keras import keras
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder
-from tl_keras.models.body import hidden_layers
+from tl_keras.models.body import hidden_layers, peak_rate
 from tl_keras.models.span_head import SpanAccuracy, SpanLogProbabilities, span_crossentropy, span_head_of
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.text import question_batches as batching
-from tl_keras.training.optimizer import default_learning_rate, make_optimizer
+from tl_keras.training.optimizer import make_optimizer
 from tl_keras.transfer.control import prepare
 from tl_keras.transfer.plan import Transfer
 
@@ -101,7 +101,7 @@ def question_answerer(
     scores = head([logits, inputs["input_mask"], inputs["input_type_ids"]])
     model = TransferModel(inputs, scores, name="question_answerer")
     model.compile(
-        optimizer=make_optimizer(learning_rate or default_learning_rate(features.shape[-1], transfer.trains_encoder)),
+        optimizer=make_optimizer(learning_rate or peak_rate(encoder, features.shape[-1], transfer)),
         loss=span_crossentropy,
         metrics=[SpanAccuracy()],
         # As in text_classifier: XLA is slower on CPU, and would compile anew for each batch length.

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from tl_keras._keras import keras
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder
-from tl_keras.models.body import hidden_layers, pooled_features
+from tl_keras.models.body import hidden_layers, peak_rate, pooled_features
 from tl_keras.models.heads import ClassProbabilities
 from tl_keras.models.transfer_model import TransferModel
-from tl_keras.training.optimizer import default_learning_rate, make_optimizer
+from tl_keras.training.optimizer import make_optimizer
 from tl_keras.transfer.control import prepare
 from tl_keras.transfer.plan import Transfer
 
@@ -20,9 +20,10 @@ def text_classifier(
     classes: Sequence[str],
     transfer: str | Transfer = "fine-tune",
     *,
-    pooling: str = "cls",
+    pooling: str | None = None,
     dropout: float = 0.1,
     hidden: int | Sequence[int | keras.layers.Layer] = (),
+    recurrent: str | Recurrence | None = "auto",
     multi_label: bool = False,
     learning_rate: float | None = None,
 ) -> keras.Model:
@@ -35,11 +36,14 @@ def text_classifier(
         classes: label names; label `i` in the batches means `classes[i]`.
         transfer: `"freeze"` trains the head only; `"fine-tune"` everything; `"top-2"` the two upper blocks and the head; `"gradual"` one
             block more each epoch, from the top; or a `tl_keras.Transfer` with settings.
-        pooling: `"cls"`, `"mean"`, `"max"`, `"mix"` or `"mix-cls"`; see `tl_keras.models.body.pooled_features`.
+        pooling: `"cls"`, `"mean"`, `"max"`, `"mix"` or `"mix-cls"`; see `tl_keras.models.body.pooled_features`. By default what the
+            encoder was made for, or `"cls"` where that is not known.
         dropout: share of the features dropped before the head while training.
         hidden: widths of dense layers in the head, or layers of your own; none for a linear head.
+        recurrent: a recurrent network between encoder and pooling: `"lstm"`, `"gru"`, a `tl_keras.models.recurrent.Recurrence` with
+            settings, or None. By default an LSTM in both directions behind word vectors, and none behind other encoders.
         multi_label: a sigmoid for each class instead of one softmax; labels are then float `[batch, classes]` of 0 and 1.
-        learning_rate: the peak rate; by default one that suits `transfer` and the encoder's width.
+        learning_rate: the peak rate; by default one that suits the encoder and `transfer`.
 
     Returns:
         A functional `keras.Model`, compiled with AdamW (warm-up, linear decay, weight decay on matrices, gradient clipping),
@@ -60,8 +64,9 @@ def text_classifier(
     if not 0.0 <= dropout < 1.0:
         raise UserError(f"dropout must be at least 0 and below 1, not {dropout}.")
     transfer = Transfer.of(transfer)
-    inputs, features = pooled_features(encoder, transfer, pooling)
-    width = features.shape[-1]
+    recurrence = Recurrence.of(recurrent, encoder) if isinstance(encoder, Encoder) else None
+    inputs, features = pooled_features(encoder, transfer, pooling, recurrence, dropout)
+    rate = learning_rate or suitable_rate(encoder, transfer, features.shape[-1], recurrence)
     x = hidden_layers(keras.layers.Dropout(dropout, name="dropout")(features), hidden, dropout)
     logits = keras.layers.Dense(
         len(names), kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="logits"
@@ -69,7 +74,7 @@ def text_classifier(
     probabilities = ClassProbabilities(names, multi_label, name="probabilities")(logits)
     model = TransferModel(inputs, probabilities, name="text_classifier")
     model.compile(
-        optimizer=make_optimizer(learning_rate or default_learning_rate(width, transfer.trains_encoder)),
+        optimizer=make_optimizer(learning_rate or peak_rate(encoder, width, transfer)),
         loss="binary_crossentropy" if multi_label else "sparse_categorical_crossentropy",
         metrics=["binary_accuracy" if multi_label else "accuracy"],
         # XLA is slower on CPU for this step, and would compile anew for each batch length.

@@ -8,11 +8,11 @@ from tl_keras._keras import keras
 from tl_keras.data.pairs import check_range
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder
-from tl_keras.models.body import hidden_layers, pooled_features
+from tl_keras.models.body import hidden_layers, peak_rate, pooled_features
 from tl_keras.models.similarity_head import ScoreInRange
 from tl_keras.models.similarity_losses import ScoreCrossEntropy
 from tl_keras.models.transfer_model import TransferModel
-from tl_keras.training.optimizer import default_learning_rate, make_optimizer
+from tl_keras.training.optimizer import make_optimizer
 from tl_keras.transfer.control import prepare
 from tl_keras.transfer.plan import Transfer
 
@@ -22,7 +22,7 @@ def text_regressor(
     score_range: tuple[float, float] = (0.0, 1.0),
     transfer: str | Transfer = "fine-tune",
     *,
-    pooling: str = "cls",
+    pooling: str | None = None,
     dropout: float = 0.1,
     hidden: int | Sequence[int | keras.layers.Layer] = (),
     learning_rate: float | None = None,
@@ -40,10 +40,11 @@ def text_regressor(
         score_range: the lowest and the highest score, e.g. `examples.score_range`.
         transfer: `"freeze"` trains the head only; `"fine-tune"` everything; `"top-2"` the two upper blocks and the head; `"gradual"` one
             block more each epoch, from the top; or a `tl_keras.Transfer` with settings.
-        pooling: `"cls"`, `"mean"`, `"max"`, `"mix"` or `"mix-cls"`; see `tl_keras.models.body.pooled_features`.
+        pooling: `"cls"`, `"mean"`, `"max"`, `"mix"` or `"mix-cls"`; see `tl_keras.models.body.pooled_features`. By default what the
+            encoder was made for, or `"cls"` where that is not known.
         dropout: share of the features dropped before the head while training.
         hidden: widths of dense layers in the head, or layers of your own; none for a linear head.
-        learning_rate: the peak rate; by default one that suits `transfer` and the encoder's width.
+        learning_rate: the peak rate; by default one that suits the encoder and `transfer`.
 
     Returns:
         A functional `keras.Model`, compiled with AdamW (warm-up, linear decay, weight decay on matrices, gradient clipping),
@@ -72,7 +73,7 @@ def text_regressor(
     scores = ScoreInRange(low, high, name="score")(logits)
     model = TransferModel(inputs, scores, name="text_regressor")
     model.compile(
-        optimizer=make_optimizer(learning_rate or default_learning_rate(features.shape[-1], transfer.trains_encoder)),
+        optimizer=make_optimizer(learning_rate or peak_rate(encoder, features.shape[-1], transfer)),
         loss=ScoreCrossEntropy(low, high),
         metrics=["mae"],
         # As in text_classifier: XLA is slower on CPU, and would compile anew for each batch length.

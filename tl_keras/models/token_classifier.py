@@ -8,10 +8,10 @@ from tl_keras._keras import keras
 from tl_keras.data.tagging import TagSet
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder
-from tl_keras.models.body import hidden_layers
+from tl_keras.models.body import hidden_layers, peak_rate
 from tl_keras.models.tag_head import MaskedAccuracy, TagProbabilities, masked_crossentropy
 from tl_keras.models.transfer_model import TransferModel
-from tl_keras.training.optimizer import default_learning_rate, make_optimizer
+from tl_keras.training.optimizer import make_optimizer
 from tl_keras.transfer.control import prepare
 from tl_keras.transfer.plan import Transfer
 
@@ -23,6 +23,7 @@ def token_classifier(
     *,
     dropout: float = 0.1,
     hidden: int | Sequence[int | keras.layers.Layer] = (),
+    recurrent: str | Recurrence | None = "auto",
     learning_rate: float | None = None,
 ) -> keras.Model:
     """Build and compile a tagger: `P = softmax(W T_i + b)` for the encoder's vector `T_i` of each piece.
@@ -36,6 +37,8 @@ def token_classifier(
             block more each epoch, from the top; or a `tl_keras.Transfer` with settings.
         dropout: share of the features dropped before the head while training.
         hidden: widths of dense layers in the head, or layers of your own; none for a linear head.
+        recurrent: a recurrent network between encoder and head: `"lstm"`, `"gru"`, a `tl_keras.models.recurrent.Recurrence` with
+            settings, or None. By default an LSTM in both directions behind word vectors, and none behind other encoders.
         learning_rate: the peak rate; by default one that suits `transfer` and the encoder's width.
 
     Returns:
@@ -63,13 +66,10 @@ def token_classifier(
         raise UserError(f"encoder must come from load_encoder(...), not be a {type(encoder).__name__}.")
     if encoder.takes_text:
         raise UserError(f"{encoder.name} gives one vector for a whole text; tagging needs a BERT-like encoder.")
-    transfer = Transfer.of(transfer)
-    inputs = encoder.inputs()
-    outputs = encoder.layer(transfer)(inputs)
-    if not isinstance(outputs, dict) or "sequence_output" not in outputs:
-        has = ", ".join(outputs) if isinstance(outputs, dict) else "one tensor"
-        raise UserError(f"tagging needs the output 'sequence_output', but {encoder.name} gives: {has}.")
-    features = outputs["sequence_output"]
+    transfer, recurrence = Transfer.of(transfer), Recurrence.of(recurrent, encoder)
+    inputs, outputs = encoder_outputs(encoder, transfer)
+    features = in_context(encoder, inputs, outputs, recurrence, dropout)["sequence_output"]
+    rate = learning_rate or suitable_rate(encoder, transfer, features.shape[-1], recurrence)
     x = hidden_layers(keras.layers.Dropout(dropout, name="dropout")(features), hidden, dropout)
     logits = keras.layers.Dense(
         len(tag_set.tags), kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="logits"
@@ -77,7 +77,7 @@ def token_classifier(
     head = TagProbabilities(tag_set.labels, tag_set.scheme, tag_set.pieces, name="probabilities")
     model = TransferModel(inputs, head(logits), name="token_classifier")
     model.compile(
-        optimizer=make_optimizer(learning_rate or default_learning_rate(features.shape[-1], transfer.trains_encoder)),
+        optimizer=make_optimizer(learning_rate or peak_rate(encoder, features.shape[-1], transfer)),
         loss=masked_crossentropy,
         metrics=[MaskedAccuracy()],
         # As in text_classifier: XLA is slower on CPU, and would compile anew for each batch length.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tl_keras.data.pairs import ScoredExamples, read_scored
 from tl_keras.evaluation.similarity import evaluate_similarity
+from tl_keras.models.body import choose_pooling
 from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
 from tl_keras.models.text_regressor import text_regressor
 from tl_keras.runs.run import Run
@@ -42,8 +43,8 @@ class SentenceSimilarityRun(Run):
 
     @property
     def pooling(self) -> str:
-        """As set; else the mean for vectors, and `[CLS]` where both texts are read together."""
-        return self.settings.pooling or ("mean" if self.settings.towers else "cls")
+        """As set; else the mean for vectors, and what the encoder was made for where both texts are read together."""
+        return choose_pooling(self.encoder, self.settings.pooling or ("mean" if self.settings.towers else None))
 
     def build(self):
         """A sentence encoder, or a regressor that reads both texts."""

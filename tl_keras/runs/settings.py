@@ -74,7 +74,7 @@ class RunSettings:
 
     epochs: int | None = _learning(None, help="Default: by the number of examples and by transfer.", least=1)
     batch_size: int = _learning(32, help="Examples in a batch.", least=1)
-    learning_rate: float | None = _learning(None, help="Peak rate. Default: by encoder width and transfer.")
+    learning_rate: float | None = _learning(None, help="Peak rate. Default: by encoder and transfer.")
     patience: int | None = _learning(None, help="Stop after so many epochs without a better validation score.")
     seed: int = _learning(0, help="Of split, shuffling, head and dropout.")
     strategy: str = _run("auto", help="auto, one-device or mirrored.", choices=("auto", "one-device", "mirrored"))
@@ -134,9 +134,10 @@ class TextClassificationSettings(_TableSettings, _HeadSettings):
 
     label: str = _data("label", help="Column with the label.")
     label_separator: str | None = _data(None, help="Multi-label data: what stands between the labels in a cell.")
-    pooling: str = _model(
-        "cls",
-        help="How a text's vector is made: cls, mean, max, or mix or mix-cls (a learned mix of all blocks).",
+    pooling: str | None = _model(
+        None,
+        help="How a text's vector is made: cls, mean, max, or mix or mix-cls (a learned mix of all blocks). Default: what the encoder was "
+        "made for, else cls.",
         choices=POOLINGS,
     )
     class_weight: str = _learning(
@@ -229,7 +230,7 @@ class SentenceSimilaritySettings(_VectorSettings, _HeadSettings):
     )
     pooling: str | None = _model(
         None,
-        help="How a text's vector is made: cls, mean or max. Default: mean for a bi-encoder, else cls.",
+        help="How a text's vector is made: cls, mean or max. Default: mean for a bi-encoder, else what the encoder was made for, or cls.",
         choices=POOLINGS,
     )
 

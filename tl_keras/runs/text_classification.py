@@ -8,6 +8,7 @@ from tl_keras.data.examples import Examples
 from tl_keras.data.table import read_table
 from tl_keras.errors import UserError
 from tl_keras.evaluation.classification import evaluate
+from tl_keras.models.body import choose_pooling
 from tl_keras.models.text_classifier import text_classifier
 from tl_keras.runs.classification_page import write_classification_page
 from tl_keras.runs.run import Run
@@ -83,8 +84,12 @@ class TextClassificationRun(Run):
         return evaluate(self.model, self.valid)
 
     def facts(self, report):
-        """The classes."""
-        return {"classes": list(self.train.classes), "multi_label": self.train.multi_label}
+        """The classes, and the pooling that was chosen."""
+        return {
+            "classes": list(self.train.classes),
+            "multi_label": self.train.multi_label,
+            "pooling": choose_pooling(self.encoder, self.settings.pooling),
+        }
 
     def export_options(self):
         """Whether the export takes pairs."""

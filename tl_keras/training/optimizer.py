@@ -187,7 +187,8 @@ class AdamW(keras.optimizers.AdamW):
             rate = rate * tf.cast(multiplier, dtype)
         target = tf_variable(variable)
         if self.weight_decay and self._use_weight_decay(variable):
-            target.assign_sub(tf.convert_to_tensor(target) * tf.cast(self.weight_decay, dtype) * rate)
+            # The two numbers first: each product with the weights is a pass over all of them.
+            target.assign_sub(tf.convert_to_tensor(target) * (tf.cast(self.weight_decay, dtype) * rate))
         if self.amsgrad or isinstance(gradient, tf.IndexedSlices):
             # The kernel knows neither. Our own layers hand out dense gradients (hub/dense_gradients.py).
             return super().update_step(gradient, variable, *(() if learning_rate is None else (learning_rate,)))
@@ -273,8 +274,8 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def default_learning_rate(width: int | None, trainable: bool) -> float:
-    """A peak rate that suits the encoder's width and what learns.
+def default_learning_rate(width: int | None, trainable: bool, suggested: float | None = None) -> float:
+    """A peak rate that suits the encoder and what learns.
 
     Fine-tuning BERT-base (width 768) works at 2e-5 to 5e-5; narrower encoders want more, about in inverse proportion (seen with
     MiniLM, 384: 1e-4). A head on a frozen encoder starts from nothing and takes a hundred times that.
@@ -282,6 +283,7 @@ def default_learning_rate(width: int | None, trainable: bool) -> float:
     Args:
         width: of the encoder's output; None if unknown.
         trainable: whether the encoder learns.
+        suggested: for fine-tuning, by the encoder's makers (`Encoder.suggested`).
 
     Example:
         >>> default_learning_rate(768, trainable=True), default_learning_rate(384, trainable=True)
@@ -289,7 +291,7 @@ def default_learning_rate(width: int | None, trainable: bool) -> float:
     """
     if not trainable:
         return 5e-3
-    return min(5e-5 * 768 / (width or 768), 5e-4)
+    return suggested or min(5e-5 * 768 / (width or 768), 5e-4)
 
 
 def make_optimizer(learning_rate: float | keras.optimizers.schedules.LearningRateSchedule) -> AdamW:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import EncoderLayer
+from tl_keras.hub.encoder import Encoder, EncoderLayer
 from tl_keras.training.optimizer import AdamW, WarmupLinearDecay, default_learning_rate
 from tl_keras.transfer.blocks import HEAD
 from tl_keras.transfer.plan import Transfer
@@ -25,7 +25,7 @@ def set_transfer(model: keras.Model, transfer: str | Transfer, learning_rate: fl
         model: of any builder of this package, or one that holds its encoder.
         transfer: `"freeze"`, `"fine-tune"`, `"top-1"`, `"top-2"`, ..., `"gradual"`, or a `Transfer` with settings.
         learning_rate: the peak rate. By default it stays as it is; if the encoder was frozen and now learns, or the reverse, one that
-            suits the encoder's width is taken.
+            suits the encoder is taken.
 
     Returns:
         The same model.
@@ -47,7 +47,8 @@ def set_transfer(model: keras.Model, transfer: str | Transfer, learning_rate: fl
         return model
     if learning_rate is None and changed:
         width = tf.nest.flatten(layer.output)[0].shape[-1]
-        learning_rate = default_learning_rate(width, layer.transfer.trains_encoder)
+        suggested = Encoder.of(model).suggested.get("learning_rate")
+        learning_rate = default_learning_rate(width, layer.transfer.trains_encoder, suggested)
     settings = dict(model._compile_config.config)
     with model.distribute_strategy.scope():
         settings["optimizer"] = _fresh(optimizer_of(model), learning_rate)
