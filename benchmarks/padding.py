@@ -69,20 +69,27 @@ def main() -> None:
                 encoder.batches(examples, training=True, batch_size=options.batch_size),
             ),
         }
-        rates = {way: [] for way in ways}
+        rates, cpu = {way: [] for way in ways}, {way: [] for way in ways}
         for _ in range(options.rounds + 1):
             for way, (model, batches) in ways.items():
-                started = time.perf_counter()
+                started, busy = time.perf_counter(), time.process_time()
                 model.fit(batches, epochs=1, verbose=0)
                 rates[way].append(len(examples) / (time.perf_counter() - started))
+                cpu[way].append(time.process_time() - busy)
         counted = {way: values[1:] for way, values in rates.items()}
         ratios = [ours / theirs for ours, theirs in zip(counted["length-bucketed"], counted["fixed 128"], strict=True)]
         results[mode] = {way: [round(v, 1) for v in values] for way, values in counted.items()}
         results[mode]["times as fast"] = [round(r, 2) for r in ratios]
+        # What other programs on the machine do hardly changes it.
+        results[mode]["CPU seconds an epoch"] = {way: [round(v, 1) for v in values[1:]] for way, values in cpu.items()}
         for way, values in counted.items():
             print(
                 f"{mode:10} {way:16} {statistics.median(values):7.1f} examples/s ({min(values):.1f} to {max(values):.1f})"
             )
+        seconds = {way: statistics.median(values[1:]) for way, values in cpu.items()}
+        print(
+            f"{mode:10} CPU seconds      " + ", ".join(f"{way} {value:.1f}" for way, value in seconds.items()),
+        )
         print(
             f"{mode:10} times as fast    {statistics.median(ratios):7.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
             flush=True,
