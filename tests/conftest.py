@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -143,6 +145,52 @@ def reviews():
         texts.append(" ".join(words) + ("!" if row % 3 else "."))
         labels.append("positive" if row % 2 else "negative")
     return Examples.from_lists(texts, labels)
+
+
+# What a user's serving process does: nothing of ours, nothing of Keras.
+SERVER = """
+import json, sys
+import tensorflow as tf, tensorflow_text
+
+def plain(tensor):
+    if tensor.dtype == tf.string:
+        return tf.nest.map_structure(bytes.decode, tensor.numpy().tolist())
+    return tensor.numpy().tolist()
+
+for line in sys.stdin:
+    folder, signature, inputs = json.loads(line)
+    model = tf.saved_model.load(folder)
+    outputs = model.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
+    ours = sorted(name for name in sys.modules if name.startswith("tl_keras"))
+    print(json.dumps({"outputs": {name: plain(value) for name, value in outputs.items()}, "ours": ours}), flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def serve():
+    """Ask an export in another process, which knows TensorFlow and tensorflow_text only: `serve(folder, **inputs)`."""
+    process = None
+
+    def ask(folder, signature="serving_default", **inputs) -> dict:
+        nonlocal process
+        if process is None:
+            process = subprocess.Popen(
+                [sys.executable, "-c", SERVER],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+        process.stdin.write(json.dumps([str(folder), signature, inputs]) + "\n")
+        process.stdin.flush()
+        answer = json.loads(process.stdout.readline())
+        assert answer["ours"] == []
+        return answer["outputs"]
+
+    yield ask
+    if process is not None:
+        process.stdin.close()
+        process.wait(timeout=30)
 
 
 @pytest.fixture

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,22 +11,12 @@ import tensorflow as tf
 from tl_keras import UserError, export, load_encoder, load_exported, predict, text_classifier
 from tl_keras.serving.versions import add_version
 
-# What a user's serving process does: nothing of ours, nothing of Keras.
-SERVE = """
-import json, sys
-import tensorflow as tf, tensorflow_text
-model = tf.saved_model.load(sys.argv[1])
-out = model.signatures["serving_default"](text=tf.constant(json.loads(sys.argv[2])))
-print(json.dumps({"label": [x.decode() for x in out["label"].numpy()], "score": out["score"].numpy().tolist(),
-                  "scores": out["scores"].numpy().tolist(), "modules": sorted(m for m in sys.modules if m.startswith("tl_keras"))}))
-"""
-
 
 def folder_size(folder) -> int:
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
 
 
-def test_predicts_the_same_in_another_process_after_a_move_without_the_encoder(tiny_pair, reviews, tmp_path):
+def test_predicts_the_same_in_another_process_after_a_move_without_the_encoder(tiny_pair, reviews, tmp_path, serve):
     shutil.copytree(tiny_pair, tmp_path / "cache")
     encoder = load_encoder(str(tmp_path / "cache"), seq_length=32)
     model = text_classifier(encoder, reviews.classes, learning_rate=1e-2)
@@ -39,12 +26,7 @@ def test_predicts_the_same_in_another_process_after_a_move_without_the_encoder(t
     export(model, tmp_path / "out" / "1")
     shutil.rmtree(tmp_path / "cache")
     moved = (tmp_path / "out" / "1").rename(tmp_path / "moved")
-    got = json.loads(
-        subprocess.run(
-            [sys.executable, "-c", SERVE, str(moved), json.dumps(texts)], capture_output=True, text=True, check=True
-        ).stdout
-    )
-    assert got["modules"] == []
+    got = serve(moved, text=texts)
     assert got["label"] == expected.label.tolist()
     np.testing.assert_allclose(got["score"], expected.score, atol=1e-5)
     np.testing.assert_allclose(np.array(got["scores"])[:, 1], expected.score_positive, atol=1e-5)

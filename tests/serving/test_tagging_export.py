@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,20 +10,10 @@ import tensorflow as tf
 
 from tl_keras import TagSet, UserError, export, load_encoder, load_exported, predict, token_classifier
 
-SERVE = """
-import json, sys
-import tensorflow as tf, tensorflow_text
-model = tf.saved_model.load(sys.argv[1])
-out = model.signatures["serving_default"](text=tf.constant(json.loads(sys.argv[2])))
-found = {name: value.numpy() for name, value in out.items()}
-found["labels"] = [[x.decode() for x in row] for row in found["labels"]]
-print(json.dumps({name: value if isinstance(value, list) else value.tolist() for name, value in found.items()}
-                 | {"modules": sorted(m for m in sys.modules if m.startswith("tl_keras"))}))
-"""
 TEXTS = ["the music good was", "", "영화 재미있다! 👩\u200d👩\u200d👧 film", "film good actor bad " * 20, " \t"]
 
 
-def test_the_same_spans_in_another_process_after_a_move_without_the_encoder(tiny_pair, tmp_path):
+def test_the_same_spans_in_another_process_after_a_move_without_the_encoder(tiny_pair, tmp_path, serve):
     shutil.copytree(tiny_pair, tmp_path / "cache")
     encoder = load_encoder(str(tmp_path / "cache"), seq_length=16)
     # Random weights, spread out: every tag occurs, and the texts' windows disagree.
@@ -40,12 +27,7 @@ def test_the_same_spans_in_another_process_after_a_move_without_the_encoder(tiny
     export(model, tmp_path / "out" / "1")
     shutil.rmtree(tmp_path / "cache")
     moved = (tmp_path / "out" / "1").rename(tmp_path / "moved")
-    got = json.loads(
-        subprocess.run(
-            [sys.executable, "-c", SERVE, str(moved), json.dumps(TEXTS)], capture_output=True, text=True, check=True
-        ).stdout
-    )
-    assert got.pop("modules") == []
+    got = serve(moved, text=TEXTS)
     assert set(got) == {"starts", "ends", "labels", "scores", "count"}
     assert got["count"] == [len(es) for es in expected]
     most = max(got["count"])
