@@ -20,13 +20,13 @@ $(VENV)/installed: setup.cfg $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[dev,notebooks]"
 	touch $@
 
-DEMO = $(BIN)/tl-keras train text-classification --validation-split 0.25 --pooling mean --epochs 5 --overwrite
+DEMO = $(BIN)/tl-keras train text-classification --validation-split 0.25 --epochs 5 --overwrite
 SERVE = TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tools/serve_demo.py
 
 demo: install  ## Train, evaluate, export and serve two review classifiers; leaves runs/demo/ and runs/demo-ko/
 	rm -rf runs/demo-serving runs/demo-ko-serving
-	$(DEMO) --learning-rate 5e-4 --train data/reviews_en.csv --out runs/demo
-	$(DEMO) --learning-rate 5e-4 --train data/reviews_ko.csv --out runs/demo-ko
+	$(DEMO) --train data/reviews_en.csv --out runs/demo
+	$(DEMO) --train data/reviews_ko.csv --out runs/demo-ko
 	$(BIN)/tl-keras export runs/demo --out runs/demo-serving
 	$(BIN)/tl-keras export runs/demo-ko --out runs/demo-ko-serving
 	$(SERVE) runs/demo-serving/1 "The soup was cold, and so was the waiter." \
