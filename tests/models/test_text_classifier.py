@@ -204,6 +204,7 @@ def test_more_positions_than_the_encoder_has(tiny_pair):
         text_classifier(load_encoder(str(tiny_pair), seq_length=65), ["a", "b"])
 
 
-def test_pooling_of_a_text_without_pieces_is_zero():
-    pooled = MaskedPooling("mean")([tf.ones([1, 4, 2]), tf.zeros([1, 4], tf.int32)])
+@pytest.mark.parametrize("mode", ["mean", "max"])
+def test_pooling_of_a_text_without_pieces_is_zero(mode):
+    pooled = MaskedPooling(mode)([tf.ones([1, 4, 2]), tf.zeros([1, 4], tf.int32)])
     assert pooled.numpy().tolist() == [[0.0, 0.0]]

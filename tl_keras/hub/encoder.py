@@ -175,6 +175,12 @@ def encoder_layer_of(model: keras.Model) -> EncoderLayer:
     )
 
 
+def modules_inside(model: keras.Model) -> list:
+    """The SavedModels that a model holds beside its encoder: they can have tables and assets, which an export must carry along."""
+    layers = (layer for layer in model.layers if isinstance(layer, KerasLayer) and not isinstance(layer, EncoderLayer))
+    return [layer.resolved_object for layer in layers]
+
+
 class Encoder:
     """A pre-trained encoder pair: what turns strings into ids, and ids into vectors.
 

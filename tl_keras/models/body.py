@@ -6,33 +6,44 @@ from collections.abc import Sequence
 
 from tl_keras._keras import keras
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder, EncoderLayer
+from tl_keras.hub.encoder import Encoder
 from tl_keras.models.heads import POOLINGS, MaskedPooling, ScalarMix
+from tl_keras.models.recurrent import Recurrence, RecurrentNetwork
 from tl_keras.training.optimizer import default_learning_rate
 from tl_keras.transfer.plan import Transfer
 
+RECURRENT_RATE = 2e-3
+"""Peak learning rate of recurrent networks, and of word vectors that learn with them."""
 
-def choose_pooling(encoder: Encoder, pooling: str | None) -> str:
+
+def choose_pooling(encoder: Encoder, pooling: str | None, recurrence: Recurrence | None = None) -> str:
     """The pooling that was asked for, else the one that the encoder was made for, else `"cls"` as in BERT.
+
+    Behind a recurrent network it is `"max"` where nobody asked for another.
 
     Raises:
         UserError: no such pooling.
     """
-    pooling = pooling or encoder.suggested.get("pooling", "cls")
+    pooling = pooling or ("max" if recurrence else encoder.suggested.get("pooling", "cls"))
     if pooling not in POOLINGS:
         raise UserError(f"pooling={pooling!r} is not known; choose one of: {', '.join(POOLINGS)}.")
     return pooling
 
 
-def peak_rate(encoder: Encoder, width: int | None, transfer: Transfer) -> float:
-    """The peak learning rate where the user names none: what the encoder's makers suggest, else one that suits its width."""
+def peak_rate(encoder: Encoder, width: int | None, transfer: Transfer, recurrence: Recurrence | None = None) -> float:
+    """The peak learning rate where the user names none: what the encoder's makers suggest, else one that suits its width.
+
+    A recurrent network starts from nothing and takes a high rate; on a pre-trained network that learns too, that one's rate goes before.
+    """
+    if recurrence is not None and (encoder.default_recurrent or not transfer.trains_encoder):
+        return RECURRENT_RATE
     return default_learning_rate(width, transfer.trains_encoder, encoder.suggested.get("learning_rate"))
 
 
 def pooled_features(
     encoder: Encoder,
     transfer: bool | str | Transfer,
-    pooling: str,
+    pooling: str | None,
     recurrence: Recurrence | None = None,
     dropout: float = 0.0,
 ):
@@ -44,7 +55,7 @@ def pooled_features(
         pooling: `"cls"` takes the encoder's `pooled_output` (for BERT a dense layer and tanh over `[CLS]`; of word vectors the mean), or
             behind a recurrent network its states after the whole text; `"mean"` and `"max"` pool the `sequence_output`; `"mix"` and
             `"mix-cls"` learn how much of each block's mean, or `[CLS]`, to take (see `tl_keras.models.heads.ScalarMix`). A text
-            embedding module's vector is taken as it is.
+            embedding module's vector is taken as it is. None: see `choose_pooling`.
         recurrence: the recurrent network between encoder and pooling.
         dropout: share of its inputs dropped while training.
 
@@ -54,15 +65,18 @@ def pooled_features(
     Raises:
         UserError: no such pooling, or the encoder lacks the output it needs.
     """
-    if pooling not in POOLINGS:
-        raise UserError(f"pooling={pooling!r} is not known; choose one of: {', '.join(POOLINGS)}.")
+    if not isinstance(encoder, Encoder):
+        raise UserError(f"encoder must come from load_encoder(...), not be a {type(encoder).__name__}.")
+    pooling = choose_pooling(encoder, pooling, recurrence)
     inputs, outputs = encoder_outputs(encoder, transfer)
     if encoder.takes_text:
         features = outputs["default"] if isinstance(outputs, dict) else outputs
         return inputs, features
     if recurrence is not None:
         if pooling in ("mix", "mix-cls"):
-            raise UserError(f"pooling={pooling!r} mixes the encoder's blocks; behind a recurrent network choose another.")
+            raise UserError(
+                f"pooling={pooling!r} mixes the encoder's blocks; behind a recurrent network choose another."
+            )
         outputs = in_context(encoder, inputs, outputs, recurrence, dropout, last=pooling == "cls")
     elif pooling == "cls" and "pooled_output" not in outputs and encoder.default_pooling:
         pooling = encoder.default_pooling
@@ -144,23 +158,6 @@ def in_context(
         name = "pooled_output" if last else "sequence_output"
         found[name] = keras.layers.Concatenate(name="joined_output")([found[name], behind])
     return found
-
-
-def suitable_rate(encoder: Encoder, transfer: Transfer, width: int | None, recurrence: Recurrence | None) -> float:
-    """A peak learning rate that suits what is trained.
-
-    A recurrent network starts from nothing and takes a high rate, and so do word vectors; on an encoder that learns too, that one's
-    rate goes before.
-
-    Args:
-        encoder: in front.
-        transfer: what learns.
-        width: of the features.
-        recurrence: the network behind it.
-    """
-    if recurrence is not None and (encoder.default_recurrent or not transfer.trains_encoder):
-        return RECURRENT_RATE
-    return default_learning_rate(width, transfer.trains_encoder and encoder.default_recurrent is None)
 
 
 def _require(encoder: Encoder, outputs, name: str, who: str) -> None:

@@ -35,7 +35,9 @@ class MaskedPooling(keras.layers.Layer):
         sequence, mask = inputs
         weights = tf.cast(mask, sequence.dtype)[:, :, tf.newaxis]
         if self.mode == "max":
-            return tf.reduce_max(tf.where(weights > 0, sequence, sequence.dtype.min), axis=1)
+            highest = tf.reduce_max(tf.where(weights > 0, sequence, sequence.dtype.min), axis=1)
+            # Of a text without pieces it would be the lowest number there is, and all that is made of it NaN.
+            return tf.where(tf.reduce_any(weights > 0, axis=1), highest, tf.zeros_like(highest))
         return tf.reduce_sum(sequence * weights, axis=1) / tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)
 
     def compute_output_shape(self, input_shape):
@@ -49,15 +51,18 @@ class MaskedPooling(keras.layers.Layer):
 
 @register
 class ScalarMix(keras.layers.Layer):
-    """One vector for a text from those of all blocks: `scale * sum_j softmax(weights)_j h_j`, the weights and the scale learned.
+    """The layers of an encoder as one: `scale * sum_j softmax(weights)_j h_j`, the weights and the scale learned.
 
-    Lower blocks know more of words, upper ones more of what pre-training asked for; which help, the labels tell.
+    Lower layers know more of words, upper ones more of what pre-training asked for; which help, the labels tell.
 
     Args:
-        mode: of what is mixed, `h_j`: `"mean"` over the pieces, padding left out, or `"cls"`, the vector at the first place.
+        mode: of what is mixed, `h_j`: `"mean"` over the pieces, padding left out; `"cls"`, the vector at the first place; or
+            `"sequence"`, all vectors, as ELMo is used.
+        layer_norm: bring each layer to mean 0 and variance 1 before it is mixed, over all numbers of a text, padding left out. (The
+            published code's `do_layer_norm` takes them over the whole batch; then a text's vectors depend on its neighbours.)
 
-    Call arguments: the blocks' outputs, each float `[batch, length, width]`, and `mask` int `[batch, length]` behind them; returns
-    `[batch, width]`. It begins as the plain average of the blocks.
+    Call arguments: the layers' outputs, each float `[batch, length, width]`, and `mask` int `[batch, length]` behind them; returns
+    `[batch, width]`, or `[batch, length, width]` in the mode `"sequence"`, with zeros in the padding. It begins as the plain average.
 
     Source: Peters et al., "Deep contextualized word representations", https://arxiv.org/abs/1802.05365, equation 1.
 
@@ -67,12 +72,13 @@ class ScalarMix(keras.layers.Layer):
         [[3.0]]
     """
 
-    def __init__(self, mode: str = "mean", **kwargs):
+    def __init__(self, mode: str = "mean", layer_norm: bool = False, **kwargs):
         super().__init__(**kwargs)
         self.mode = mode
+        self.layer_norm = bool(layer_norm)
 
     def build(self, input_shape):
-        """Make one weight for each block, and the scale."""
+        """Make one weight for each layer, and the scale."""
         self.mix_weights = self.add_weight(name="mix_weights", shape=(len(input_shape) - 1,), initializer="zeros")
         self.scale = self.add_weight(name="scale", shape=(), initializer="ones")
         super().build(input_shape)
@@ -80,22 +86,36 @@ class ScalarMix(keras.layers.Layer):
     def call(self, inputs):
         """Pool and mix."""
         *blocks, mask = inputs
+        weights = tf.cast(mask, blocks[0].dtype)[:, :, tf.newaxis]
+        if self.layer_norm:
+            blocks = [_normalized(block, weights) for block in blocks]
         if self.mode == "cls":
             pooled = tf.stack([block[:, 0] for block in blocks])
+        elif self.mode == "sequence":
+            pooled = tf.stack([block * weights for block in blocks])
         else:
-            weights = tf.cast(mask, blocks[0].dtype)[:, :, tf.newaxis]
             count = tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)
             pooled = tf.stack([tf.reduce_sum(block * weights, axis=1) / count for block in blocks])
         shares = tf.cast(tf.nn.softmax(tf.convert_to_tensor(self.mix_weights)), pooled.dtype)
-        return tf.cast(tf.convert_to_tensor(self.scale), pooled.dtype) * tf.einsum("j,jbw->bw", shares, pooled)
+        return tf.cast(tf.convert_to_tensor(self.scale), pooled.dtype) * tf.einsum("j,j...->...", shares, pooled)
 
     def compute_output_shape(self, input_shape):
-        """`[batch, width]`."""
-        return (input_shape[0][0], input_shape[0][2])
+        """`[batch, width]`, or `[batch, length, width]`."""
+        return tuple(input_shape[0]) if self.mode == "sequence" else (input_shape[0][0], input_shape[0][2])
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
-        return {**super().get_config(), "mode": self.mode}
+        return {**super().get_config(), "mode": self.mode, "layer_norm": self.layer_norm}
+
+
+def _normalized(block: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Each text's numbers `[length, width]` at mean 0 and variance 1; `weights` `[batch, length, 1]` are 0 in the padding."""
+    count = tf.maximum(
+        tf.reduce_sum(weights, axis=[1, 2], keepdims=True) * tf.cast(tf.shape(block)[2], block.dtype), 1.0
+    )
+    mean = tf.reduce_sum(block * weights, axis=[1, 2], keepdims=True) / count
+    variance = tf.reduce_sum(tf.square((block - mean) * weights), axis=[1, 2], keepdims=True) / count
+    return (block - mean) * tf.math.rsqrt(variance + 1e-6)
 
 
 @register

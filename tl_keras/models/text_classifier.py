@@ -9,6 +9,7 @@ from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder
 from tl_keras.models.body import hidden_layers, peak_rate, pooled_features
 from tl_keras.models.heads import ClassProbabilities
+from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.training.optimizer import make_optimizer
 from tl_keras.transfer.control import prepare
@@ -37,7 +38,7 @@ def text_classifier(
         transfer: `"freeze"` trains the head only; `"fine-tune"` everything; `"top-2"` the two upper blocks and the head; `"gradual"` one
             block more each epoch, from the top; or a `tl_keras.Transfer` with settings.
         pooling: `"cls"`, `"mean"`, `"max"`, `"mix"` or `"mix-cls"`; see `tl_keras.models.body.pooled_features`. By default what the
-            encoder was made for, or `"cls"` where that is not known.
+            encoder was made for, `"max"` behind a recurrent network, else `"cls"`.
         dropout: share of the features dropped before the head while training.
         hidden: widths of dense layers in the head, or layers of your own; none for a linear head.
         recurrent: a recurrent network between encoder and pooling: `"lstm"`, `"gru"`, a `tl_keras.models.recurrent.Recurrence` with
@@ -64,9 +65,9 @@ def text_classifier(
     if not 0.0 <= dropout < 1.0:
         raise UserError(f"dropout must be at least 0 and below 1, not {dropout}.")
     transfer = Transfer.of(transfer)
-    recurrence = Recurrence.of(recurrent, encoder) if isinstance(encoder, Encoder) else None
+    recurrence = Recurrence.of(recurrent, encoder)
     inputs, features = pooled_features(encoder, transfer, pooling, recurrence, dropout)
-    rate = learning_rate or suitable_rate(encoder, transfer, features.shape[-1], recurrence)
+    rate = learning_rate or peak_rate(encoder, features.shape[-1], transfer, recurrence)
     x = hidden_layers(keras.layers.Dropout(dropout, name="dropout")(features), hidden, dropout)
     logits = keras.layers.Dense(
         len(names), kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="logits"
@@ -74,7 +75,7 @@ def text_classifier(
     probabilities = ClassProbabilities(names, multi_label, name="probabilities")(logits)
     model = TransferModel(inputs, probabilities, name="text_classifier")
     model.compile(
-        optimizer=make_optimizer(learning_rate or peak_rate(encoder, width, transfer)),
+        optimizer=make_optimizer(rate),
         loss="binary_crossentropy" if multi_label else "sparse_categorical_crossentropy",
         metrics=["binary_accuracy" if multi_label else "accuracy"],
         # XLA is slower on CPU for this step, and would compile anew for each batch length.

@@ -8,7 +8,8 @@ from tl_keras._keras import keras
 from tl_keras.data.tagging import TagSet
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder
-from tl_keras.models.body import hidden_layers, peak_rate
+from tl_keras.models.body import encoder_outputs, hidden_layers, in_context, peak_rate
+from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.tag_head import MaskedAccuracy, TagProbabilities, masked_crossentropy
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.training.optimizer import make_optimizer
@@ -69,7 +70,7 @@ def token_classifier(
     transfer, recurrence = Transfer.of(transfer), Recurrence.of(recurrent, encoder)
     inputs, outputs = encoder_outputs(encoder, transfer)
     features = in_context(encoder, inputs, outputs, recurrence, dropout)["sequence_output"]
-    rate = learning_rate or suitable_rate(encoder, transfer, features.shape[-1], recurrence)
+    rate = learning_rate or peak_rate(encoder, features.shape[-1], transfer, recurrence)
     x = hidden_layers(keras.layers.Dropout(dropout, name="dropout")(features), hidden, dropout)
     logits = keras.layers.Dense(
         len(tag_set.tags), kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="logits"
@@ -77,7 +78,7 @@ def token_classifier(
     head = TagProbabilities(tag_set.labels, tag_set.scheme, tag_set.pieces, name="probabilities")
     model = TransferModel(inputs, head(logits), name="token_classifier")
     model.compile(
-        optimizer=make_optimizer(learning_rate or peak_rate(encoder, features.shape[-1], transfer)),
+        optimizer=make_optimizer(rate),
         loss=masked_crossentropy,
         metrics=[MaskedAccuracy()],
         # As in text_classifier: XLA is slower on CPU, and would compile anew for each batch length.

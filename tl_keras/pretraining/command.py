@@ -12,8 +12,10 @@ from typing import Annotated, Optional
 import typer
 
 from tl_keras.errors import UserError
+from tl_keras.pretraining.word_vectors_command import word_vectors_command
 
 app = typer.Typer(help="Make an encoder from unlabelled text.", no_args_is_help=True)
+app.command("word-vectors")(word_vectors_command)
 logger = logging.getLogger(__name__)
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras, tf_variable
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder, encoder_layer_of
+from tl_keras.hub.encoder import Encoder, encoder_layer_of, modules_inside
 from tl_keras.models.similarity_head import is_regressor, is_sentence_encoder
 from tl_keras.models.span_head import is_answerer
 from tl_keras.models.tag_head import is_tagger
@@ -91,6 +91,7 @@ def _serving_module(model: keras.Model, pairs: bool) -> tf.Module:
         root.preprocessor = encoder.preprocessor.module
     # The variables only, not the Keras model: both together would be stored twice.
     root.model_variables = [tf_variable(variable) for variable in model.variables]
+    root.modules_inside = modules_inside(model)
     class_names = tf.constant(head.classes)
 
     def classify(segments: list[tf.Tensor]) -> dict[str, tf.Tensor]:

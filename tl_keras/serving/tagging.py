@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras, tf_variable
 from tl_keras.data.tagging import TagSet
-from tl_keras.hub.encoder import Encoder
+from tl_keras.hub.encoder import Encoder, modules_inside
 from tl_keras.models.tag_decoding import decode_spans
 from tl_keras.models.tag_head import tag_head_of
 from tl_keras.serving.exported_tagger import Tagger
@@ -35,7 +35,8 @@ def tagging_graph(model: Callable, encoder: Encoder, tag_set: TagSet) -> Callabl
     Returns:
         A function of string `[batch]`, for use in a `tf.function`; see `decode_spans` for what it returns.
     """
-    size, step = window_sizes(encoder.seq_length)
+    before, behind = encoder.preprocessor.special_tokens_around
+    size, step = window_sizes(encoder.seq_length, special=before + behind)
     tokenizer = encoder.offset_tokenizer  # found and tried out before there is a graph
     tags = len(tag_set.tags)
 
@@ -46,8 +47,8 @@ def tagging_graph(model: Callable, encoder: Encoder, tag_set: TagSet) -> Callabl
         def some(number, results):
             rows = windows[number * WINDOWS_AT_ONCE : (number + 1) * WINDOWS_AT_ONCE]
             packed = trim(pack_windows(encoder.preprocessor, rows, encoder.seq_length))
-            # Behind [CLS]; what padding there is beyond the longest window is never looked at.
-            values = tf.cast(model(packed), tf.float32)[:, 1 : longest + 1]
+            # Behind [CLS], if there is one; what padding there is beyond the longest window is never looked at.
+            values = tf.cast(model(packed), tf.float32)[:, before : longest + before]
             values = tf.pad(values, [[0, 0], [0, longest - tf.shape(values)[1]], [0, 0]])
             return number + 1, results.write(number, values)
 
@@ -102,6 +103,7 @@ def tagging_module(model: keras.Model) -> tf.Module:
     root.offset_tokenizer = encoder.offset_tokenizer
     # The variables only, not the Keras model: both together would be stored twice.
     root.model_variables = [tf_variable(variable) for variable in model.variables]
+    root.modules_inside = modules_inside(model)
     graph = tagging_graph(lambda batch: model(batch, training=False), encoder, head.tag_set)
     root.serve = tf.function(graph, input_signature=[tf.TensorSpec([None], tf.string, "text")], autograph=False)
     root.span_labels = tf.function(lambda: tf.constant(head.labels), input_signature=[])

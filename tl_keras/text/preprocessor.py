@@ -25,6 +25,9 @@ class Preprocessor:
         https://www.tensorflow.org/hub/common_saved_model_apis/text
     """
 
+    special_tokens_around = (1, 1)
+    """How many special tokens `pack` puts before a single text, and behind it."""
+
     def __init__(self, folder: str):
         self.folder = str(folder)
         self.module = tf.saved_model.load(self.folder)

@@ -28,7 +28,7 @@ class TaggedWindows:
     """Windows of pieces with their tags, in memory.
 
     Args:
-        ids: for each window its piece ids, int32.
+        ids: for each window its piece ids, int32; or its words, bytes, where these are the pieces.
         tags: for each window its pieces' tag numbers, int32, `MASKED` where there is none.
         texts: how many texts they come from.
         long_texts: how many of these needed several windows.
@@ -45,7 +45,12 @@ class TaggedWindows:
 
 
 def tagged_windows(
-    examples: TaggedExamples, tokenizer: OffsetTokenizer, tag_set: TagSet, seq_length: int, overlap: int | None = None
+    examples: TaggedExamples,
+    tokenizer: OffsetTokenizer,
+    tag_set: TagSet,
+    seq_length: int,
+    overlap: int | None = None,
+    special: int = 2,
 ) -> TaggedWindows:
     """Tokenize texts, give each unit its tag, and lay windows.
 
@@ -55,13 +60,14 @@ def tagged_windows(
         tag_set: numbers the tags, and says which pieces carry them.
         seq_length: longest input, in pieces, special tokens included.
         overlap: pieces shared by neighbouring windows; by default a quarter.
+        special: special tokens in each window.
 
     Raises:
         UserError: no texts, or a label that the tag set does not have.
     """
     if not len(examples):
         raise UserError(f"{examples.source} holds no examples.")
-    size, step = window_sizes(seq_length, overlap)
+    size, step = window_sizes(seq_length, overlap, special)
     number = {label: i for i, label in enumerate(tag_set.labels)}
     unknown = {span.label for spans in examples.spans for span in spans} - set(number)
     if unknown:
@@ -148,13 +154,14 @@ def tagging_batches(
     _check(batch_size, seq_length)
     if examples.spans is None:
         raise UserError(f"{examples.source} has no entities to learn from.")
-    windows = tagged_windows(examples, tokenizer, tag_set or examples.tag_set, seq_length, overlap)
+    before, behind = preprocessor.special_tokens_around
+    windows = tagged_windows(examples, tokenizer, tag_set or examples.tag_set, seq_length, overlap, before + behind)
     if training:
         _report(examples, windows, seq_length)
     count = len(windows.ids)
     lengths = [len(row) for row in windows.ids]
     source = {
-        name: tf.RaggedTensor.from_row_lengths(np.concatenate(rows).astype("int32"), lengths)
+        name: tf.RaggedTensor.from_row_lengths(_flat(rows), lengths)
         for name, rows in (("ids", windows.ids), ("tags", windows.tags))
     }
     dataset = tf.data.Dataset.from_tensor_slices(source)
@@ -173,12 +180,19 @@ def tagging_batches(
         else:
             packed = trim(packed)
         length = tf.shape(packed["input_word_ids"])[1]
-        # One place for [CLS] before; padding and [SEP] behind.
-        tags = tf.pad(batch["tags"].to_tensor(MASKED), [[0, 0], [1, seq_length]], constant_values=MASKED)[:, :length]
+        # Perhaps a place for [CLS] before; padding and [SEP] behind.
+        tags = batch["tags"].to_tensor(MASKED)
+        tags = tf.pad(tags, [[0, 0], [before, seq_length]], constant_values=MASKED)[:, :length]
         return packed, tf.ensure_shape(tags, [None, seq_length if fixed_length else None])
 
     dataset = dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
     return _finish(dataset, count, batch_size, drop_remainder)
+
+
+def _flat(rows: list[np.ndarray]) -> tf.Tensor:
+    """Numbers as int32; words as they are."""
+    values = np.concatenate(rows)
+    return tf.constant(values.tolist(), tf.string) if values.dtype == object else tf.constant(values, tf.int32)
 
 
 def pack_windows(preprocessor: Preprocessor, ids: tf.RaggedTensor, seq_length: int) -> dict[str, tf.Tensor]:

@@ -1,0 +1,148 @@
+"""A trained biLM -> a SavedModel with the inputs and outputs that TF Hub's `elmo/3` documents."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tl_keras.pretraining.bilm.features import StringFeatures
+from tl_keras.pretraining.bilm.model import Bilm
+from tl_keras.pretraining.bilm.words import BEGIN, END, Lexicon
+from tl_keras.text.words import WordTokenizer, lower_words
+
+INFO = "bilm.json"
+# Where SavedModels keep files that TensorFlow itself does not read.
+EXTRA = "assets.extra"
+
+
+class ElmoModule(tf.Module):
+    """A biLM as a text embedding module: strings, or words, to vectors of words.
+
+    Called with strings `[batch]` it splits them into words by the rules of `tl_keras.text.word_rules`, as the signature
+    `default` does; the signature `tokens` takes words `[batch, length]` and how many each text has, `sequence_len`
+    `[batch]`. All give a dict of float32:
+
+    - `word_emb` `[batch, length, width]`: the words' own vectors;
+    - `lstm_outputs1`, `lstm_outputs2`, ... `[batch, length, 2 * width]`: the states of each layer, forward and backward;
+    - `elmo` `[batch, length, 2 * width]`: `scale * sum_j softmax(weights)_j h_j` over the word vectors (twice, side by
+      side) and the layers; the plain average, unless these weights and this scale are trained: nothing else can be;
+    - `default` `[batch, 2 * width]`: the mean of `elmo` over the words of a text.
+
+    Places behind the end of a text hold zeros.
+
+    Args:
+        model: The biLM.
+        words: The words it knows by number; None if it reads characters.
+        lower_case: Whether it was trained on small letters.
+    """
+
+    def __init__(self, model: Bilm, words: list[str] | None, lower_case: bool):
+        super().__init__(name="elmo")
+        self.model, self.lower_case = model, lower_case
+        self.features = StringFeatures(words, model.shape.max_chars)
+        self.tokenizer = WordTokenizer(lower_case)
+        self.mix_weights = tf.Variable(tf.zeros([model.shape.layers + 1]), name="aggregation/weights")
+        self.scale = tf.Variable(1.0, name="aggregation/scaling")
+
+    def of_strings(self, strings: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Split, and embed."""
+        words = self.tokenizer.tokenize(strings)
+        return self.of_tokens(words.to_tensor(""), tf.cast(words.row_lengths(), tf.int32))
+
+    def of_tokens(self, tokens: tf.Tensor, sequence_len: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Embed words, string `[batch, length]`, of which each text has int32 `[batch]`."""
+        batch, length = tf.unstack(tf.shape(tokens))
+        lengths = tf.clip_by_value(sequence_len, 0, length)
+        distinct, places = tf.unique(tf.reshape(tokens, [-1]))
+        if self.lower_case:
+            distinct = lower_words(distinct)
+        vectors = self.model.word_vectors(self.features(distinct))
+        # Rows 0 and 1 are the two ends of a text; a word's row is its place behind them.
+        rows = tf.pad(tf.reshape(places, [batch, length]) + END + 1, [[0, 0], [1, 1]], constant_values=BEGIN)
+        behind = tf.range(length + 2)[tf.newaxis] > lengths[:, tf.newaxis]
+        x = tf.gather(vectors, tf.where(behind, END, rows))
+        layers = self.model.states(x, lengths + 2)
+        here = tf.sequence_mask(lengths, length, dtype=x.dtype)[..., tf.newaxis]
+        word_emb = x[:, 1:-1] * here
+        outputs = {"word_emb": word_emb}
+        for number, states in enumerate(layers, start=1):
+            outputs[f"lstm_outputs{number}"] = tf.concat(states, axis=-1)[:, 1:-1] * here
+        mixed = [tf.concat([word_emb, word_emb], axis=-1), *list(outputs.values())[1:]]
+        outputs["elmo"] = self.scale * tf.einsum("j,jblw->blw", tf.nn.softmax(self.mix_weights), tf.stack(mixed))
+        count = tf.cast(tf.maximum(lengths, 1), x.dtype)[:, tf.newaxis]
+        outputs["default"] = tf.reduce_sum(outputs["elmo"], axis=1) / count
+        return outputs
+
+
+def export_bilm(folder: str | Path, model: Bilm, lexicon: Lexicon, info: dict | None = None) -> Path:
+    """Write a SavedModel into a run folder, beside what the run left there.
+
+    Args:
+        folder: The run folder; an older SavedModel in it is replaced.
+        model: The trained biLM.
+        lexicon: Its words.
+        info: Facts for `assets.extra/bilm.json`.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    root = elmo_module(model, lexicon)
+    draft = folder / f".export{os.getpid()}"
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        signatures = {"default": root.of_strings, "tokens": root.of_tokens}
+        tf.saved_model.save(root, str(draft), signatures=signatures)
+        facts = {"layers": model.shape.layers, "width": model.shape.width, "tokens": model.shape.tokens, **(info or {})}
+        (draft / EXTRA).mkdir()
+        (draft / EXTRA / INFO).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        lexicon.write(draft / EXTRA / "words.txt")
+        # For whoever wants to go on with the language models themselves.
+        softmax = {"weights": model.softmax_weights.numpy(), "bias": model.softmax_bias.numpy()}
+        np.savez(draft / EXTRA / "softmax.npz", **softmax)
+        # The main file last: without it, the folder is no SavedModel yet.
+        for part in sorted(draft.iterdir(), key=lambda path: path.name == "saved_model.pb"):
+            target = folder / part.name
+            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+            part.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def elmo_module(model: Bilm, lexicon: Lexicon) -> tf.train.Checkpoint:
+    """What is saved: an `ElmoModule`'s functions and weights, under the names that hub layers look for."""
+    model = _frozen(model)
+    elmo = ElmoModule(model, lexicon.predicted if model.char_cnn is None else None, lexicon.lower_case)
+    strings = tf.TensorSpec([None], tf.string, "strings")
+    words = [tf.TensorSpec([None, None], tf.string, "tokens"), tf.TensorSpec([None], tf.int32, "sequence_len")]
+    root = tf.train.Checkpoint()
+    root.of_strings, root.of_tokens = _function(elmo.of_strings, [strings]), _function(elmo.of_tokens, words)
+    root.__call__ = root.of_strings
+    root.trainable_variables = [elmo.mix_weights, elmo.scale]
+    # The softmax is no part of a text's vectors.
+    softmax = {id(model.softmax_weights), id(model.softmax_bias)}
+    rest = [variable for variable in model.variables if id(variable) not in softmax]
+    root.variables = [*root.trainable_variables, *rest]
+    if elmo.features.table is not None:
+        root.table = elmo.features.table
+    return root
+
+
+def _frozen(model: Bilm) -> Bilm:
+    """The same biLM of variables that nobody trains: a tape that watches the loaded module finds the mix alone."""
+    with tf.variable_creator_scope(lambda create, **options: create(**{**options, "trainable": False})):
+        copy = Bilm(model.shape)
+    for ours, theirs in zip(copy.variables, model.variables, strict=True):
+        ours.assign(theirs)
+    return copy
+
+
+def _function(method: Callable, specs: list[tf.TensorSpec]):
+    return tf.function(method, input_signature=specs, autograph=False)

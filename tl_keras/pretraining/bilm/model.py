@@ -1,0 +1,171 @@
+"""The biLM: a language model in each direction, on the same word vectors and below the same softmax."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tl_keras.models.lstm_ops import fused_lstm, projected_lstm, reverse
+from tl_keras.pretraining.bilm.char_cnn import CharCnn, _variable
+from tl_keras.pretraining.bilm.negatives import Negatives
+from tl_keras.pretraining.bilm.sampled_softmax import sampled_softmax_losses, softmax_losses, total_softmax_loss
+from tl_keras.pretraining.bilm.settings import DEFAULT_FILTERS
+
+
+@dataclass(frozen=True)
+class BilmShape:
+    """The shape of a biLM; see `BilmSettings`, where these come from.
+
+    Attributes:
+        vocabulary_size: Words that are predicted.
+        width, layers, cells: Of the LSTMs.
+        tokens: `chars` or `words`.
+        char_width, filters, highways: Of the character CNN.
+        max_chars: Bytes of a word that are read, its two end marks included.
+    """
+
+    vocabulary_size: int
+    width: int = 256
+    layers: int = 2
+    cells: int | None = None
+    tokens: str = "chars"
+    char_width: int = 16
+    filters: tuple[tuple[int, int], ...] = DEFAULT_FILTERS
+    highways: int = 1
+    max_chars: int = 48
+
+    @classmethod
+    def of(cls, settings, vocabulary_size: int) -> BilmShape:
+        """The shape that a run's settings ask for."""
+        names = (name for name in cls.__annotations__ if name != "vocabulary_size")
+        return cls(vocabulary_size, **{name: getattr(settings, name) for name in names})
+
+
+class Bilm(tf.Module):
+    """Two language models that share the vectors of the words and the softmax, and have LSTMs of their own.
+
+    Source: Peters et al. 2018, https://arxiv.org/abs/1802.05365, section 3.1. As in the published code, each layer but the
+    first adds its input to its output. Unlike there, each text begins from a zero state: its vectors depend on it alone.
+
+    Args:
+        shape: Of it.
+        seed: Of the first values.
+    """
+
+    def __init__(self, shape: BilmShape, seed: int = 0):
+        super().__init__(name="bilm")
+        rng = np.random.default_rng([seed, 0xB11])
+        self.shape, width = shape, shape.width
+        self.char_cnn = self.embeddings = None
+        if shape.tokens == "chars":
+            self.char_cnn = CharCnn(width, shape.char_width, shape.filters, shape.highways, rng)
+        else:
+            self.embeddings = _variable("word_embeddings", rng.normal(0.0, 0.1, (shape.vocabulary_size, width)))
+        cells = shape.cells or width
+        bound = np.sqrt(6.0 / (2 * width + 4 * cells))  # Glorot's
+        self.lstms = []
+        for layer in range(shape.layers):
+            for direction in ("forward", "backward"):
+                name = f"{direction}/layer_{layer}"
+                lstm = {
+                    "kernel": _variable(f"{name}/kernel", rng.uniform(-bound, bound, (2 * width, 4 * cells))),
+                    "bias": _variable(f"{name}/bias", np.zeros(4 * cells)),
+                }
+                if shape.cells:
+                    start = rng.normal(0.0, np.sqrt(1.0 / cells), (cells, width))
+                    lstm["projection"] = _variable(f"{name}/projection", start)
+                self.lstms.append(lstm)
+        start = rng.normal(0.0, np.sqrt(1.0 / width), (shape.vocabulary_size, width))
+        self.softmax_weights = _variable("softmax/weights", start)
+        self.softmax_bias = _variable("softmax/bias", np.zeros(shape.vocabulary_size))
+
+    def word_vectors(self, features: tf.Tensor) -> tf.Tensor:
+        """The vectors of words, whatever stands around them.
+
+        Args:
+            features: int32: `[words, characters]` for a character CNN, else ids `[words]`.
+
+        Returns:
+            float32 `[words, width]`.
+        """
+        return tf.gather(self.embeddings, features) if self.char_cnn is None else self.char_cnn(features)
+
+    def states(
+        self, vectors: tf.Tensor, lengths: tf.Tensor, dropout: float = 0.0, seed: tf.Tensor | None = None
+    ) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        """The states of every layer after each word.
+
+        Args:
+            vectors: float32 `[batch, length, width]`, the two ends of each text among them.
+            lengths: int32 `[batch]`, likewise. Padding stands behind.
+            dropout: Share of the inputs and outputs of the layers that is dropped.
+            seed: int32 `[2]`, for dropout.
+
+        Returns:
+            For each layer the forward and the backward states, float32 `[batch, length, width]` each. A forward state
+            knows the words up to its own, a backward state those from its own on. Both are undefined in the padding.
+        """
+
+        def drop(x, number):
+            if not dropout:
+                return x
+            return tf.nn.experimental.stateless_dropout(x, dropout, seed + tf.constant([number, 0]))
+
+        vectors = drop(vectors, 0)
+        forward, backward = vectors, reverse(vectors, lengths)
+        layers = []
+        for layer in range(self.shape.layers):
+            ahead, back = self._lstm(2 * layer, forward), self._lstm(2 * layer + 1, backward)
+            ahead, back = drop(ahead, 2 * layer + 1), drop(back, 2 * layer + 2)
+            forward, backward = (forward + ahead, backward + back) if layer else (ahead, back)
+            layers.append((forward, reverse(backward, lengths)))
+        return layers
+
+    def _lstm(self, number: int, x: tf.Tensor) -> tf.Tensor:
+        weights = self.lstms[number]
+        if "projection" in weights:
+            return projected_lstm(x, weights["kernel"], weights["bias"], weights["projection"])
+        return fused_lstm(x, weights["kernel"], weights["bias"])
+
+    def predictions(self, states: tuple[tf.Tensor, tf.Tensor], ids: tf.Tensor, lengths: tf.Tensor):
+        """What each direction has to predict, and from which states.
+
+        Forward, the state after a word predicts the next one, `</S>` at last; backward, the one before, `<S>` at last.
+
+        Args:
+            states: Forward and backward states of the top layer.
+            ids: int32 `[batch, length]`, what stands in the text (rare words already replaced by `<UNK>`).
+            lengths: int32 `[batch]`.
+
+        Returns:
+            For each direction states float32 `[n, width]` and targets int32 `[n]`, with `n = sum(lengths - 1)`.
+        """
+        forward, backward = states
+        here = tf.sequence_mask(lengths - 1, tf.shape(ids)[1] - 1)
+        return (
+            (tf.boolean_mask(forward[:, :-1], here), tf.boolean_mask(ids[:, 1:], here)),
+            (tf.boolean_mask(backward[:, 1:], here), tf.boolean_mask(ids[:, :-1], here)),
+        )
+
+    def losses(self, directions, negatives: Negatives | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Minus the mean log-likelihood of a word, forward and backward; their sum is what training makes small.
+
+        Args:
+            directions: From `predictions`.
+            negatives: Words drawn for the sampled softmax; None for the full one.
+        """
+        weights, bias = self.softmax_weights, self.softmax_bias
+        if negatives is None:
+            losses = [softmax_losses(hidden, targets, weights, bias) for hidden, targets in directions]
+        else:
+            losses = [
+                sampled_softmax_losses(hidden, targets, negatives, weights, bias) for hidden, targets in directions
+            ]
+        return tuple(tf.reduce_mean(loss) for loss in losses)
+
+    def total_losses(self, directions) -> list[tf.Tensor]:
+        """Minus the log-likelihood of all words together, forward and backward, by the full softmax."""
+        weights, bias = self.softmax_weights, self.softmax_bias
+        return [total_softmax_loss(hidden, targets, weights, bias) for hidden, targets in directions]

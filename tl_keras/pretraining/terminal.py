@@ -1,0 +1,41 @@
+"""What the pre-training commands share on the terminal: a line of progress, Ctrl-C that loses nothing, the command to repeat."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tl_keras.pretraining.run_log import Report
+
+
+def progress_line(report: Report) -> None:
+    """Write one line of progress over the last one, on stderr."""
+    filled = int(20 * report.progress)
+    left = int(max(report.seconds_left, 0))
+    losses = " ".join(f"{key[:-5]} {value:.2f}" for key, value in report.measures.items() if key.endswith("loss"))
+    line = (
+        f"\r[{'#' * filled}{'.' * (20 - filled)}] {report.progress:4.0%} step {report.step} "
+        f"{report.tokens_per_second:,.0f} tokens/s {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left, {losses}"
+    )
+    sys.stderr.write(f"{line:<100}" + ("\n" if report.progress >= 1.0 else ""))
+    sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` on Ctrl-C and SIGTERM, instead of ending at once, as long as the context lasts."""
+    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def this_command() -> str:
+    """The command line as it was given, with file names alone: a machine's folders are nobody's business."""
+    return shlex.join(["tl-keras", *(Path(part).name if part.startswith("/") else part for part in sys.argv[1:])])
