@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import numpy as np
 import tensorflow as tf
 
 from tl_keras._keras import keras, tf_variable
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder, encoder_layer_of
 from tl_keras.models.similarity_head import score_head_of, sentence_encoder_of
+from tl_keras.serving.encode import encode  # noqa: F401  (the name it was public under)
 from tl_keras.serving.exported_similarity import Regressor, TextEncoder
 from tl_keras.text.preprocessor import trim
 
@@ -71,28 +71,6 @@ def keras_regressor(model: keras.Model) -> Regressor:
             model.name,
         )
     return _REGRESSORS[model]
-
-
-def encode(model, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
-    """The vectors of texts.
-
-    Args:
-        model: a Keras model of `sentence_encoder`, a path to an export or a run folder, or what `load_exported` gave.
-        texts: `n` strings.
-        batch_size: texts in a batch.
-
-    Returns:
-        Float32 `[n, width]`, in the order of the texts; of length 1 if the model was built with `normalize`.
-
-    Raises:
-        UserError: the model gives no vectors, or the texts are no list of strings.
-    """
-    from tl_keras.serving.predict import as_predictor
-
-    predictor = as_predictor(model)
-    if not hasattr(predictor, "encode"):
-        raise UserError("the model gives no vectors for texts: build it with sentence_encoder(...).")
-    return predictor.encode(texts, batch_size)
 
 
 def embedding_module(model: keras.Model) -> tf.Module:

@@ -1,0 +1,278 @@
+"""Which way of transfer? The rules, and the measurements they rest on.
+
+Everything numeric stands at the top, with where it comes from. `python benchmarks/transfer_modes.py --advice` replays these rules on
+what was measured and says what following them costs; `--gains` prints `ERRORS_REMOVED` anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+FREEZE, TOP, FINE_TUNE = "freeze", "top", "fine-tune"
+WAYS = (FREEZE, TOP, FINE_TUNE)
+"""From the cheapest to the dearest."""
+
+# Share of a frozen encoder's errors that are gone when its upper half, or all of it, learns; by number of labels.
+# AWAITS THE TABLE (benchmarks/results/transfer_modes.json). Until then:
+# - single texts, fine-tune, 1,000: mean of nsmc with ko-en-mini (77.8 -> 79.8 %, transfer.json) and sst2 with MiniLM (77.2 -> 82.4 %,
+#   sst2.json): 0.09 and 0.23; 5,000: sst2 with MiniLM, 6,908 labels (81.5 -> 87.5 %): 0.32; 100: not measured, taken as no gain;
+# - top half: not measured, taken as two thirds of fine-tuning;
+# - pairs: not measured; a frozen encoder was never asked to compare two texts, so the gain must be larger than for single texts.
+ERRORS_REMOVED: dict[str, dict[int, dict[str, float]]] = {
+    "single": {
+        100: {TOP: 0.0, FINE_TUNE: 0.0},
+        1000: {TOP: 0.11, FINE_TUNE: 0.16},
+        5000: {TOP: 0.21, FINE_TUNE: 0.32},
+    },
+    "pair": {
+        100: {TOP: 0.05, FINE_TUNE: 0.05},
+        1000: {TOP: 0.15, FINE_TUNE: 0.20},
+        5000: {TOP: 0.30, FINE_TUNE: 0.40},
+    },
+}
+
+# Of ways that differ by less than this in expected accuracy the cheaper is taken: half the point that following the advice may cost.
+TIE = 0.005
+
+# Epochs while the encoder learns: those of benchmarks/transfer.py (100 labels 15, 1,000 6, 5,000 3, 20,000 2), which this curve goes
+# through; in between the number of steps grows steadily.
+FEWEST_EPOCHS, MOST_EPOCHS = 2, 15
+
+# Peak rate of encoders up to this width whose makers suggest none: 5e-4, as in benchmarks/transfer.py and `make demo`, for ko-en-mini (256). Wider ones get the
+# package's default, which at MiniLM's 384 (1e-4) gave the figures of sst2.json.
+NARROW, NARROW_RATE = 256, 5e-4
+
+# Unknown words beyond which the vocabulary is not made for these texts. An English uncased encoder on the Korean sample reviews has
+# about a quarter (notebook 01); ko-en-mini has 0.19 % of unknown pieces on its own Korean reviews (ko-en-mini-log.md).
+TOO_MANY_UNKNOWN = 0.10
+
+# Bits a character against plain prose of the same language beyond which further pre-training on such texts is worth a try.
+# AWAITS MEASUREMENT; the direction is that of Gururangan et al., "Don't Stop Pretraining", https://arxiv.org/abs/2004.10964, section 3:
+# the farther the domain, the larger the gain.
+STRANGE = 1.3
+
+# Text from which further pre-training can learn. AWAITS MEASUREMENT: a guess, about a million pieces of two characters, ten minutes of
+# reading for a small encoder on two cores.
+PRETRAIN_CHARACTERS = 2_000_000
+
+# Classes with fewer examples are learned by luck: with one in four held out, two or three are left to check with.
+FEW_IN_CLASS = 10
+# The most common class so many times as common as the rarest: accuracy hides what happens to the rare one.
+UNBALANCED = 5.0
+# Share of contradicting examples beyond which it is worth mending labels before anything else.
+CONTRADICTING = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What the rules look at.
+
+    Attributes:
+        labels: labelled examples, each text once.
+        pairs: whether the examples are pairs.
+        blocks: of the encoder, those that can learn apart; 0 if they cannot.
+        width: of the encoder's vectors.
+        suggested_rate: learning rate of fine-tuning that the encoder's makers suggest; None if they do not.
+        frozen: accuracy to expect of logistic regression on the frozen encoder with all the labels; None if not measured.
+        words: the same of TF-IDF.
+        majority: share of the most common class.
+        unknown_words: share of the words that the vocabulary does not know; None if the encoder shows no pieces.
+        strangeness: bits a character of the texts, divided by those of reference texts; None if not measured.
+    """
+
+    labels: int
+    pairs: bool
+    blocks: int
+    width: int
+    suggested_rate: float | None = None
+    frozen: float | None = None
+    words: float | None = None
+    majority: float | None = None
+    unknown_words: float | None = None
+    strangeness: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Recommendation:
+    """What to do, and why.
+
+    Attributes:
+        way: `"freeze"`, `"top"` or `"fine-tune"`.
+        transfer: the same as the package calls it, e.g. `"top-2"`.
+        epochs: to train.
+        learning_rate: peak rate.
+        expected: accuracy to expect of each way with all the labels; empty if nothing was measured.
+        without_encoder: word counts are expected to do as well.
+        pretrain_first: further pre-training on texts of this kind is worth a try.
+        other_encoder: this one's vocabulary does not know the texts.
+        reasons: plain sentences.
+    """
+
+    way: str
+    transfer: str
+    epochs: int
+    learning_rate: float
+    expected: dict[str, float]
+    without_encoder: bool
+    pretrain_first: bool
+    other_encoder: bool
+    reasons: tuple[str, ...]
+
+    @property
+    def headline(self) -> str:
+        """The recommendation in one line."""
+        settings = f"{self.transfer}, {self.epochs} epochs, peak learning rate {self.learning_rate:g}"
+        if self.without_encoder:
+            return f"No encoder: word counts will do. If you want it all the same: {settings}."
+        if self.other_encoder:
+            return f"Another encoder. If it must be this one: {settings}."
+        return f"Pre-train further, if you have the texts, then {settings}." if self.pretrain_first else f"{settings}."
+
+
+def recommend(
+    evidence: Evidence, measured: Mapping[str, Mapping[int, Mapping[str, float]]] | None = None
+) -> Recommendation:
+    """Apply the rules.
+
+    Args:
+        evidence: what was found out.
+        measured: in place of `ERRORS_REMOVED`, to check the rules.
+
+    Example:
+        >>> recommend(Evidence(labels=5000, pairs=False, blocks=4, width=256, frozen=0.80, words=0.78)).transfer
+        'fine-tune'
+    """
+    gains = errors_removed(evidence.labels, evidence.pairs, measured)
+    ways = [way for way in WAYS if way != TOP or evidence.blocks > 1]
+    # Without a measured curve the errors of a frozen encoder are taken as one in four: only the order of the ways counts then.
+    frozen = 0.75 if evidence.frozen is None else evidence.frozen
+    expected = {way: frozen + gains[way] * (1.0 - frozen) for way in ways}
+    best = max(expected.values())
+    way = next(way for way in ways if expected[way] >= best - TIE)
+    unknown = (evidence.unknown_words or 0.0) > TOO_MANY_UNKNOWN
+    strange = not unknown and (evidence.strangeness or 0.0) > STRANGE
+    without = evidence.frozen is not None and evidence.words is not None and evidence.words >= expected[way] - TIE
+    reasons = [*_why_this_way(evidence, way, expected), *_why_else(evidence, unknown, strange, without, expected[way])]
+    return Recommendation(
+        way=way,
+        transfer=transfer_name(way, evidence.blocks),
+        epochs=epochs_for(evidence.labels, way),
+        learning_rate=learning_rate_for(evidence.width, way, evidence.suggested_rate),
+        expected={} if evidence.frozen is None else expected,
+        without_encoder=without,
+        pretrain_first=strange,
+        other_encoder=unknown,
+        reasons=tuple(reasons),
+    )
+
+
+def errors_removed(labels: int, pairs: bool, measured=None) -> dict[str, float]:
+    """The share of a frozen encoder's errors that each way removes, between the measured numbers of labels in proportion to log n.
+
+    Example:
+        >>> table = {"single": {100: {"top": 0.0, "fine-tune": 0.0}, 10000: {"top": 0.1, "fine-tune": 0.3}}}
+        >>> errors_removed(1000, False, table)
+        {'freeze': 0.0, 'top': 0.05, 'fine-tune': 0.15}
+    """
+    table = (ERRORS_REMOVED if measured is None else measured)["pair" if pairs else "single"]
+    points = sorted(table)
+    lower = max((n for n in points if n <= labels), default=points[0])
+    upper = min((n for n in points if n >= labels), default=points[-1])
+    share = 0.0 if lower == upper else math.log(max(labels, 1) / lower) / math.log(upper / lower)
+    return {FREEZE: 0.0} | {w: table[lower][w] + share * (table[upper][w] - table[lower][w]) for w in (TOP, FINE_TUNE)}
+
+
+def transfer_name(way: str, blocks: int) -> str:
+    """A way as `transfer=` takes it; the upper half of the blocks for `"top"`.
+
+    Example:
+        >>> transfer_name("top", 12), transfer_name("freeze", 12)
+        ('top-6', 'freeze')
+    """
+    return f"top-{max(blocks // 2, 1)}" if way == TOP else way
+
+
+def epochs_for(labels: int, way: str) -> int:
+    """Epochs to train.
+
+    Example:
+        >>> [epochs_for(n, "fine-tune") for n in (50, 100, 1000, 5000, 20000)], epochs_for(1000, "freeze")
+        ([15, 15, 6, 3, 2], 13)
+    """
+    if way == FREEZE:
+        # As tl_keras.runs.run.default_epochs: 400 steps of a head on batches of 32, 10 to 40 epochs.
+        return max(10, min(math.ceil(400 / math.ceil(labels / 32)), 40))
+    return max(FEWEST_EPOCHS, min(round(MOST_EPOCHS * (labels / 100) ** -0.4), MOST_EPOCHS))
+
+
+def learning_rate_for(width: int | None, way: str, suggested: float | None = None) -> float:
+    """Peak learning rate; what the encoder's makers suggest for fine-tuning goes before all else.
+
+    Example:
+        >>> learning_rate_for(256, "fine-tune"), learning_rate_for(768, "top"), learning_rate_for(768, "freeze")
+        (0.0005, 5e-05, 0.005)
+    """
+    # Here, because it brings TensorFlow, and the rules are also read without.
+    from tl_keras.training.optimizer import default_learning_rate
+
+    if way != FREEZE and suggested is None and width is not None and width <= NARROW:
+        return NARROW_RATE
+    return default_learning_rate(width, way != FREEZE, suggested)
+
+
+def _why_this_way(evidence: Evidence, way: str, expected: Mapping[str, float]) -> list[str]:
+    labels = f"{evidence.labels:,} different labelled {'pairs' if evidence.pairs else 'texts'}"
+    if evidence.frozen is None:
+        return [f"With {labels} there is no learning curve; this is what was best elsewhere with so many labels."]
+    best = max(expected, key=expected.get)
+    said = ", ".join(f"{_NAMES[name]} {accuracy:.1%}" for name, accuracy in expected.items())
+    lines = [
+        f"Accuracy to expect with {labels}: {said}. Measured is the frozen one; the others are better by as much as on other data."
+    ]
+    gain = 100 * (expected[way] - expected[FREEZE])
+    if way == FREEZE:
+        lines.append(
+            "Letting the encoder learn is not expected to gain anything to speak of here, and takes longer."
+            if best == FREEZE
+            else f"Letting the encoder learn is expected to gain less than {TIE * 100:.1f} points, and takes longer."
+        )
+    else:
+        why = ": a frozen encoder has never been asked to compare two texts" if evidence.pairs else ""
+        lines.append(f"Letting the encoder learn is expected to gain {gain:.1f} points{why}.")
+        if way != best:
+            lines.append(f"Its upper half costs less and is expected within {TIE * 100:.1f} points of fine-tuning.")
+    return lines
+
+
+def _why_else(evidence: Evidence, unknown: bool, strange: bool, without: bool, expected: float) -> list[str]:
+    lines = []
+    if without:
+        lines.append(
+            f"You do not need the encoder: TF-IDF with logistic regression is expected to reach {evidence.words:.1%}, "
+            f"as much as the encoder ({expected:.1%}), in seconds."
+        )
+    if (
+        evidence.frozen is not None
+        and evidence.majority is not None
+        and max(evidence.frozen, evidence.words or 0.0) < evidence.majority + 0.02
+    ):
+        lines.append(
+            f"Nothing has been learned so far: always giving the most common label is right for {evidence.majority:.1%}. "
+            "Are the labels to be told from these texts?"
+        )
+    if unknown:
+        lines.append(
+            f"The vocabulary does not know {evidence.unknown_words:.1%} of the words, and no training mends that: take an encoder made "
+            "for this language and script (tl-keras encoders)."
+        )
+    if strange:
+        lines.append(
+            f"The encoder finds these texts {evidence.strangeness:.1f} times as surprising, by the character, as plain prose. If you have "
+            f"{PRETRAIN_CHARACTERS / 1e6:.0f} million characters or more of them without labels, pre-train it further on those first."
+        )
+    return lines
+
+
+_NAMES = {FREEZE: "frozen", TOP: "upper half learning", FINE_TUNE: "fine-tuned"}

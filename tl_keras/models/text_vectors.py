@@ -1,0 +1,157 @@
+"""What a model makes of many texts: from strings to an array, in batches of like length."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tl_keras._keras import keras
+from tl_keras.data.examples import Examples, length_order
+from tl_keras.errors import UserError
+from tl_keras.hub.encoder import Encoder
+from tl_keras.text.preprocessor import piece_counts, trim
+
+logger = logging.getLogger(__name__)
+
+COUNTED_AT_ONCE = 4096
+"""Texts whose pieces are counted in one call."""
+
+Progress = Callable[[int, int], None]
+
+
+class TextVectors:
+    """A model's outputs for strings; its graph is traced once, for all lengths.
+
+    Args:
+        model: from what `encoder.batches` gives to one float tensor `[batch, ...]`.
+        encoder: tokenizes and packs for it.
+    """
+
+    def __init__(self, model: keras.Model, encoder: Encoder):
+        self.model = model
+        self.encoder = encoder
+        self.shape = tuple(int(size) for size in model.output_shape[1:])
+        # Loaded before there is a graph.
+        preprocessor = None if encoder.takes_text else encoder.preprocessor
+
+        def run(*segments: tf.Tensor) -> tf.Tensor:
+            if preprocessor is None:
+                return tf.cast(model(segments[0], training=False), tf.float32)
+            packed = preprocessor.pack([preprocessor.tokenize(segment) for segment in segments], encoder.seq_length)
+            return tf.cast(model(trim(packed), training=False), tf.float32)
+
+        def count(*segments: tf.Tensor) -> tf.Tensor:
+            return tf.add_n([piece_counts(preprocessor.tokenize(segment)) for segment in segments])
+
+        self._run, self._count = _Traced(run), _Traced(count)
+
+    @property
+    def width(self) -> int:
+        """Numbers in a vector."""
+        return self.shape[-1]
+
+    def pieces(self, examples: Examples) -> np.ndarray | None:
+        """How many pieces each text has, both segments together, without special tokens and before any cut.
+
+        Returns:
+            int64 `[n]`; None for a text embedding module, which shows no pieces.
+        """
+        if self.encoder.takes_text:
+            return None
+        columns = _columns(examples)
+        parts = [np.empty(0, "int64")]
+        for start in range(0, len(examples), COUNTED_AT_ONCE):
+            segments = [tf.constant(column[start : start + COUNTED_AT_ONCE].tolist()) for column in columns]
+            parts.append(self._count(*segments).numpy())
+        return np.concatenate(parts)
+
+    def compute(
+        self,
+        examples: Examples,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+        out: np.ndarray | None = None,
+        pieces: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Run the model on texts, those of like length together, so that little of a batch is padding.
+
+        Args:
+            examples: `n` texts or pairs.
+            batch_size: texts at once; besides the result, only so many are in memory as token ids and as the encoder's outputs.
+            progress: called with how many are done and `n`; by default that is logged, every ten seconds.
+            out: float32 `[n, ...]`, to be filled.
+            pieces: what `pieces` gave, if it has been asked.
+
+        Returns:
+            Float32 `[n, ...]`, in the order of the texts.
+
+        Raises:
+            UserError: a batch size below 1, or pairs for a text embedding module.
+        """
+        if batch_size < 1:
+            raise UserError(f"the batch size must be at least 1, not {batch_size}.")
+        if self.encoder.takes_text and examples.text_pairs is not None:
+            raise UserError("a text embedding module takes one text; for pairs choose a BERT-like encoder.")
+        out = np.empty((len(examples), *self.shape), "float32") if out is None else out
+        progress = LoggedProgress() if progress is None else progress
+        columns = _columns(examples)
+        order = self._order(examples, batch_size, pieces)
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            out[rows] = self._run(*(tf.constant(column[rows].tolist()) for column in columns)).numpy()
+            progress(start + len(rows), len(order))
+        return out
+
+    def _order(self, examples: Examples, batch_size: int, pieces: np.ndarray | None) -> np.ndarray:
+        """Row numbers, long texts first: if memory does not suffice, that shows at once."""
+        if self.encoder.takes_text or len(examples) <= batch_size:
+            return length_order(examples.texts, examples.text_pairs)[::-1]
+        pieces = self.pieces(examples) if pieces is None else pieces
+        return np.argsort(np.minimum(pieces, self.encoder.seq_length), kind="stable")[::-1]
+
+
+class LoggedProgress:
+    """Logs how far a long computation is, at most every ten seconds: a short one stays silent.
+
+    Args:
+        seconds: between two lines.
+    """
+
+    def __init__(self, seconds: float = 10.0):
+        self.seconds = seconds
+        self.started = self.last = time.perf_counter()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Tell that `done` of `total` texts are done."""
+        now = time.perf_counter()
+        if done < total and now - self.last >= self.seconds:
+            self.last = now
+            left = (now - self.started) / done * (total - done)
+            logger.info("%d of %d texts encoded, about %.0f s left.", done, total, left)
+
+
+def _columns(examples: Examples) -> list[np.ndarray]:
+    return [examples.texts] if examples.text_pairs is None else [examples.texts, examples.text_pairs]
+
+
+class _Traced:
+    """A function of one or two segments, string `[batch]` each, as graphs; each is traced when first called.
+
+    Called as concrete functions: TensorFlow warns where several of one place in the code are traced, as if that were one in a loop.
+    """
+
+    def __init__(self, function: Callable):
+        self._function = function
+        self._graphs: dict[int, Callable] = {}
+
+    def __call__(self, *segments: tf.Tensor) -> tf.Tensor:
+        count = len(segments)
+        if count not in self._graphs:
+            call = (lambda a: self._function(a)) if count == 1 else (lambda a, b: self._function(a, b))
+            signature = [tf.TensorSpec([None], tf.string)] * count
+            self._graphs[count] = tf.function(call, signature, autograph=False).get_concrete_function()
+        return self._graphs[count](*segments)

@@ -1,0 +1,199 @@
+"""Predictions for a file of any size: in chunks, in constant memory, in the file's order, and able to go on after a kill."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from tl_keras.data.row_stream import JSON_LINES, RowStream, shard_of
+from tl_keras.errors import UserError
+from tl_keras.serving.exported_answerer import Answerer
+from tl_keras.serving.exported_similarity import TextEncoder
+from tl_keras.serving.exported_tagger import Tagger
+from tl_keras.serving.predict import as_predictor, predict
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 4096
+"""Rows at once: enough to put texts of like length together, few enough to lose little by a kill."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamResult:
+    """How a job ended.
+
+    Args:
+        rows: written in all.
+        resumed: how many of them were there before.
+        out: the file.
+    """
+
+    rows: int
+    resumed: int
+    out: Path
+
+
+def predict_file(
+    model,
+    data: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    text: str = "text",
+    text_pair: str | None = None,
+    keep: Sequence[str] = (),
+    resume: bool = False,
+    shard: tuple[int, int] = (0, 1),
+    batch_size: int = 64,
+    chunk: int = CHUNK,
+    threshold: float = 0.5,
+    all_scores: bool = False,
+    quoting: str = "auto",
+    encoding: str = "utf-8",
+    progress: Callable[[int, int], None] | None = None,
+) -> StreamResult:
+    """Answer for each row of a file, as `predict` does for a list of texts.
+
+    The answers are written beside `out`, chunk by chunk, each on the disk before it counts; at the end the file gets its name. A job
+    that was killed goes on behind the last chunk that counted.
+
+    Args:
+        model: as for `predict`; a path or an export needs no Keras.
+        data: `.csv`, `.tsv` or `.jsonl`, perhaps with `.gz`.
+        out: `.csv`, `.tsv`, or `.jsonl`. Spans, answers and vectors are written as JSON lines whatever its name.
+        text: column with the text; for an answerer the question.
+        text_pair: column with the second text; for an answerer the context.
+        keep: columns of `data` to copy into `out`, such as an id.
+        resume: go on where a killed job of the same kind stopped; without one, start.
+        shard: `(i, n)`: answer the `i`-th, from 0, of `n` parts only; see `shard_of`.
+        batch_size: texts in a batch.
+        chunk: rows at once.
+        threshold: as for `predict`.
+        all_scores: as for `predict`.
+        quoting: of the file; see `RowStream`.
+        encoding: of the file.
+        progress: called after each chunk with the rows done and all rows of the shard.
+
+    Raises:
+        UserError: a file or column is missing or broken, or the job that was killed was another one.
+    """
+    if chunk < 1 or batch_size < 1:
+        raise UserError(f"chunk and batch_size must be at least 1, not {chunk} and {batch_size}.")
+    columns = [text, *([text_pair] if text_pair is not None else []), *keep]
+    stream = RowStream(data, columns, quoting=quoting, encoding=encoding)
+    predictor = as_predictor(model)
+    wanted = shard_of(stream.count(), shard)
+    stat = stream.path.stat()
+    job = {
+        "data": str(stream.path), "size": stat.st_size, "changed": stat.st_mtime, "columns": columns, "shard": list(shard),
+        "model": str(getattr(predictor, "folder", "")), "threshold": threshold, "all_scores": all_scores,
+    }  # fmt: skip
+    # Spans and vectors do not fit into the cells of a table.
+    lists = isinstance(predictor, (Answerer, Tagger)) or (isinstance(predictor, TextEncoder) and text_pair is None)
+    target = _Target(Path(out), job, resume, lists)
+    done = before = target.rows
+    options = {"batch_size": batch_size, "threshold": threshold, "all_scores": all_scores}
+    if before:
+        logger.info("Going on behind row %d of %d.", before, len(wanted))
+    rows = itertools.islice(stream, wanted.start + done, wanted.stop)
+    try:
+        while batch := list(itertools.islice(rows, chunk)):
+            texts = [row[0] for row in batch]
+            pairs = None if text_pair is None else [row[1] for row in batch]
+            frame = predict(predictor, texts, pairs, **options)
+            for place, name in enumerate(keep):
+                if name not in frame:
+                    frame.insert(place, name, [row[place - len(keep)] for row in batch])
+            target.append(frame)
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(wanted))
+        if not target.rows:
+            # The header, so that whoever reads the file of an empty shard finds the columns.
+            target.append(predict(predictor, [], None if text_pair is None else []))
+    finally:
+        target.close()
+    target.finish()
+    return StreamResult(done, before, target.path)
+
+
+class _Target:
+    """The output: what has been written and counts, and what is yet to come."""
+
+    def __init__(self, path: Path, job: dict, resume: bool, lists: bool):
+        self.path = path
+        self.job = json.loads(json.dumps(job))
+        self.beside = path.with_name(f".{path.name}.partial")
+        self.note = path.with_name(f".{path.name}.progress")
+        self.is_json = lists or path.suffix in JSON_LINES
+        self.separator = "\t" if path.suffix == ".tsv" else ","
+        self.rows = self.size = 0
+        if resume and self.note.is_file():
+            said = json.loads(self.note.read_text("utf-8"))
+            changed = sorted(name for name in self.job if said["job"].get(name) != self.job[name])
+            if changed:
+                raise UserError(
+                    f"the job that wrote {self.beside} was another one ({', '.join(changed)} changed); start anew without --resume."
+                )
+            self.rows, self.size = said["rows"], said["bytes"]
+        elif resume and path.is_file():
+            raise UserError(f"{path} is finished; there is nothing to resume.")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if self.size and (not self.beside.is_file() or self.beside.stat().st_size < self.size):
+                logger.warning("%s is not what was written; starting anew.", self.beside)
+                self.rows = self.size = 0
+            self.stream = open(self.beside, "r+b" if self.size else "wb")  # noqa: SIM115 (see `close`)
+        except OSError as error:
+            raise UserError(f"cannot write {self.beside}: {error.strerror}.") from error
+        # What a kill left behind the last chunk that counts is cut off.
+        self.stream.truncate(self.size)
+        self.stream.seek(self.size)
+        if not self.size:
+            self.note.unlink(missing_ok=True)
+
+    def append(self, frame: pd.DataFrame) -> None:
+        """Write rows, and note that they count when they are on the disk."""
+        try:
+            self.stream.write(self._lines(frame).encode("utf-8"))
+            self.stream.flush()
+            os.fsync(self.stream.fileno())
+            self.rows, self.size = self.rows + len(frame), self.stream.tell()
+            beside = self.note.with_name(f"{self.note.name}.new")
+            beside.write_text(json.dumps({"rows": self.rows, "bytes": self.size, "job": self.job}), "utf-8")
+            beside.replace(self.note)
+        except OSError as error:
+            raise UserError(f"cannot write {self.beside}: {error.strerror}.") from error
+
+    def close(self) -> None:
+        """Let go of the file; it stays where it is."""
+        self.stream.close()
+
+    def finish(self) -> None:
+        """Give the file its name."""
+        self.beside.replace(self.path)
+        self.note.unlink(missing_ok=True)
+
+    def _lines(self, frame: pd.DataFrame) -> str:
+        if not self.is_json:
+            text = io.StringIO()
+            frame.to_csv(text, index=False, header=self.rows == 0, sep=self.separator, lineterminator="\n")
+            return text.getvalue()
+        names = list(frame.columns)
+        # Column by column: a row of a mixed frame would turn numbers into objects of NumPy.
+        values = zip(*(frame[name].tolist() for name in names), strict=True)
+        return "".join(
+            json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, default=_plain) + "\n" for row in values
+        )
+
+
+def _plain(value):
+    """Arrays as lists, for JSON."""
+    return value.tolist()
