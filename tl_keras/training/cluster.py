@@ -29,19 +29,23 @@ class Cluster:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this is the worker that writes files for all."""
+        """Whether this is the worker that writes the files for all."""
         return self.index == 0
 
     def resolver(self) -> tf.distribute.cluster_resolver.ClusterResolver:
         """What tells TensorFlow the addresses."""
         import tensorflow as tf
 
+        resolvers = tf.distribute.cluster_resolver
         if not self.slurm:
-            return tf.distribute.cluster_resolver.TFConfigClusterResolver()
-        gpus = bool(tf.config.list_physical_devices("GPU"))
-        # Without GPUs it would run nvidia-smi to count them.
-        return tf.distribute.cluster_resolver.SlurmClusterResolver(
-            auto_set_gpu=gpus, **({} if gpus else {"gpus_per_node": 1, "gpus_per_task": 1})
+            return resolvers.TFConfigClusterResolver()
+        if tf.config.list_physical_devices("GPU"):
+            return resolvers.SlurmClusterResolver()
+        # It counts on GPUs, one task each at least; without them it is only asked for the addresses.
+        slurm = resolvers.SlurmClusterResolver(gpus_per_node=self.workers, gpus_per_task=1, auto_set_gpu=False)
+        spec = slurm.cluster_spec()
+        return resolvers.SimpleClusterResolver(
+            spec, task_type=slurm.task_type, task_id=slurm.task_id, rpc_layer=slurm.rpc_layer
         )
 
 
@@ -78,16 +82,3 @@ def cluster_from_environment() -> Cluster | None:
     if tasks > 1 and "SLURM_PROCID" in os.environ:
         return Cluster(tasks, int(os.environ["SLURM_PROCID"]), slurm=True)
     return None
-
-
-def is_chief() -> bool:
-    """Whether this process writes the files: true for the first worker, and for one that works alone.
-
-    Saving and exporting are done by all workers together; the others write into a folder that they then delete.
-
-    Example:
-        >>> is_chief()
-        True
-    """
-    cluster = cluster_from_environment()
-    return cluster is None or cluster.is_chief

@@ -79,7 +79,7 @@ class Orders:
     def __init__(self, dataset: tf.data.Dataset):
         self.dataset = dataset
         self._drawn = 0
-        self._shared: dict[int, object] = {}
+        self._shared = None
 
     def iterator(self, number: int, skip: int = 0, strategy: tf.distribute.Strategy | None = None):
         """An iterator over the dataset in its order `number`, behind the first `skip` batches.
@@ -99,14 +99,13 @@ class Orders:
             iter(self.dataset)
             self._drawn += 1
         self._drawn += 1
-        dataset = self.dataset.skip(skip) if skip else self.dataset
         if strategy is None:
-            return iter(dataset)
+            return iter(self.dataset.skip(skip))
         if skip:
-            return iter(strategy.experimental_distribute_dataset(dataset))
-        if number not in self._shared:
-            self._shared.setdefault(0, strategy.experimental_distribute_dataset(dataset))
-        return iter(self._shared[0])
+            return iter(strategy.experimental_distribute_dataset(self.dataset.skip(skip)))
+        if self._shared is None:
+            self._shared = strategy.experimental_distribute_dataset(self.dataset)
+        return iter(self._shared)
 
 
 def weighted(dataset: tf.data.Dataset, class_weight: dict[int, float]) -> tf.data.Dataset:
@@ -126,12 +125,12 @@ def weighted(dataset: tf.data.Dataset, class_weight: dict[int, float]) -> tf.dat
 
 
 def _stand_in(dataset: tf.data.Dataset, steps: int) -> tf.data.Dataset:
-    """A dataset of the same structure and number of batches, all of them one row of nothing."""
+    """A dataset of the same structure and number of batches, all of them zeros."""
 
     def nothing(spec):
         if isinstance(spec, tf.RaggedTensorSpec):
             raise ValueError("EpochBatches takes batches of plain tensors, not ragged ones.")
-        return tf.zeros([1 if size is None else size for size in spec.shape], spec.dtype)
+        return tf.zeros([2 if size is None else size for size in spec.shape], spec.dtype)
 
     batch = tf.nest.map_structure(nothing, dataset.element_spec)
     return tf.data.Dataset.from_tensors(batch).repeat(steps).with_options(dataset.options())

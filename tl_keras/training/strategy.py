@@ -16,9 +16,6 @@ from tl_keras.training.cluster import cluster_from_environment
 logger = logging.getLogger(__name__)
 
 STRATEGIES = ("auto", "one-device", "mirrored", "multi-worker", "tpu", "parameter-server")
-SCALINGS = ("none", "linear", "sqrt")
-BASE_BATCH = 32
-"""The batch size that default learning rates are for."""
 NEEDS_KERAS_2 = {
     "multi-worker": "Keras 3's fit fails under MultiWorkerMirroredStrategy (keras issue 20585)",
     "parameter-server": "Keras 3's fit has no coordinator for ParameterServerStrategy",
@@ -119,6 +116,37 @@ def load_options_for(strategy: tf.distribute.Strategy | None = None) -> tf.saved
     return tf.saved_model.LoadOptions(experimental_io_device="/job:localhost") if isinstance(strategy, remote) else None
 
 
+def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
+    """Whether this process writes the files: true for the first of several workers, and for one that works alone.
+
+    Saving and exporting are done by all workers together; the others write into a folder that they then delete.
+
+    Args:
+        strategy: by default the active one.
+
+    Example:
+        >>> is_chief()
+        True
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    cluster = cluster_from_environment() if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) else None
+    return cluster is None or cluster.is_chief
+
+
+def batch_options(strategy: tf.distribute.Strategy | None = None) -> dict[str, bool]:
+    """What `encoder.batches(**options)` has to be told for training under a strategy: a TPU wants one shape for all batches.
+
+    Args:
+        strategy: by default the active one.
+
+    Example:
+        >>> batch_options()
+        {}
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    return {"fixed_length": True, "drop_remainder": True} if isinstance(strategy, tf.distribute.TPUStrategy) else {}
+
+
 def refuse_outside(model: keras.Model) -> None:
     """Check that the strategy a model trains under made all of its variables.
 
@@ -141,63 +169,13 @@ def refuse_outside(model: keras.Model) -> None:
                 )
 
 
-def scaled_rate(rate: float, scaling: str, batch_size: int) -> float:
-    """A peak rate for batches of another size than the 32 that it is meant for.
-
-    Args:
-        rate: for batches of `BASE_BATCH`.
-        scaling: `"none"`; `"linear"`: k times the batch, k times the rate; `"sqrt"`: the square root of k times, gentler, often chosen
-            with Adam.
-        batch_size: examples in a global batch, over all replicas.
-
-    Source: Goyal et al., "Accurate, Large Minibatch SGD", https://arxiv.org/abs/1706.02677 (linear); Krizhevsky, "One weird trick for
-        parallelizing convolutional neural networks", https://arxiv.org/abs/1404.5997, section 5 (square root).
-
-    Example:
-        >>> scaled_rate(1e-4, "linear", 128), scaled_rate(1e-4, "sqrt", 128), scaled_rate(1e-4, "none", 128)
-        (0.0004, 0.0002, 0.0001)
-    """
-    if scaling not in SCALINGS:
-        raise UserError(f"scale_learning_rate {scaling!r} is not known; choose one of: {', '.join(SCALINGS)}.")
-    factor = batch_size / BASE_BATCH
-    return rate * {"none": 1.0, "linear": factor, "sqrt": factor**0.5}[scaling]
-
-
-def batch_line(strategy: tf.distribute.Strategy, batch_size: int, rate: float) -> str:
-    """One line on who gets how much of a batch, and at which rate; warns where the shares are unequal.
-
-    Args:
-        strategy: of the model.
-        batch_size: examples in a global batch: what a step learns from, over all replicas.
-        rate: the peak learning rate, scaled already.
-
-    Raises:
-        UserError: fewer examples than replicas.
-
-    Example:
-        >>> batch_line(get_strategy("one-device"), 32, 5e-05)
-        'Global batch 32: 1 replica(s) of 32 each; peak learning rate 5e-05.'
-    """
-    replicas = strategy.num_replicas_in_sync
-    if batch_size < replicas:
-        raise UserError(
-            f"a batch of {batch_size} cannot be shared by {replicas} replicas; choose a batch size (--batch-size) of at least {replicas}."
-        )
-    if batch_size % replicas:
-        logger.warning(
-            "The batch of %d does not divide by %d replicas: each replica's mean counts the same, however many examples it has.",
-            batch_size, replicas,
-        )  # fmt: skip
-    each = f"{batch_size // replicas}" if batch_size % replicas == 0 else f"{batch_size / replicas:.1f}"
-    return f"Global batch {batch_size}: {replicas} replica(s) of {each} each; peak learning rate {rate:g}."
-
-
 def _choose(tpu: str | None, gpus: int) -> tuple[str, str]:
     """The strategy for what there is, and why."""
     cluster = cluster_from_environment()
     if tpu:
         return "tpu", f"auto: there is a TPU, {tpu}"
-    if cluster is not None and cluster.workers > 1:
+    # Tasks of a Slurm step may as well be different experiments; TF_CONFIG has no other meaning.
+    if cluster is not None and not cluster.slurm and cluster.workers > 1:
         return "multi-worker", f"auto: TF_CONFIG names {cluster.workers} workers"
     if gpus > 1:
         return "mirrored", f"auto: {gpus} GPUs"

@@ -1,0 +1,72 @@
+"""Memory and speed of batch prediction over a large file: `predict_file` with an export.
+
+    python benchmarks/stream_predict.py --run RUN --rows 1000000
+
+Writes a CSV file of so many rows (texts of the sample data, each with its row number, so that order can be checked), answers it, and
+checks that the output has the input's rows in the input's order. The memory is the largest resident set of the whole process, that
+of TensorFlow and the model included. Results: benchmarks/results/stream_predict.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results" / "stream_predict.json"
+SAMPLE = Path(__file__).resolve().parents[1] / "data" / "reviews_en.csv"
+
+
+def write_rows(path: Path, rows: int) -> None:
+    with open(SAMPLE, encoding="utf-8", newline="") as stream:
+        texts = [row["text"] for row in csv.DictReader(stream)]
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        out = csv.writer(stream)
+        out.writerow(["id", "text"])
+        out.writerows((row, texts[row % len(texts)]) for row in range(rows))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", required=True, help="run folder or export of a classifier")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--chunk", type=int, default=4096)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+
+    from tl_keras.serving.stream import predict_file
+
+    peaks = []
+    with tempfile.TemporaryDirectory() as folder:
+        data, answers = Path(folder) / "texts.csv", Path(folder) / "answers.csv"
+        write_rows(data, options.rows)
+        started = time.perf_counter()
+        result = predict_file(
+            options.run, data, answers, keep=["id"], batch_size=options.batch_size, chunk=options.chunk,
+            progress=lambda done, rows: peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        )  # fmt: skip
+        seconds = time.perf_counter() - started
+        with open(answers, encoding="utf-8", newline="") as stream:
+            in_order = all(row["id"] == str(i) for i, row in enumerate(csv.DictReader(stream)))
+        size = data.stat().st_size
+    results = {
+        "rows": result.rows,
+        "file_mb": round(size / 2**20, 1),
+        "in_order": in_order,
+        "rows_per_second": round(result.rows / seconds, 1),
+        "peak_mb_first_chunk": round(peaks[0]),
+        "peak_mb": round(peaks[-1]),
+        "batch_size": options.batch_size,
+        "chunk": options.chunk,
+    }
+    print(json.dumps(results, indent=1))
+    options.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Every builder with examples it can learn from: what the scripts beside this file train on one device and on several."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tl_keras import (
+    Examples,
+    QuestionExamples,
+    RetrievalPairs,
+    ScoredExamples,
+    TaggedExamples,
+    question_answerer,
+    question_batches,
+    sentence_encoder,
+    text_classifier,
+    text_regressor,
+    token_classifier,
+    tower_batches,
+    two_towers,
+)
+
+WORDS = ["good", "bad", "film", "the", "music", "actor", "love", "hate", "dull", "영화", "재미있다", "지루하다"]
+BUILDERS = (
+    "text_classifier", "token_classifier", "question_answerer", "text_regressor", "two_towers", "two_towers_ranking", "two_towers_in_batch",
+)  # fmt: skip
+RATE = 0.01
+
+
+def texts(rows: int, seed: int = 0) -> list[str]:
+    """Texts of one to nine words."""
+    rng = np.random.default_rng(seed)
+    return [" ".join(WORDS[i] for i in rng.integers(len(WORDS), size=rng.integers(1, 10))) for _ in range(rows)]
+
+
+def build(name: str, encoder, transfer, rows: int = 64, **options):
+    """A compiled model without dropout, and its batches for training.
+
+    Args:
+        name: one of `BUILDERS`.
+        encoder: of `load_encoder`.
+        transfer: what learns.
+        rows: examples.
+        **options: of the batches: `batch_size`, `fixed_length`, `drop_remainder`, `seed`.
+    """
+    options = {"training": True, "batch_size": 8, "seed": 1, **options}
+    given = texts(rows)
+    if name == "text_classifier":
+        examples = Examples.from_lists(given, ["p" if "good" in text else "n" for text in given])
+        model = text_classifier(encoder, examples.classes, transfer, dropout=0.0, learning_rate=RATE)
+        return model, encoder.batches(examples, **options)
+    if name == "token_classifier":
+        words = [text.split() for text in given]
+        # Some texts have many tags and some none, so that replicas differ.
+        tags = [["B-A" if word in ("good", "bad") else "O" for word in row] for row in words]
+        examples = TaggedExamples.from_words(words, tags)
+        model = token_classifier(encoder, examples.tag_set, transfer, dropout=0.0, learning_rate=RATE)
+        return model, encoder.tagging_batches(examples, **options)
+    if name == "question_answerer":
+        answers = [[{"text": t.split()[-1], "answer_start": t.rindex(t.split()[-1])}] for t in given]
+        model = question_answerer(encoder, transfer, dropout=0.0, learning_rate=RATE)
+        return model, question_batches(model, QuestionExamples.from_lists(["what ?"] * rows, given, answers), **options)
+    scores = [len(text) % 7 for text in given]
+    if name == "text_regressor":
+        examples = ScoredExamples.from_lists(given, scores, score_range=(0, 6))
+        model = text_regressor(encoder, (0, 6), transfer, dropout=0.0, learning_rate=RATE)
+        return model, encoder.batches(examples, **options)
+    # On a frozen encoder, the matrix is what learns.
+    inner = sentence_encoder(encoder, transfer, dimensions="same")
+    if name == "two_towers_in_batch":
+        # Some questions share a document.
+        pairs = RetrievalPairs.from_lists(given, [f"the {text.split()[0]} film" for text in given])
+        return two_towers(inner, "in-batch", learning_rate=RATE), tower_batches(encoder, pairs, **options)
+    pairs = ScoredExamples.from_lists(given, scores, texts(rows, 1), score_range=(0, 6))
+    loss = "ranking" if name.endswith("ranking") else "cosine"
+    towers = two_towers(inner, loss, score_range=(0, 6), learning_rate=RATE)
+    return towers, tower_batches(encoder, pairs, **options)

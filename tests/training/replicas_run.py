@@ -1,0 +1,103 @@
+"""Each builder on one device and on two: prints how far the losses and what else is measured lie apart. Run by test_replicas.py.
+
+`python replicas_run.py PAIR FOLDER builder:transfer ... [resume]`, where "all" stands for every builder and transfer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+
+import numpy as np
+
+STEPS = 20
+TRANSFERS = ("freeze", "fine-tune", "gradual")
+
+if __name__ == "__main__":
+    from builders import BUILDERS, build  # beside this file; pytest, which collects it too, would not find it
+
+    from tl_keras import Transfer, UserError, load_encoder
+    from tl_keras._keras import keras
+    from tl_keras.training.checkpoints import Checkpoints
+    from tl_keras.training.fit import fit
+    from tl_keras.training.strategy import get_strategy
+
+    class Losses(keras.callbacks.Callback):
+        """Keeps the running mean of the loss behind each step."""
+
+        def __init__(self):
+            super().__init__()
+            self.values = []
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.values.append(float(logs["loss"]))
+
+    def losses(model, batches, steps=STEPS, **options) -> list[float]:
+        watch = Losses()
+        epochs = -(-steps // int(batches.cardinality()))
+        fit(model, batches, epochs=epochs, callbacks=[watch], verbose=0, **options)
+        return watch.values[:steps]
+
+    pair, *wanted = sys.argv[1:]
+    folder, *wanted = wanted
+    resume = "resume" in wanted
+    wanted = [case for case in wanted if case != "resume"]
+    two = get_strategy("mirrored", virtual_devices=2)
+    encoder = load_encoder(pair, seq_length=16)
+    if wanted == ["all"]:
+        wanted = [f"{builder}:{transfer}" for builder in BUILDERS for transfer in TRANSFERS]
+    result = {"replicas": two.num_replicas_in_sync, "apart": {}, "learned": {}}
+    for case in wanted:
+        builder, transfer = case.split(":")
+        plan = Transfer("gradual", unfreeze_every="4 steps") if transfer == "gradual" else transfer
+        model, batches = build(builder, encoder, plan)
+        start = model.get_weights()
+        one = losses(model, batches)
+        with two.scope():
+            mirrored, batches = build(builder, encoder, plan)
+        mirrored.set_weights(start)
+        both = losses(mirrored, batches)
+        result["apart"][case] = float(np.abs(np.array(one) - both).max())
+        result["learned"][case] = one[0] - one[-1]
+    # A last batch of one row: one replica has nothing. The metrics are over all rows all the same.
+    with two.scope():
+        mirrored, batches = build("text_classifier", encoder, "freeze", rows=65)
+    start = mirrored.get_weights()
+    whole = losses(mirrored, batches, 27)
+    result["finite_after_partial_batch"] = bool(np.isfinite(whole).all())
+    model, _ = build("text_classifier", encoder, "freeze", rows=65)
+    model.set_weights(mirrored.get_weights())
+    alone, shared = (m.evaluate(batches, verbose=0, return_dict=True) for m in (model, mirrored))
+    result["partial_batch"] = {name: [alone[name], shared[name]] for name in alone}
+
+    class Stop(keras.callbacks.Callback):
+        """Interrupts the second epoch."""
+
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.optimizer.iterations.numpy() == 13:
+                raise KeyboardInterrupt
+
+    def again(callbacks=()):
+        with two.scope():
+            model, batches = build("text_classifier", encoder, "freeze", rows=65)
+        model.set_weights(start)
+        fit(model, batches, epochs=3, checkpoints=Checkpoints(folder, 5), callbacks=callbacks, verbose=0)
+        return model
+
+    if resume:
+        with contextlib.suppress(KeyboardInterrupt):
+            again([Stop()])
+        resumed = again()
+        pairs = zip(resumed.get_weights(), mirrored.get_weights(), strict=True)
+        result["resumed_apart"] = float(max(np.abs(a - b).max() for a, b in pairs))
+    # Loaded outside the scope.
+    inputs = encoder.inputs()
+    for trainable in (False, True):
+        layer = encoder.layer(trainable)
+        try:
+            with two.scope():
+                layer(inputs)
+        except UserError as error:
+            result[f"refusal_{trainable}"] = str(error)
+    print(json.dumps(result))

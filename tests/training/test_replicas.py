@@ -1,0 +1,56 @@
+"""Two devices learn from a batch what one would: MirroredStrategy over two logical CPUs, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SLOW = bool(os.environ.get("TL_KERAS_SLOW"))
+# Those whose loss is more than a mean over examples; the first stands for them where time is short.
+CASES = [
+    "token_classifier:freeze",
+    "two_towers_ranking:freeze",
+    "two_towers_in_batch:freeze",
+    "text_classifier:gradual",
+]
+CASES = CASES if SLOW else CASES[:1]
+
+
+@pytest.fixture(scope="module")
+def result(tiny_pair, tmp_path_factory):
+    script = Path(__file__).with_name("replicas_run.py")
+    command = [sys.executable, str(script), str(tiny_pair), str(tmp_path_factory.mktemp("replicas")), *CASES]
+    command += ["resume"] if SLOW else []
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout.strip().splitlines()[-1])
+
+
+def test_the_losses_of_one_device(result):
+    assert result["replicas"] == 2
+    assert list(result["apart"]) == CASES
+    assert max(result["apart"].values()) < 1e-4
+    assert min(result["learned"].values()) > 1e-3
+
+
+def test_a_last_batch_of_one_row(result):
+    alone, shared = result["partial_batch"]["accuracy"]
+    assert alone == pytest.approx(shared, abs=1e-6)
+    alone, shared = result["partial_batch"]["loss"]
+    assert alone == pytest.approx(shared, abs=1e-5)
+    assert result["finite_after_partial_batch"]
+
+
+@pytest.mark.skipif(not SLOW, reason="takes long: set TL_KERAS_SLOW=1")
+def test_resumed_on_two_replicas(result):
+    assert result["resumed_apart"] < 1e-5
+
+
+def test_a_layer_from_outside_the_scope_is_refused(result):
+    for trainable in (False, True):
+        assert "was loaded outside the tf.distribute strategy" in result[f"refusal_{trainable}"]

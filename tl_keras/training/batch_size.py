@@ -1,0 +1,88 @@
+"""What one step learns from, over all replicas, and how fast."""
+
+from __future__ import annotations
+
+import logging
+
+import tensorflow as tf
+
+from tl_keras._keras import keras
+from tl_keras.errors import UserError
+from tl_keras.training.optimizer import WarmupLinearDecay
+
+logger = logging.getLogger(__name__)
+
+SCALINGS = ("none", "linear", "sqrt")
+BASE_BATCH = 32
+"""The batch size that default learning rates are for."""
+
+
+def share_batches(model: keras.Model, batch_size: int, scaling: str = "none") -> str:
+    """Scale a compiled model's peak rate to the batch size, and say in one line who gets how much of a batch, and at which rate.
+
+    Args:
+        model: of a builder, not yet trained. With a schedule of one's own nothing is scaled.
+        batch_size: examples in a global batch: what a step learns from, over all replicas.
+        scaling: `"none"`, `"linear"` or `"sqrt"`; see `scaled_rate`.
+
+    Raises:
+        UserError: fewer examples than replicas, or no such scaling.
+    """
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    schedule = getattr(optimizer, "_learning_rate", None)
+    if isinstance(schedule, WarmupLinearDecay):
+        rate = schedule.peak = scaled_rate(schedule.peak, scaling, batch_size)
+    else:
+        rate = float(optimizer.learning_rate)
+    return batch_line(model.distribute_strategy, batch_size, rate)
+
+
+def scaled_rate(rate: float, scaling: str, batch_size: int) -> float:
+    """A peak rate for batches of another size than the 32 that it is meant for.
+
+    Args:
+        rate: for batches of `BASE_BATCH`.
+        scaling: `"none"`; `"linear"`: k times the batch, k times the rate; `"sqrt"`: the square root of k times, gentler, often chosen
+            with Adam.
+        batch_size: examples in a global batch, over all replicas.
+
+    Source: Goyal et al., "Accurate, Large Minibatch SGD", https://arxiv.org/abs/1706.02677 (linear); Krizhevsky, "One weird trick for
+        parallelizing convolutional neural networks", https://arxiv.org/abs/1404.5997, section 5 (square root).
+
+    Example:
+        >>> scaled_rate(1e-4, "linear", 128), scaled_rate(1e-4, "sqrt", 128), scaled_rate(1e-4, "none", 128)
+        (0.0004, 0.0002, 0.0001)
+    """
+    if scaling not in SCALINGS:
+        raise UserError(f"scale_learning_rate {scaling!r} is not known; choose one of: {', '.join(SCALINGS)}.")
+    factor = batch_size / BASE_BATCH
+    return rate * {"none": 1.0, "linear": factor, "sqrt": factor**0.5}[scaling]
+
+
+def batch_line(strategy: tf.distribute.Strategy, batch_size: int, rate: float) -> str:
+    """One line on who gets how much of a batch, and at which rate; warns where the shares are unequal.
+
+    Args:
+        strategy: of the model.
+        batch_size: examples in a global batch: what a step learns from, over all replicas.
+        rate: the peak learning rate, scaled already.
+
+    Raises:
+        UserError: fewer examples than replicas.
+
+    Example:
+        >>> batch_line(tf.distribute.get_strategy(), 32, 5e-05)
+        'Global batch 32: 1 replica(s) of 32 each; peak learning rate 5e-05.'
+    """
+    replicas = strategy.num_replicas_in_sync
+    if batch_size < replicas:
+        raise UserError(
+            f"a batch of {batch_size} cannot be shared by {replicas} replicas; choose a batch size (--batch-size) of at least {replicas}."
+        )
+    if batch_size % replicas:
+        logger.warning(
+            "The batch of %d does not divide by %d replicas: each replica's mean counts the same, however many examples it has.",
+            batch_size, replicas,
+        )  # fmt: skip
+    each = f"{batch_size // replicas}" if batch_size % replicas == 0 else f"{batch_size / replicas:.1f}"
+    return f"Global batch {batch_size}: {replicas} replica(s) of {each} each; peak learning rate {rate:g}."
