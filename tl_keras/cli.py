@@ -15,7 +15,11 @@ import typer
 
 from tl_keras._version import __version__
 from tl_keras.commands import (
+    advise,
+    encode,
     encoders,
+    launch,
+    pretrain_bilm,
     question_answering,
     retrieval,
     search,
@@ -53,11 +57,15 @@ train_app = typer.Typer(
 for _name, _module in TASKS.items():
     train_app.command(_name, context_settings=HELP)(_module.train)
 app.add_typer(train_app, name="train")
+pretrain_app.command("bilm")(pretrain_bilm.bilm_command)
 app.add_typer(pretrain_app, name="pretrain")
+app.command(context_settings=HELP)(advise.advise)
+app.command(context_settings=HELP)(encode.encode)
 app.command(context_settings=HELP)(encoders.convert)
 app.command(context_settings=HELP)(encoders.encoders)
 app.command(context_settings=HELP)(search.index)
 app.command(context_settings=HELP)(search.search)
+app.command(context_settings={**HELP, **launch.CONTEXT})(launch.launch)
 
 Run = Annotated[str, typer.Argument(help="Run folder, or an export.")]
 # typer reads annotations at run time, also on Python 3.10: hence Optional[...].
