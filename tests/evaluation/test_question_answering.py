@@ -29,6 +29,13 @@ from tl_keras.serving.exported_answerer import Answerer
         ("Smith's co-op", "smiths coop", "smith s coop"),
         ("《토지》", "《토지》", "토지"),
         ("‘봄’(1935)", "‘봄’1935", "봄 1935"),
+        # All twelve marks at which KorQuAD's script parts words; 「」 and “” are none of them, in either.
+        (
+            "가'나\"다《라》마<바>사〈아〉자(차)카‘타’파",
+            "가나다《라》마바사〈아〉자차카‘타’파",
+            "가 나 다 라 마 바 사 아 자 차 카 타 파",
+        ),
+        ("「가」나“다”", "「가」나“다”", "「가」나“다”"),
         # Only ASCII punctuation is dropped in either.
         ("1.5–2%", "15–2", "15–2"),
         ("“Yes”", "“yes”", "“yes”"),

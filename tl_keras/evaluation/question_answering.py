@@ -17,7 +17,7 @@ from tl_keras.errors import UserError
 Normalisation = Literal["auto", "squad", "korquad"]
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-# KorQuAD parts words at brackets and quotation marks, before other punctuation is dropped.
+# KorQuAD parts words at these twelve brackets and quotation marks, before other punctuation is dropped.
 _KOREAN_MARKS = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _HANGUL = re.compile("[가-힣]")
@@ -32,7 +32,8 @@ def normalise_answer(text: str, normalisation: Literal["squad", "korquad"] = "sq
             into spaces first, and knows no articles.
 
     Source: the evaluation scripts published with SQuAD v1.1 and v2.0, https://rajpurkar.github.io/SQuAD-explorer/, and with
-        KorQuAD 1.0, https://korquad.github.io/KorQuad%201.0/.
+        KorQuAD 1.0, https://korquad.github.io/KorQuad%201.0/. The marks, the order of the steps and the counting of characters were
+        compared with the copy of KorQuAD's script in github.com/monologg/KoELECTRA @ 8969136, finetune/src/evaluate_v1_0.py.
 
     Example:
         >>> normalise_answer("The  U.S.-based Theatre!"), normalise_answer("《토지》(1969년)", "korquad")
@@ -54,7 +55,7 @@ def overlap_f1(prediction: str, answer: str, normalisation: Literal["squad", "ko
     """The harmonic mean of precision and recall of words (SQuAD) or of characters without spaces (KorQuAD).
 
     What repeats counts as often as it does in both. Where nothing is left of one side, both must be empty, as in SQuAD v2.0's
-    script; that of v1.1 gives 0 even then, which matters only for answers that are nothing but articles and punctuation.
+    script; those of v1.1 and KorQuAD give 0 even then, which matters only for answers that are nothing but articles and punctuation.
 
     Source: see `normalise_answer`.
 
