@@ -19,7 +19,7 @@ from tl_keras.commands import (
     encode,
     encoders,
     launch,
-    pretrain_bilm,
+    pretrain,
     question_answering,
     retrieval,
     search,
@@ -29,7 +29,6 @@ from tl_keras.commands import (
 )
 from tl_keras.commands.running import Columns, import_tensorflow, write_file
 from tl_keras.errors import UserError
-from tl_keras.pretraining.command import app as pretrain_app
 
 HELP = {"help_option_names": ["-h", "--help"]}
 # Each module has `train` (a command), `evaluate` and `predict` (what the commands below do for that task).
@@ -57,8 +56,7 @@ train_app = typer.Typer(
 for _name, _module in TASKS.items():
     train_app.command(_name, context_settings=HELP)(_module.train)
 app.add_typer(train_app, name="train")
-pretrain_app.command("bilm")(pretrain_bilm.bilm_command)
-app.add_typer(pretrain_app, name="pretrain")
+app.add_typer(pretrain.app, name="pretrain")
 app.command(context_settings=HELP)(advise.advise)
 app.command(context_settings=HELP)(encode.encode)
 app.command(context_settings=HELP)(encoders.convert)

@@ -22,7 +22,7 @@ pytest.importorskip("tensorflow_text")
 from tl_keras.errors import UserError  # noqa: E402
 from tl_keras.pretraining.bert import Pretraining, pretrain_bert  # noqa: E402
 from tl_keras.pretraining.model import as_arrays  # noqa: E402
-from tl_keras.pretraining.settings import BertSettings, resumed_settings  # noqa: E402
+from tl_keras.pretraining.settings import BertSettings  # noqa: E402
 
 SMALL = {
     "vocab_size": 90, "alphabet_size": 60, "layers": 1, "width": 16, "heads": 2, "max_positions": 48, "batch_tokens": 256,
@@ -102,7 +102,7 @@ def test_what_a_run_leaves(run):
 def test_token_files_are_reused_and_serve_without_the_corpus(run, monkeypatch, tmp_path):
     _, folder = run
     before = (folder / "tokens" / "train.tokens").stat().st_mtime_ns
-    settings = resumed_settings(folder)
+    settings = BertSettings.resumed(folder)
     assert settings.lengths == SMALL["lengths"]
     metrics = (folder / "metrics.json").read_bytes()
     assert Pretraining(settings, resume=True).run(), "resuming a finished run, to export it, trains no more"
@@ -146,7 +146,7 @@ def test_init_from_a_pair_without_heads_makes_and_ties_them(tiny_pair, corpus_fi
     assert (moved[unseen] > 0).all(), "the output matrix is the embedding table, so every row gets a gradient"
 
 
-GO = "import sys; from tl_keras.pretraining.command import app; app(sys.argv[1:])"
+GO = "import sys; from tl_keras.commands.pretrain import app; app(sys.argv[1:])"
 
 
 def command(*arguments):
@@ -190,7 +190,7 @@ def test_a_stop_request_leaves_a_checkpoint_and_the_length_may_change(corpus_fil
     pretraining.trainer.on_report = lambda report: setattr(pretraining.trainer, "stop_requested", report.step == 3)
     assert not pretraining.run()
     assert not (tmp_path / "o" / "metrics.json").exists()
-    again = Pretraining(resumed_settings(tmp_path / "o", steps=3), resume=True)
+    again = Pretraining(BertSettings.resumed(tmp_path / "o", steps=3), resume=True)
     assert again.trainer.step == 3
     assert again.run(), "the shorter run is over already, and only its figures are missing"
     assert json.loads((tmp_path / "o" / "metrics.json").read_text())["steps"] == 3
@@ -207,6 +207,7 @@ def test_a_stop_request_leaves_a_checkpoint_and_the_length_may_change(corpus_fil
         ({"batch_tokens": 100_000}, "fewer than one batch"),
         ({"width": 15}, "cannot be divided among 2 heads"),
         ({"max_positions": 24}, "longer rows than --max-positions"),
+        ({"lengths": ((1.0, 4),)}, "fewer than 8 pieces"),
         ({"licences": ("CC0",)}, "1 --licence for 2 --corpus"),
         ({"precision": "float8"}, "--precision must be one of"),
         ({"mask_share": 1.5}, "between 0 and 1"),
@@ -223,6 +224,6 @@ def test_bad_calls_say_what_to_do(corpus_files, tmp_path, changes, reason):
 
 
 def test_help_needs_no_keras():
-    code = "import sys, tl_keras.pretraining.command; assert not {'keras', 'tensorflow'} & set(sys.modules), 1"
+    code = "import sys, tl_keras.commands.pretrain; assert not {'keras', 'tensorflow'} & set(sys.modules), 1"
     environment = {**os.environ}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

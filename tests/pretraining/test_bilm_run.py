@@ -20,7 +20,6 @@ pytest.importorskip("tokenizers")
 from tl_keras.commands.pretrain_bilm import bilm_command  # noqa: E402
 from tl_keras.errors import UserError  # noqa: E402
 from tl_keras.pretraining.bilm import BilmPretraining, BilmSettings  # noqa: E402
-from tl_keras.pretraining.bilm.settings import resumed_settings  # noqa: E402
 
 SMALL = {
     "width": 8, "filters": ((1, 4), (3, 8)), "char_width": 4, "max_chars": 16, "max_length": 8, "batch_tokens": 96,
@@ -90,7 +89,7 @@ def test_stopped_and_resumed_it_ends_where_an_uninterrupted_run_does(run, corpus
     assert not (tmp_path / "o" / "metrics.json").exists()
     with pytest.raises(UserError, match="holds a run already"):
         BilmPretraining(settings)
-    again = BilmPretraining(resumed_settings(tmp_path / "o"), resume=True)
+    again = BilmPretraining(BilmSettings.resumed(tmp_path / "o"), resume=True)
     assert again.trainer.step == 6
     assert again.run()
     for ours, expected in zip(history(tmp_path / "o"), history(run), strict=True):

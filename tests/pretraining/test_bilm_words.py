@@ -10,7 +10,7 @@ import pytest
 from tl_keras.errors import UserError
 from tl_keras.pretraining.bilm.batches import SentenceBatches
 from tl_keras.pretraining.bilm.negatives import draw_negatives
-from tl_keras.pretraining.bilm.settings import BilmSettings, parse_filters, resumed_settings
+from tl_keras.pretraining.bilm.settings import BilmSettings, parse_filters
 from tl_keras.pretraining.bilm.words import BEGIN, END, UNKNOWN, make_lexicon
 from tl_keras.pretraining.corpus import scan_corpus
 from tl_keras.pretraining.token_files import TokenFile, prepare_token_files
@@ -126,11 +126,11 @@ def test_settings_that_contradict(changes, reason):
 def test_settings_come_back_and_a_bert_run_is_told_apart(tmp_path):
     settings = BilmSettings(out=str(tmp_path), corpus=("c.txt",), steps=5, filters=parse_filters("1:2,3:4"))
     (tmp_path / "config.json").write_text(json.dumps(settings.as_dict() | {"kind": "bilm", "versions": {}}))
-    assert resumed_settings(tmp_path) == settings
-    assert resumed_settings(tmp_path, minutes=2.0).steps is None
+    assert BilmSettings.resumed(tmp_path) == settings
+    assert BilmSettings.resumed(tmp_path, minutes=2.0).steps is None
     (tmp_path / "config.json").write_text(json.dumps({"layers": 4}))
-    with pytest.raises(UserError, match="a run of another kind"):
-        resumed_settings(tmp_path)
+    with pytest.raises(UserError, match="holds a run of bert, not of bilm"):
+        BilmSettings.resumed(tmp_path)
     with pytest.raises(UserError, match="write WIDTH:NUMBER"):
         parse_filters("3")
     assert settings.sample_count(5000) == 0

@@ -15,11 +15,12 @@ pytest.importorskip("keras_hub")
 from keras import ops  # noqa: E402
 
 from tl_keras.errors import UserError  # noqa: E402
-from tl_keras.pretraining.batches import BatchMaker, Place  # noqa: E402
+from tl_keras.pretraining.batches import BatchMaker  # noqa: E402
 from tl_keras.pretraining.masking import Masking  # noqa: E402
 from tl_keras.pretraining.model import BertPretrainer, as_arrays, build_backbone, cross_entropy, flops_per_token  # noqa: E402
 from tl_keras.pretraining.pair_start import named_variables  # noqa: E402
 from tl_keras.pretraining.piece_vectors import read_piece_vectors, set_embeddings  # noqa: E402
+from tl_keras.pretraining.windows import Place  # noqa: E402
 
 
 def layer_norm(x, gamma, beta):

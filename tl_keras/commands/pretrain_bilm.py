@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -78,12 +77,12 @@ def bilm_command(
     ] = False,
 ) -> None:
     """Pre-train a biLM (ELMo) on text files; leave a SavedModel like TF Hub's elmo/3."""
-    from tl_keras.pretraining.bilm.settings import DEFAULT_FILTERS, BilmSettings, parse_filters, resumed_settings
+    from tl_keras.pretraining.bilm.settings import DEFAULT_FILTERS, BilmSettings, parse_filters
 
     if resume:
         if corpus or vectors:
             raise UserError("--resume takes its corpora and its start from the run: leave them out")
-        settings = resumed_settings(out, steps, minutes)
+        settings = BilmSettings.resumed(out, steps, minutes)
     else:
         settings = BilmSettings(
             out=str(out),
@@ -122,7 +121,7 @@ def bilm_command(
 
 def _run(settings, resume: bool) -> None:
     from tl_keras.commands.running import import_tensorflow
-    from tl_keras.pretraining.terminal import progress_line, stop_on_signals, this_command
+    from tl_keras.pretraining.terminal import progress_line, this_command, train_or_stop
 
     import_tensorflow()
     try:
@@ -130,16 +129,7 @@ def _run(settings, resume: bool) -> None:
     except ModuleNotFoundError as error:
         raise UserError(f"pre-training needs the package {error.name}: pip install 'tl_keras[pretrain]'") from error
 
-    bar = progress_line if sys.stderr.isatty() else None
-    pretraining = BilmPretraining(settings, resume, bar, this_command())
-
-    def stop() -> None:
-        pretraining.trainer.stop_requested = True
-
-    with stop_on_signals(stop):
-        finished = pretraining.run()
-    if not finished:
-        typer.echo(f"stopped at step {pretraining.trainer.step}; go on with --out {settings.out} --resume", err=True)
-        return
-    pretraining.export()
-    typer.echo(f"wrote the biLM {settings.out}")
+    pretraining = BilmPretraining(settings, resume, progress_line(), this_command())
+    if train_or_stop(pretraining):
+        pretraining.export()
+        typer.echo(f"wrote the biLM {settings.out}")

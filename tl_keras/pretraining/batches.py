@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,9 +10,7 @@ from tl_keras.errors import UserError
 from tl_keras.pretraining.masking import Masking, mask_rows
 from tl_keras.pretraining.sentence_pairs import A0, A1, B0, B1, NEXT, plan_rows
 from tl_keras.pretraining.token_files import TokenFile
-
-BLOCK_TOKENS = 1 << 16
-BLOCKS_IN_WINDOW = 64
+from tl_keras.pretraining.windows import Place, WindowedBatches
 
 
 @dataclass(frozen=True)
@@ -42,29 +39,8 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where in the endless row of batches we are; a checkpoint holds it.
-
-    Attributes:
-        epoch: Passes over the corpora that are done.
-        window: Windows of this epoch that are done.
-        batch: Batches of this window that are done.
-        max_length: Row length of this window.
-    """
-
-    epoch: int = 0
-    window: int = 0
-    batch: int = 0
-    max_length: int = 128
-
-
-@dataclass(frozen=True)
-class BatchMaker:
-    """Makes the batches of a token file, each a pure function of the seed and its place.
-
-    An epoch is cut into blocks of documents, the blocks are shuffled, and some of them together form a window whose
-    rows are shuffled and sorted into length buckets. Memory holds one window's plan (five numbers a row), whatever the
-    size of the corpora.
+class BatchMaker(WindowedBatches):
+    """Makes the batches of a token file; the rows of a window are shuffled and sorted into length buckets.
 
     Attributes:
         part: The token file.
@@ -111,25 +87,10 @@ class BatchMaker:
             )
         return [*lengths, max_length]
 
-    def from_place(self, place: Place) -> Iterator[tuple[Place, Batch]]:
-        """Endless batches from a place on, each with the place that follows it.
-
-        The next window's row length is the consumer's business: `windows` may be restarted at any place.
-        """
-        while True:
-            plans = self.window_plans(place)
-            for index in range(place.batch, len(plans)):
-                follows = replace(place, batch=index + 1)
-                if index + 1 == len(plans):
-                    follows = self._next_window(place)
-                yield follows, self.realise(*plans[index], [self.seed, place.epoch, place.window, index])
-            place = self._next_window(place)
-
     def window_plans(self, place: Place) -> list[tuple[int, np.ndarray]]:
         """The batches of a window, as (padded length, plan rows), in training order."""
-        blocks = self._blocks(place.epoch)[place.window * BLOCKS_IN_WINDOW :][:BLOCKS_IN_WINDOW]
         rng = np.random.default_rng([self.seed, place.epoch, place.window])
-        rows = plan_rows(self.part, self._documents(blocks), place.max_length, rng)
+        rows = plan_rows(self.part, self.window_documents(place), place.max_length, rng)
         rows = rows[rng.permutation(len(rows))]
         lengths = np.asarray(self.lengths(place.max_length))
         bucket = np.searchsorted(lengths, row_lengths(rows))
@@ -138,10 +99,6 @@ class BatchMaker:
             mine, size = rows[bucket == index], max(self.token_budget // int(length), 1)
             plans += [(int(length), mine[start : start + size]) for start in range(0, len(mine), size)]
         return [plans[index] for index in rng.permutation(len(plans))]
-
-    def windows(self) -> int:
-        """Windows in an epoch."""
-        return -(-self._block_count() // BLOCKS_IN_WINDOW)
 
     def realise(self, length: int, rows: np.ndarray, seed: list[int]) -> Batch:
         """Fill in the ids and mask them.
@@ -191,26 +148,6 @@ class BatchMaker:
             nsp_weights=(next_labels >= 0).astype(np.float32),
             tokens=int(lengths[: len(rows)].sum()),
         )
-
-    def _next_window(self, place: Place) -> Place:
-        if place.window + 1 < self.windows():
-            return replace(place, window=place.window + 1, batch=0)
-        return replace(place, epoch=place.epoch + 1, window=0, batch=0)
-
-    def _block_count(self) -> int:
-        return max(-(-self.part.token_count // BLOCK_TOKENS), 1)
-
-    def _blocks(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, epoch]).permutation(self._block_count())
-
-    def _documents(self, blocks: np.ndarray) -> np.ndarray:
-        """Numbers of the documents that begin inside the blocks."""
-        part, groups = self.part, []
-        for block in blocks:
-            sentences = np.searchsorted(part.sentences, [block * BLOCK_TOKENS, (block + 1) * BLOCK_TOKENS])
-            first, last = np.searchsorted(part.documents, sentences)
-            groups.append(np.arange(first, min(last, len(part.documents) - 1)))
-        return np.concatenate(groups)
 
 
 def row_lengths(rows: np.ndarray) -> np.ndarray:

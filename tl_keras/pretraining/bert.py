@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
 import logging
 import os
-import platform
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,27 +12,28 @@ import numpy as np
 
 from tl_keras.errors import UserError
 from tl_keras.pretraining.batches import BatchMaker
-from tl_keras.pretraining.checkpoint import NAME as CHECKPOINT
 from tl_keras.pretraining.corpus import SentenceSample, read_documents, scan_corpus
 from tl_keras.pretraining.export import export_encoder_pair
+from tl_keras.pretraining.loop import Intervals
+from tl_keras.pretraining.loss_plot import plot_losses
 from tl_keras.pretraining.masking import Masking
 from tl_keras.pretraining.model import BertPretrainer, backbone_shape, build_backbone, flops_per_token
-from tl_keras.pretraining.model_card import plot_losses, write_model_card
+from tl_keras.pretraining.model_card import write_model_card
 from tl_keras.pretraining.pair_start import start_from_pair
 from tl_keras.pretraining.piece_vectors import PieceSentences, read_piece_vectors, set_embeddings, train_piece_vectors
+from tl_keras.pretraining.run import PretrainingRun, can_plot
+from tl_keras.pretraining.run_log import Report
 from tl_keras.pretraining.schedule import Schedule
 from tl_keras.pretraining.settings import BertSettings
 from tl_keras.pretraining.speed import matmul_rate
 from tl_keras.pretraining.token_files import TokenFile, TokenFolder, open_token_files, prepare_token_files
-from tl_keras.pretraining.trainer import Report, Trainer
+from tl_keras.pretraining.trainer import Trainer
 from tl_keras.pretraining.vocabulary import WordPiece, learn_vocabulary, read_vocabulary, vocabulary_hash
 
 logger = logging.getLogger(__name__)
 
-_LIBRARIES = ("tl_keras", "keras", "keras-hub", "tokenizers", "numpy", "tensorflow", "tensorflow-text", "jax")
 
-
-class Pretraining:
+class Pretraining(PretrainingRun):
     """One pre-training run: prepared on construction, trained by `run`, turned into a pair by `export`.
 
     Args:
@@ -48,6 +46,9 @@ class Pretraining:
         UserError: For whatever is wrong with files or options.
     """
 
+    libraries = ("tl_keras", "keras", "keras-hub", "tokenizers", "numpy", "tensorflow", "tensorflow-text", "jax")
+    settings: BertSettings
+
     def __init__(
         self,
         settings: BertSettings,
@@ -55,14 +56,7 @@ class Pretraining:
         on_report: Callable[[Report], None] | None = None,
         command: str | None = None,
     ):
-        self.settings, self.folder, self.command = settings, Path(settings.out), command
-        started = (self.folder / CHECKPOINT).is_file()
-        if started and not resume:
-            raise UserError(
-                f"{self.folder} holds a run already; add --resume to go on with it, or choose another --out"
-            )
-        if resume and not started:
-            raise UserError(f"{self.folder} holds no {CHECKPOINT}: there is no run to resume")
+        super().__init__(settings, resume, command)
         schedule = Schedule(
             settings.steps, settings.minutes, settings.peak_rate, settings.warmup_steps, settings.lengths
         )
@@ -95,40 +89,23 @@ class Pretraining:
             heldout,
             schedule,
             self.folder,
+            Intervals.of(settings),
+            on_report,
             weight_decay=settings.weight_decay,
-            checkpoint_steps=settings.checkpoint_steps,
-            history_steps=settings.history_steps,
-            heldout_steps=settings.heldout_steps,
-            on_report=on_report,
         )
-        if resume:
-            self.trainer.resume()
-            # The command that began the run is the one to repeat it with.
-            self.command = self._earlier_config().get("command") or command
-        facts = {
-            "command": self.command,
-            "versions": _versions(),
-            "corpora": self.tokens.meta,
-            "shape": backbone_shape(self.model.backbone),
-        }
-        self._write_json("config.json", self.settings.as_dict() | facts)
+        shape = backbone_shape(self.model.backbone)
+        self.begin(resume, {"corpora": self.tokens.meta, "shape": shape})
 
-    def run(self) -> bool:
-        """Train to the end, and write `history.csv`, `plots/loss.png`, `metrics.json` and `model_card.md`.
+    def versions(self):
+        """Those of the libraries, and Keras's backend."""
+        return {**super().versions(), "backend": keras.backend.backend()}
 
-        Returns:
-            Whether the end was reached; False after `trainer.stop_requested`.
-        """
-        trainer = self.trainer
-        if trainer.schedule.done(trainer.step, trainer.seconds) and (self.folder / "metrics.json").is_file():
-            return True  # resumed to export it: its figures stand
-        at_start = (self.trainer.tokens, self.trainer.seconds)
-        finished = self.trainer.run()
-        if finished:
-            self._write_json("metrics.json", self._metrics(*at_start))
-            plot_losses(self.folder)
-            write_model_card(self.folder)
-        return finished
+    def write_card(self):
+        """Write `model_card.md` and `plots/loss.png`."""
+        if can_plot():
+            losses = {"mlm_loss": "masked words", "nsp_loss": "next sentence"}
+            plot_losses(self.folder, losses, "pieces", "cross-entropy (nats)")
+        write_model_card(self.folder)
 
     def export(self) -> Path:
         """Write the encoder pair into the run folder; needs TensorFlow.
@@ -173,8 +150,7 @@ class Pretraining:
                 if pieces and vocabulary_hash(pieces) != tokens.meta["vocabulary_sha256"]:
                     raise UserError(f"the token files in {folder} were written with another vocabulary than {name} has")
             return tokens, given or tokens.word_piece()
-        licences = settings.licences or ("not stated",) * len(settings.corpus)
-        corpora = [scan_corpus(path, licence) for path, licence in zip(settings.corpus, licences, strict=True)]
+        corpora = self.scan_corpora()
         if not given:
             pieces = wanted
             if pieces is None:
@@ -193,12 +169,9 @@ class Pretraining:
 
     def _earlier_model(self) -> BertPretrainer:
         """A model of the shape that the run had when it began."""
-        shape = self._earlier_config()["shape"]
+        shape = self.earlier["shape"]
         dropout, precision = self.settings.dropout, self.settings.precision
         return BertPretrainer(build_backbone(**shape, dropout=dropout, precision=precision))
-
-    def _earlier_config(self) -> dict:
-        return json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
 
     def _new_model(self) -> BertPretrainer:
         settings = self.settings
@@ -237,31 +210,16 @@ class Pretraining:
             continuation=self.word_piece.continuation,
         )
 
-    def _metrics(self, tokens_before: int, seconds_before: float) -> dict:
-        trainer = self.trainer
-        heldout = trainer.measure_heldout()
-        flops = flops_per_token(self.model, self.settings.mask_share)
-        speed = (trainer.tokens - tokens_before) / max(trainer.seconds - seconds_before, 1e-9)
-        rate = matmul_rate()
+    def metrics(self):
+        """How much of the machine's arithmetic the run used."""
+        flops, rate = flops_per_token(self.model, self.settings.mask_share), matmul_rate()
+        speed = self.trainer.speed
         return {
-            "steps": trainer.step,
-            "epochs": trainer.place.epoch,
-            "tokens": trainer.tokens,
-            "seconds": round(trainer.seconds, 1),
-            "tokens_per_second": round(speed, 1),
-            "parameters": int(sum(np.prod(v.shape) for v in self.model.trainable_variables)),
             "flops_per_token": flops,
             "training_gflop_per_second": round(speed * flops / 1e9, 2),
             "matmul_gflop_per_second": round(rate / 1e9, 2),
             "share_of_matmul_rate": round(speed * flops / rate, 3),
-            "heldout": {name: round(value, 4) for name, value in heldout.items()},
-            "command": self.command,
         }
-
-    def _write_json(self, name: str, values: dict) -> None:
-        draft = self.folder / f".{name}.part"
-        draft.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(draft, self.folder / name)
 
 
 def pretrain_bert(
@@ -284,13 +242,3 @@ def pretrain_bert(
     pretraining = Pretraining(settings, resume, on_report, command)
     pretraining.run()
     return pretraining.export()
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "backend": keras.backend.backend()}
-    for library in _LIBRARIES:
-        try:
-            versions[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions

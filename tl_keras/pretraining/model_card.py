@@ -1,43 +1,11 @@
-"""The model card and the loss plot of a pre-training run, from the files that the run left."""
+"""The model card of a BERT pre-training run, from the files that the run left."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from tl_keras.pretraining.trainer import read_history
-
-
-def plot_losses(folder: str | Path) -> Path:
-    """Draw both losses over the pieces seen, in training and on the held-out documents.
-
-    Args:
-        folder: A run folder with `history.csv`.
-
-    Returns:
-        The picture, `plots/loss.png`.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows = read_history(folder)
-    # A figure of its own, not pyplot's: drawing must not change the caller's backend.
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axis, (loss, title) in zip(
-        figure.subplots(1, 2), (("mlm_loss", "masked words"), ("nsp_loss", "next sentence")), strict=True
-    ):
-        for column, label in ((loss, "training"), (f"heldout_{loss}", "held out")):
-            points = [(int(row["tokens"]) / 1e6, float(row[column])) for row in rows if row[column]]
-            if points:
-                axis.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 40 else None)
-        axis.set(title=title, xlabel="million pieces seen", ylabel="cross-entropy (nats)")
-        if axis.lines:
-            axis.legend()
-    path = Path(folder) / "plots" / "loss.png"
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=110)
-    return path
+from tl_keras.pretraining.run_log import read_history
 
 
 def write_model_card(folder: str | Path) -> Path:

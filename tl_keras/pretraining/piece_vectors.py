@@ -58,7 +58,7 @@ def train_piece_vectors(
         from gensim.models import Word2Vec
     except ImportError as error:
         raise UserError(
-            "learning piece vectors needs gensim: pip install gensim, or give --init-embeddings FILE"
+            "learning piece vectors needs gensim: pip install tl_keras[vectors], or give --init-embeddings FILE"
         ) from error
     model = Word2Vec(
         sentences, vector_size=width, sg=1, window=5, negative=5, min_count=1, sample=1e-4, workers=threads,

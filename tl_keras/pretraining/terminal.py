@@ -8,11 +8,37 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tl_keras.pretraining.run_log import Report
+if TYPE_CHECKING:
+    from tl_keras.pretraining.run import PretrainingRun
+    from tl_keras.pretraining.run_log import Report
 
 
-def progress_line(report: Report) -> None:
+def progress_line() -> Callable[[Report], None] | None:
+    """What shows progress, where someone looks at it."""
+    return _progress_line if sys.stderr.isatty() else None
+
+
+def train_or_stop(pretraining: PretrainingRun) -> bool:
+    """Train; on Ctrl-C and SIGTERM stop with a checkpoint, and say how to go on.
+
+    Returns:
+        Whether the end was reached.
+    """
+
+    def stop() -> None:
+        pretraining.trainer.stop_requested = True
+
+    with stop_on_signals(stop):
+        finished = pretraining.run()
+    if not finished:
+        folder = pretraining.settings.out
+        print(f"stopped at step {pretraining.trainer.step}; go on with --out {folder} --resume", file=sys.stderr)
+    return finished
+
+
+def _progress_line(report: Report) -> None:
     """Write one line of progress over the last one, on stderr."""
     filled = int(20 * report.progress)
     left = int(max(report.seconds_left, 0))

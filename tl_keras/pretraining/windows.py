@@ -66,6 +66,22 @@ class WindowedBatches:
                 yield follows, self.realise(*plans[index], [self.seed, place.epoch, place.window, index])
             place = self.next_window(place)
 
+    def once(self, max_length: int, limit: int | None = None) -> Iterator[Any]:
+        """The batches of one epoch, the same way each time, for measuring.
+
+        Args:
+            max_length: Longest row.
+            limit: Number of batches; all by default.
+        """
+        place, done = Place(max_length=max_length), 0
+        for window in range(self.windows()):
+            place = replace(place, window=window)
+            for index, plan in enumerate(self.window_plans(place)):
+                if limit is not None and done >= limit:
+                    return
+                yield self.realise(*plan, [self.seed, 0, window, index])
+                done += 1
+
     def windows(self) -> int:
         """Windows in an epoch."""
         return -(-self._block_count() // BLOCKS_IN_WINDOW)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -77,22 +77,6 @@ class SentenceBatches(WindowedBatches):
             draw_negatives(rng, self.samples, self.vocabulary_size),
             rng.integers(0, 2**31 - 1, 2, np.int32),
         )
-
-    def once(self, max_length: int, limit: int | None = None) -> Iterator[SentenceBatch]:
-        """Every sentence once, the same way each time, for measuring.
-
-        Args:
-            max_length: Words of a row.
-            limit: Number of batches; all by default.
-        """
-        place, done = Place(max_length=max_length), 0
-        for window in range(self.windows()):
-            place = replace(place, window=window)
-            for index, plan in enumerate(self.window_plans(place)):
-                if limit is not None and done >= limit:
-                    return
-                yield self.realise(*plan, [self.seed, 0, window, index])
-                done += 1
 
 
 def sentence_rows(part: TokenFile, documents: np.ndarray, max_length: int) -> np.ndarray:

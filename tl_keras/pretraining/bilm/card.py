@@ -1,41 +1,9 @@
-"""The README and the loss plot of a biLM run, from the files that the run left."""
+"""The README of a biLM run, from the files that the run left."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-
-from tl_keras.pretraining.run_log import read_history
-
-
-def plot_losses(folder: str | Path) -> Path:
-    """Draw the loss of each direction over the words seen, in training and on the held-out documents.
-
-    Args:
-        folder: A run folder with `history.csv`.
-
-    Returns:
-        The picture, `plots/loss.png`.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows = read_history(folder)
-    # A figure of its own, not pyplot's: drawing must not change the caller's backend.
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axis, direction in zip(figure.subplots(1, 2, sharey=True), ("forward", "backward"), strict=True):
-        for column, label in ((f"{direction}_loss", "training"), (f"heldout_{direction}_loss", "held out")):
-            points = [(int(row["tokens"]) / 1e6, float(row[column])) for row in rows if row[column]]
-            if points:
-                axis.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 40 else None)
-        axis.set(title=direction, xlabel="million words seen", ylabel="loss of a word (nats)")
-        if axis.lines:
-            axis.legend()
-    path = Path(folder) / "plots" / "loss.png"
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=110)
-    return path
 
 
 def write_readme(folder: str | Path) -> Path:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-import json
 import logging
-import os
-import platform
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,14 +10,16 @@ import numpy as np
 
 from tl_keras.errors import UserError
 from tl_keras.pretraining.bilm.batches import SentenceBatches
-from tl_keras.pretraining.bilm.card import plot_losses, write_readme
+from tl_keras.pretraining.bilm.card import write_readme
 from tl_keras.pretraining.bilm.export import export_bilm
 from tl_keras.pretraining.bilm.model import Bilm, BilmShape
 from tl_keras.pretraining.bilm.settings import BilmSettings
 from tl_keras.pretraining.bilm.trainer import BilmTrainer, unknown_share
 from tl_keras.pretraining.bilm.words import UNKNOWN, Lexicon, make_lexicon
-from tl_keras.pretraining.checkpoint import NAME as CHECKPOINT
-from tl_keras.pretraining.corpus import SentenceSample, scan_corpus
+from tl_keras.pretraining.corpus import SentenceSample
+from tl_keras.pretraining.loop import Intervals
+from tl_keras.pretraining.loss_plot import plot_losses
+from tl_keras.pretraining.run import PretrainingRun, can_plot
 from tl_keras.pretraining.run_log import Report
 from tl_keras.pretraining.schedule import Schedule
 from tl_keras.pretraining.token_files import TokenFolder, open_token_files, prepare_token_files
@@ -30,11 +27,8 @@ from tl_keras.vectors.coverage import count_words
 
 logger = logging.getLogger(__name__)
 
-KIND = "bilm"
-_LIBRARIES = ("tl_keras", "tensorflow", "tensorflow-text", "numpy")
 
-
-class BilmPretraining:
+class BilmPretraining(PretrainingRun):
     """One pre-training run: prepared on construction, trained by `run`, turned into a SavedModel by `export`.
 
     Args:
@@ -47,6 +41,9 @@ class BilmPretraining:
         UserError: For whatever is wrong with files or options.
     """
 
+    libraries = ("tl_keras", "tensorflow", "tensorflow-text", "numpy")
+    settings: BilmSettings
+
     def __init__(
         self,
         settings: BilmSettings,
@@ -54,20 +51,12 @@ class BilmPretraining:
         on_report: Callable[[Report], None] | None = None,
         command: str | None = None,
     ):
-        self.settings, self.folder, self.command = settings, Path(settings.out), command
-        started = (self.folder / CHECKPOINT).is_file()
-        if started and not resume:
-            raise UserError(
-                f"{self.folder} holds a run already; add --resume to go on with it, or choose another --out"
-            )
-        if resume and not started:
-            raise UserError(f"{self.folder} holds no {CHECKPOINT}: there is no run to resume")
-        lengths = ((1.0, max(settings.max_length, 8)),)
+        super().__init__(settings, resume, command)
+        lengths = ((1.0, settings.max_length),)
         schedule = Schedule(settings.steps, settings.minutes, settings.peak_rate, settings.warmup_steps, lengths)
-        earlier = json.loads((self.folder / "config.json").read_text("utf-8")) if resume else {}
         # The token files bring the words and the checkpoint the weights: the corpus need not be there still.
         self.tokens = open_token_files(self.folder / "tokens") if resume else self._prepare_tokens()
-        size = earlier.get("vocabulary_size") or self._lexicon.size
+        size = self.earlier.get("vocabulary_size") or self._lexicon.size
         self.lexicon = Lexicon(self.tokens.vocabulary, size, settings.lower_case)
         samples = settings.sample_count(size)
         self.model = Bilm(BilmShape.of(settings, size), settings.seed)
@@ -83,47 +72,23 @@ class BilmPretraining:
             *batches,
             schedule,
             self.folder,
-            max_length=settings.max_length,
+            Intervals.of(settings),
+            on_report,
             dropout=settings.dropout,
             clip_norm=settings.clip_norm,
-            checkpoint_steps=settings.checkpoint_steps,
-            history_steps=settings.history_steps,
-            heldout_steps=settings.heldout_steps,
-            on_report=on_report,
         )
-        if resume:
-            self.trainer.resume()
-            # The command that began the run is the one to repeat it with.
-            self.command = earlier.get("command") or command
-        facts = {
-            "kind": KIND,
-            "command": self.command,
-            "versions": _versions(),
-            "corpora": self.tokens.meta,
-            "vocabulary_size": size,
-            "softmax_samples": samples,
-        }
-        self._write_json("config.json", self.settings.as_dict() | facts)
+        self.begin(resume, {"corpora": self.tokens.meta, "vocabulary_size": size, "softmax_samples": samples})
 
-    def run(self) -> bool:
-        """Train to the end, and write `history.csv`, `plots/loss.png` and `metrics.json`.
+    def metrics(self):
+        """How much of the held-out text is none of the words that are predicted."""
+        return {"heldout_unknown_share": round(unknown_share(self.tokens.heldout, self.lexicon), 4)}
 
-        Returns:
-            Whether the end was reached; False after `trainer.stop_requested`.
-        """
-        trainer = self.trainer
-        if trainer.schedule.done(trainer.step, trainer.seconds) and (self.folder / "metrics.json").is_file():
-            return True  # resumed to export it: its figures stand
-        at_start = (trainer.tokens, trainer.seconds)
-        finished = trainer.run()
-        if finished:
-            self._write_json("metrics.json", self._metrics(*at_start))
-            if importlib.util.find_spec("matplotlib"):
-                plot_losses(self.folder)
-            else:
-                logger.warning("no plots: they need matplotlib (pip install matplotlib)")
-            write_readme(self.folder)
-        return finished
+    def write_card(self):
+        """Write `README.md` and `plots/loss.png`."""
+        if can_plot():
+            losses = {f"{direction}_loss": direction for direction in ("forward", "backward")}
+            plot_losses(self.folder, losses, "words", "loss of a word (nats)", shared=True)
+        write_readme(self.folder)
 
     def export(self) -> Path:
         """Write the SavedModel into the run folder.
@@ -136,8 +101,7 @@ class BilmPretraining:
 
     def _prepare_tokens(self) -> TokenFolder:
         settings = self.settings
-        licences = settings.licences or ("not stated",) * len(settings.corpus)
-        corpora = [scan_corpus(path, licence) for path, licence in zip(settings.corpus, licences, strict=True)]
+        corpora = self.scan_corpora()
         counts = count_words(SentenceSample(corpora), settings.lower_case)
         self._lexicon = make_lexicon(
             counts, settings.vocab_size, settings.min_count, settings.lower_case, settings.tokens == "words"
@@ -174,27 +138,6 @@ class BilmPretraining:
         self.model.embeddings.assign(table)
         logger.info("%d of %d words start from word vectors", len(found), len(table))
 
-    def _metrics(self, tokens_before: int, seconds_before: float) -> dict:
-        trainer = self.trainer
-        heldout = trainer.measure_heldout()
-        speed = (trainer.tokens - tokens_before) / max(trainer.seconds - seconds_before, 1e-9)
-        return {
-            "steps": trainer.step,
-            "epochs": trainer.place.epoch,
-            "tokens": trainer.tokens,
-            "seconds": round(trainer.seconds, 1),
-            "tokens_per_second": round(speed, 1),
-            "parameters": int(sum(np.prod(v.shape) for v in self.model.trainable_variables)),
-            "heldout": {name: round(value, 4) for name, value in heldout.items()},
-            "heldout_unknown_share": round(unknown_share(self.tokens.heldout, self.lexicon), 4),
-            "command": self.command,
-        }
-
-    def _write_json(self, name: str, values: dict) -> None:
-        draft = self.folder / f".{name}.part"
-        draft.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(draft, self.folder / name)
-
 
 def pretrain_bilm(
     settings: BilmSettings,
@@ -216,13 +159,3 @@ def pretrain_bilm(
     pretraining = BilmPretraining(settings, resume, on_report, command)
     pretraining.run()
     return pretraining.export()
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for library in _LIBRARIES:
-        try:
-            versions[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions

@@ -1,31 +1,15 @@
-"""`tl-keras pretrain bert`: the command line of BERT pre-training. Importing this loads no Keras."""
+"""`tl-keras pretrain bert`: an encoder pair. Importing this loads no Keras."""
 
 from __future__ import annotations
 
-import logging
-import shlex
-import signal
-import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from tl_keras.errors import UserError
-from tl_keras.pretraining.word_vectors_command import word_vectors_command
-
-app = typer.Typer(help="Make an encoder from unlabelled text.", no_args_is_help=True)
-app.command("word-vectors")(word_vectors_command)
-logger = logging.getLogger(__name__)
 
 
-@app.callback()
-def _group() -> None:
-    # With a callback typer keeps `bert` a subcommand, also while it is the only one.
-    pass
-
-
-@app.command("bert")
 def bert_command(
     out: Annotated[Path, typer.Option(help="Run folder; becomes an encoder pair.")],
     corpus: Annotated[
@@ -99,14 +83,13 @@ def bert_command(
     TensorFlow, with --no-export.
     """
     from tl_keras.pretraining.schedule import parse_lengths
+    from tl_keras.pretraining.settings import BertSettings
 
     if resume:
         if corpus or init or vocab:
             raise UserError("--resume takes its corpora, vocabulary and start from the run: leave them out")
-        settings = _resumed(out, steps, minutes)
+        settings = BertSettings.resumed(out, steps, minutes)
     else:
-        from tl_keras.pretraining.settings import BertSettings
-
         settings = BertSettings(
             out=str(out),
             corpus=tuple(map(str, corpus or ())),
@@ -146,50 +129,15 @@ def bert_command(
     _run(settings, resume, export)
 
 
-def _resumed(out: Path, steps: int | None, minutes: float | None):
-    from tl_keras.pretraining.settings import resumed_settings
-
-    return resumed_settings(out, steps, minutes)
-
-
 def _run(settings, resume: bool, export: bool) -> None:
     from tl_keras.pretraining.bert import Pretraining
+    from tl_keras.pretraining.terminal import progress_line, this_command, train_or_stop
 
-    command = shlex.join(["tl-keras", *map(_without_folders, sys.argv[1:])])
-    pretraining = Pretraining(settings, resume, _bar if sys.stderr.isatty() else None, command)
-
-    def stop(*_) -> None:
-        pretraining.trainer.stop_requested = True
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        finished = pretraining.run()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if not finished:
-        typer.echo(f"stopped at step {pretraining.trainer.step}; go on with --out {settings.out} --resume", err=True)
+    pretraining = Pretraining(settings, resume, progress_line(), this_command())
+    if not train_or_stop(pretraining):
         return
     if export:
         pretraining.export()
         typer.echo(f"wrote the encoder pair {settings.out}")
     else:
         typer.echo(f"trained; write the encoder pair with: tl-keras pretrain bert --out {settings.out} --resume")
-
-
-def _without_folders(argument: str) -> str:
-    """File names alone: the model card is passed on, and a machine's folders are nobody's business."""
-    return Path(argument).name if argument.startswith("/") else argument
-
-
-def _bar(report) -> None:
-    """One line of progress, written over itself."""
-    filled = int(20 * report.progress)
-    left = int(max(report.seconds_left, 0))
-    losses = " ".join(f"{key[:-5]} {value:.2f}" for key, value in report.measures.items() if key.endswith("loss"))
-    line = (
-        f"\r[{'#' * filled}{'.' * (20 - filled)}] {report.progress:4.0%} step {report.step} "
-        f"{report.tokens_per_second:,.0f} tokens/s {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left, {losses}"
-    )
-    sys.stderr.write(f"{line:<100}" + ("\n" if report.progress >= 1.0 else ""))
-    sys.stderr.flush()

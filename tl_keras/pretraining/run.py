@@ -1,0 +1,133 @@
+"""One pre-training run, from text files to what the trained model is written as: what all kinds do alike."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import logging
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tl_keras.errors import UserError
+from tl_keras.pretraining.base_settings import PretrainingSettings
+from tl_keras.pretraining.checkpoint import NAME as CHECKPOINT
+from tl_keras.pretraining.corpus import CorpusFile, scan_corpus
+from tl_keras.pretraining.loop import TrainingLoop
+
+logger = logging.getLogger(__name__)
+
+
+class PretrainingRun:
+    """A run: prepared on construction, trained by `run`, written as a SavedModel by `export`.
+
+    Args:
+        settings: What to do.
+        resume: Go on from the checkpoint in `settings.out`.
+        command: The command line, for the card.
+
+    Raises:
+        UserError: The folder holds a run already, or none to resume.
+    """
+
+    libraries: tuple[str, ...]
+    """Whose versions are noted."""
+    model: Any
+    trainer: TrainingLoop
+
+    def __init__(self, settings: PretrainingSettings, resume: bool, command: str | None):
+        self.settings, self.folder, self.command = settings, Path(settings.out), command
+        started = (self.folder / CHECKPOINT).is_file()
+        if started and not resume:
+            raise UserError(
+                f"{self.folder} holds a run already; add --resume to go on with it, or choose another --out"
+            )
+        if resume and not started:
+            raise UserError(f"{self.folder} holds no {CHECKPOINT}: there is no run to resume")
+        self.earlier = json.loads((self.folder / "config.json").read_text("utf-8")) if resume else {}
+        """What `config.json` says of the part of the run that is over."""
+
+    # What a kind of run fills in.
+
+    def export(self) -> Path:
+        """Write the trained model into the run folder; gives the folder."""
+        raise NotImplementedError
+
+    def metrics(self) -> dict:
+        """What the kind adds to `metrics.json`."""
+        return {}
+
+    def versions(self) -> dict[str, str]:
+        """What the run was made with."""
+        versions = {"python": platform.python_version()}
+        for library in self.libraries:
+            try:
+                versions[library] = importlib.metadata.version(library)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+        return versions
+
+    def write_card(self) -> None:
+        """Write what others need to know of the model, and plot its losses where matplotlib is there."""
+        raise NotImplementedError
+
+    # What all do alike.
+
+    def run(self) -> bool:
+        """Train to the end, and write `history.csv`, `plots/loss.png`, `metrics.json` and the card.
+
+        Returns:
+            Whether the end was reached; False after `trainer.stop_requested`.
+        """
+        trainer = self.trainer
+        if trainer.schedule.done(trainer.step, trainer.seconds) and (self.folder / "metrics.json").is_file():
+            return True  # resumed to export it: its figures stand
+        finished = trainer.run()
+        if finished:
+            heldout = trainer.measure_heldout()
+            facts = {
+                "steps": trainer.step,
+                "epochs": trainer.place.epoch,
+                "tokens": trainer.tokens,
+                "seconds": round(trainer.seconds, 1),
+                "tokens_per_second": round(trainer.speed, 1),
+                "parameters": int(sum(np.prod(v.shape) for v in self.model.trainable_variables)),
+                "heldout": {name: round(value, 4) for name, value in heldout.items()},
+                "command": self.command,
+            }
+            self.write_json("metrics.json", facts | self.metrics())
+            self.write_card()
+        return finished
+
+    def begin(self, resume: bool, facts: dict) -> None:
+        """Go back to the checkpoint, if there is one, and write `config.json`; the last thing a constructor does."""
+        if resume:
+            self.trainer.resume()
+            # The command that began the run is the one to repeat it with.
+            self.command = self.earlier.get("command") or self.command
+        facts = {"command": self.command, "versions": self.versions(), **facts}
+        self.write_json("config.json", self.settings.as_dict() | facts)
+
+    def scan_corpora(self) -> list[CorpusFile]:
+        """The corpora, looked through."""
+        settings = self.settings
+        licences = settings.licences or ("not stated",) * len(settings.corpus)
+        return [scan_corpus(path, licence) for path, licence in zip(settings.corpus, licences, strict=True)]
+
+    def write_json(self, name: str, values: dict) -> None:
+        """Write a file of the run folder: beside the old one, then in its place."""
+        draft = self.folder / f".{name}.part"
+        draft.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(draft, self.folder / name)
+
+
+def can_plot() -> bool:
+    """Whether matplotlib is there; says so where it is not."""
+    if importlib.util.find_spec("matplotlib"):
+        return True
+    logger.warning("no plots: they need matplotlib (pip install matplotlib)")
+    return False
