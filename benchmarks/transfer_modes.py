@@ -19,8 +19,8 @@ are left out of training, and nothing is tuned on the test file: epochs and rate
 - `fine-tune`: everything; `gradual`: everything, one block more at a time.
 
 `evidence` is what `advise` finds out from the same training texts, for `--advice`. Seconds are those of training (for `freeze` with the
-encoding of the training texts), without loading, building the graph and scoring. Raw results, a row for each seed:
-benchmarks/results/transfer_modes.json.
+encoding of the training texts), without loading, building the graph and scoring: `seconds` on the clock, `cpu_seconds` of the processor,
+which other programs on the machine hardly change. Raw results, a row for each seed: benchmarks/results/transfer_modes.json.
 
 To save the ten seconds that tracing a model takes, runs of one data set and mode share a model whose weights and optimizer are put back to
 their start; the encoder's dropout goes on drawing where the run before left off, so a row repeats to within that luck, not to the digit.
@@ -43,6 +43,17 @@ SHOWN = ("tf-idf", "freeze", "top-1", "top", "gradual", "fine-tune")
 LABELS = (100, 1000, 5000)
 SEEDS = (0, 1, 2)
 KEY = ("data", "mode", "encoder", "labels", "seed")
+
+
+class Clock:
+    """Seconds since it was made."""
+
+    def __init__(self):
+        self._started = time.perf_counter(), time.process_time()
+
+    def read(self) -> np.ndarray:
+        """On the clock, and of the processor."""
+        return np.array([time.perf_counter(), time.process_time()]) - self._started
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,9 +151,9 @@ class Bench:
             used = np.unique(np.concatenate(list(self.rows.values())))
             self._vectors = np.zeros((len(self.train), self.frozen.width), "float32")
             self.frozen.vectors(self.train.take(used[:64]))  # the graph is built before the clock starts
-            started = time.perf_counter()
+            clock = Clock()
             self._vectors[used] = self.frozen.vectors(self.train.take(used))
-            self.seconds_a_text = (time.perf_counter() - started) / len(used)
+            self.seconds_a_text = clock.read() / len(used)
             self.test_vectors = self.frozen.vectors(self.test)
         return self._vectors[rows]
 
@@ -160,17 +171,17 @@ class Bench:
 
         part = self.part(labels, seed)
         both = _joined(part, self.test)
-        started = time.perf_counter()
+        clock = Clock()
         method = words_method(both, joins_words(part.texts))
         answers = method(np.arange(len(part)), np.arange(len(part), len(both)))
-        return _row(np.mean(answers == self.test.labels), time.perf_counter() - started)
+        return _row(np.mean(answers == self.test.labels), clock.read())
 
     def _evidence(self, labels: int, seed: int) -> dict:
         from tl_keras.advice.advise import SAMPLE, gather_evidence, measure_curves
         from tl_keras.advice.labels import different_rows, label_report
 
         part = self.part(labels, seed)
-        started = time.perf_counter()
+        clock = Clock()
         # As `advise` does: each text once, and a sample of many. (Any beginning of the rows holds the classes in proportion.)
         kept = different_rows(part)
         sampled = kept[:SAMPLE]
@@ -178,8 +189,7 @@ class Bench:
         curves = measure_curves(part.take(sampled), vectors, len(kept), seed)
         pairs = part.text_pairs is not None
         evidence = gather_evidence(label_report(part), curves, len(kept), pairs, self.frozen)
-        seconds = time.perf_counter() - started
-        return {"evidence": dataclasses.asdict(evidence), "seconds": round(seconds, 1)}
+        return {"evidence": dataclasses.asdict(evidence), **_seconds(clock.read())}
 
     def _freeze(self, labels: int, seed: int) -> dict:
         from tl_keras._keras import keras
@@ -197,9 +207,9 @@ class Bench:
         schedule = WarmupLinearDecay(rate)
         schedule.plan(0, epochs * -(-labels // 32))
         head.compile(make_optimizer(schedule), "sparse_categorical_crossentropy", jit_compile=False)
-        started = time.perf_counter()
+        clock = Clock()
         head.fit(vectors, part.labels, batch_size=32, epochs=epochs, verbose=0)
-        seconds = time.perf_counter() - started + self.seconds_a_text * labels
+        seconds = clock.read() + self.seconds_a_text * labels
         answers = head.predict(self.test_vectors, batch_size=512, verbose=0).argmax(-1)
         return _row(np.mean(answers == self.test.labels), seconds, epochs=epochs, learning_rate=rate)
 
@@ -231,9 +241,9 @@ class Bench:
         kernel.assign(keras.initializers.TruncatedNormal(stddev=0.02, seed=seed)(kernel.shape))
         model.get_layer("logits").bias.assign(np.zeros(len(part.classes), "float32"))
         batches = self.encoder.batches(part, training=True, seed=seed)
-        started = time.perf_counter()
+        clock = Clock()
         model.fit(batches, epochs=epochs, verbose=0)
-        seconds = time.perf_counter() - started
+        seconds = clock.read()
         accuracy = tlk.evaluate(model, self.test).accuracy
         return _row(accuracy, seconds, transfer=transfer, epochs=epochs, learning_rate=rate)
 
@@ -273,8 +283,12 @@ def _joined(first, second):
     )
 
 
-def _row(accuracy: float, seconds: float, **settings) -> dict:
-    return {"accuracy": round(100 * float(accuracy), 2), "seconds": round(seconds, 1), **settings}
+def _row(accuracy: float, seconds: np.ndarray, **settings) -> dict:
+    return {"accuracy": round(100 * float(accuracy), 2), **_seconds(seconds), **settings}
+
+
+def _seconds(seconds: np.ndarray) -> dict:
+    return {"seconds": round(float(seconds[0]), 1), "cpu_seconds": round(float(seconds[1]), 1)}
 
 
 def read_results() -> list[dict]:
@@ -336,28 +350,27 @@ def cells(rows: list[dict], encoder: str) -> dict[tuple[str, int], dict[str, lis
 
 
 def table(encoder: str) -> str:
-    """Mean and spread over seeds of accuracy, and seconds, in Markdown."""
+    """Mean and spread over seeds of accuracy, and seconds, in Markdown: a row for each data set and number of labels."""
     found = cells(read_results(), encoder)
-    numbers = sorted({labels for _, labels in found})
-    modes = [m for m in SHOWN if any(m in cell for cell in found.values())]
-    lines = [
-        f"| {encoder} | | " + " | ".join(f"{n:,} labels" for n in numbers) + " |",
-        "|---" * (len(numbers) + 2) + "|",
-    ]
-    for data in dict.fromkeys(name for name, _ in found):
+    modes = [mode for mode in SHOWN if any(mode in cell for cell in found.values())]
+    lines = [f"| {encoder}, labels | " + " | ".join(modes) + " |", "|---" * (len(modes) + 1) + "|"]
+    for (data, labels), cell in found.items():
+        row = []
         for mode in modes:
-            row = []
-            for labels in numbers:
-                measured = found.get((data, labels), {}).get(mode, [])
-                if not measured:
-                    row.append("")
-                    continue
-                accuracy = [entry["accuracy"] for entry in measured]
-                spread = f" ± {statistics.stdev(accuracy):.1f}" if len(accuracy) > 1 else ""
-                seconds = statistics.mean(entry["seconds"] for entry in measured)
-                row.append(f"{statistics.mean(accuracy):.1f}{spread} ({len(accuracy)}), {seconds:.0f} s")
-            lines.append(f"| {data} | {mode} | " + " | ".join(row) + " |")
-    return "\n".join([*lines, "", "Accuracy in percent, mean ± standard deviation over (seeds), seconds of training."])
+            measured = cell.get(mode, [])
+            if not measured:
+                row.append("")
+                continue
+            accuracy = [entry["accuracy"] for entry in measured]
+            spread = f" ± {statistics.stdev(accuracy):.1f}" if len(accuracy) > 1 else ""
+            seconds = [entry["cpu_seconds"] for entry in measured if "cpu_seconds" in entry]
+            timed = f" ({statistics.mean(seconds):.0f} s)" if seconds else ""
+            row.append(f"{statistics.mean(accuracy):.1f}{spread}{timed}")
+        seeds = max(len(cell[mode]) for mode in cell)
+        lines.append(f"| {data}, {labels:,} ({seeds} seed{'s' * (seeds > 1)}) | " + " | ".join(row) + " |")
+    return "\n".join(
+        [*lines, "", "Accuracy in percent, mean ± standard deviation over seeds; CPU seconds of training."]
+    )
 
 
 def gains(found, without: str | None = None) -> dict[str, dict[int, dict[str, float]]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import UserError, export, load_encoder, load_exported, predict, text_classifier
+from tl_keras import UserError, cache_features, export, load_encoder, load_exported, predict, text_classifier
 
 WORDS = ["good", "great", "fine", "love", "좋다", "재미있다", "bad", "awful", "dull", "hate", "지루하다", "재미없다"]
 
@@ -55,3 +55,15 @@ def test_a_classifier_on_strings(nnlm, reviews, tmp_path):
     np.testing.assert_allclose(served.score_positive, answers.score_positive, atol=1e-6)
     with pytest.raises(UserError, match="nothing to read in order"):
         text_classifier(encoder, reviews.classes, recurrent="lstm")
+    with pytest.raises(UserError, match="does not show its blocks"):
+        text_classifier(encoder, reviews.classes, "gradual")
+
+
+def test_vectors_computed_once(nnlm, reviews):
+    model = text_classifier(load_encoder(str(nnlm)), reviews.classes, "freeze", learning_rate=0.1)
+    cached = cache_features(model, reviews)
+    features, labels = next(iter(cached.batches(reviews, batch_size=8)))
+    np.testing.assert_allclose(features, tf.saved_model.load(str(nnlm))(tf.constant(reviews.texts[:8])), atol=1e-6)
+    assert labels.numpy().tolist() == reviews.labels[:8].tolist()
+    history = cached.model.fit(cached.batches(reviews, training=True, batch_size=8), epochs=5, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]

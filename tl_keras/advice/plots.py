@@ -42,7 +42,10 @@ def plot_texts(advice: Advice, path: str | os.PathLike | None = None):
     lengths = advice.lengths
     # A few very long texts must not squeeze all others into one bar.
     most = max(lengths.percentiles[99], lengths.seq_length if lengths.cut else 0) + 1
-    histogram.hist(np.minimum(lengths.lengths, most), bins=np.linspace(0, most, min(most, 40) + 1))
+    # Bars of whole pieces: others would hold now one length and now two.
+    step = -(-most // 40)
+    most = -(-most // step) * step
+    histogram.hist(np.minimum(lengths.lengths, most), bins=np.arange(0, most + step + 1, step))
     if lengths.seq_length is not None and lengths.seq_length <= most:
         label = f"seq_length {lengths.seq_length}: {lengths.cut:.1%} cut"
         histogram.axvline(lengths.seq_length, color="tab:red", linestyle="--", label=label)

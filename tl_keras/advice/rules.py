@@ -251,7 +251,7 @@ def _why_else(evidence: Evidence, unknown: bool, strange: bool, without: bool, e
     if without:
         lines.append(
             f"You do not need the encoder: TF-IDF with logistic regression is expected to reach {evidence.words:.1%}, "
-            f"as much as the encoder ({expected:.1%}), in seconds."
+            f"{'more than' if evidence.words > expected + TIE else 'as much as'} the encoder ({expected:.1%}), in seconds."
         )
     if (
         evidence.frozen is not None

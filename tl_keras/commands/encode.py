@@ -57,7 +57,7 @@ def encode(
         ),
     ] = "keep",
 ) -> None:
-    """Turn the texts of a file into vectors: float32 [rows, width], in the order of the rows."""
+    """Turn the texts of a file into vectors: a row of float32 numbers for each text, in the order of the file."""
     target = Path(out)
     if target.suffix != ".npz":
         raise UserError(f"--out must end in .npz, not be {out}.")
@@ -66,12 +66,13 @@ def encode(
     if target.is_dir():
         raise UserError(f"--out {out} is a folder; name a file.")
     from tl_keras.data.table import read_table
-    from tl_keras.hub.resolve import resolve_pair
+    from tl_keras.hub.resolve import locate
 
     examples = read_table(data, text, label, text_pair, encoding=encoding, quoting=quoting, on_empty=on_empty)
-    if not Path(encoder).is_dir():
-        # A handle that means nothing is told before the wait for TensorFlow.
-        resolve_pair(encoder, preprocessor)
+    for handle in (encoder, preprocessor):
+        if handle is not None:
+            # One that means nothing is told before the wait for TensorFlow.
+            locate(handle)
     import_tensorflow()
     from tl_keras.serving.encode import encode as vectors_of
 

@@ -59,7 +59,7 @@ def resolve_pair(
     """
     if preprocessor is not None:
         return _half(handle, ENCODER), _half(preprocessor, PREPROCESS)
-    folder = _locate(handle)
+    folder = locate(handle)
     if isinstance(folder, Path) and not is_saved_model(folder):
         return _pair_in(folder, handle)
     encoder = _require_whole(folder)
@@ -82,7 +82,7 @@ def resolve_pair(
 
 def _half(handle: str | os.PathLike, name: str) -> Path | str:
     """The SavedModel under a handle; if that is a pair, its half of this name."""
-    folder = _locate(handle)
+    folder = locate(handle)
     if isinstance(folder, str) or is_saved_model(folder):
         return _require_whole(folder)
     if is_saved_model(folder / name):
@@ -90,7 +90,7 @@ def _half(handle: str | os.PathLike, name: str) -> Path | str:
     raise UserError(_not_a_model(folder, handle))
 
 
-def _locate(handle: str | os.PathLike) -> Path | str:
+def locate(handle: str | os.PathLike) -> Path | str:
     """The folder that a handle means, whatever it holds."""
     text = os.fspath(handle)
     if not text.strip():
@@ -102,7 +102,8 @@ def _locate(handle: str | os.PathLike) -> Path | str:
         return _only_module(fetched) if isinstance(fetched, Path) else fetched
     path = Path(text).expanduser()
     if path.is_dir():
-        logger.info("%s: using %s", text, path.resolve())
+        # Nothing new to somebody who named the whole path.
+        logger.log(logging.DEBUG if path.is_absolute() else logging.INFO, "%s: using %s", text, path.resolve())
         return path
     if path.is_file():
         if path.name.endswith(_ARCHIVES):
@@ -110,7 +111,7 @@ def _locate(handle: str | os.PathLike) -> Path | str:
         raise UserError(f"{path} is {other_format(path) or 'no folder and no .tar.gz with a SavedModel'}.")
     preset = preset_for_handle(text)
     if preset is not None:
-        return _locate(preset.handle)
+        return locate(preset.handle)
     raise UserError(_not_found(text, path))
 
 
