@@ -129,14 +129,39 @@ def predict(
     text_pair: Annotated[
         OtherColumn, typer.Option(help="Column with the second text. Default: as in training.")
     ] = None,
+    keep: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Column of the file to copy into the answers, such as an id. Can be repeated."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed job stopped.")] = False,
+    shard: Annotated[str, typer.Option(help="Answer the i-th of n parts of the file only, i from 0.")] = "0/1",
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts in a batch.")] = 64,
 ) -> None:
-    """Answer for texts, from the command line or from a file."""
+    """Answer for texts, from the command line or from a file of any size."""
     if bool(texts) == (data is not None):
         raise UserError("give either texts, or a file with --data FILE --out FILE.")
     if (data is None) != (out is None):
         raise UserError("--data and --out go together: the file to read and the file to write.")
+    from tl_keras.data.row_stream import parse_shard
+
+    part = parse_shard(shard)
+    special = [name for name, given in (("--keep", keep), ("--resume", resume), ("--shard", part != (0, 1))) if given]
+    if special and data is None:
+        raise UserError(f"{special[0]} is for files; give one with --data FILE --out FILE.")
     model = _load(run)
-    answers = TASKS[model.task].predict(model, run, texts, data, Columns(text, text_pair))
+    task, columns = TASKS[model.task], Columns(text, text_pair)
+    how = None if data is None else task.stream(model, run, data, columns)
+    if how is not None:
+        from tl_keras.serving.stream import predict_file
+
+        done = predict_file(model, data, out, **how, keep=keep or (), resume=resume, shard=part, batch_size=batch_size)
+        typer.echo(f"{done.rows} rows answered: {done.out}")
+        return
+    if special:
+        raise UserError(
+            f"{special[0]} is for files that are read row by row (CSV, TSV, JSON lines), which {data} is not."
+        )
+    answers = task.predict(model, run, texts, data, columns)
     if out is None:
         typer.echo(answers.content.rstrip("\n"))
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tl_keras.commands.running import Columns, Predictions, refuse_columns, run_settings
+from tl_keras.commands.running import Columns, Predictions, columns_as_trained, is_rows, refuse_columns, run_settings
 from tl_keras.commands.training import train_command
 from tl_keras.errors import UserError
 from tl_keras.runs.settings import QuestionAnsweringSettings
@@ -27,7 +27,6 @@ def evaluate(model, run: str, data: str, columns: Columns):
 
 def predict(model, run: str, texts: list[str] | None, data: str | None, columns: Columns) -> Predictions:
     """Answer questions: JSON lines with the question's id, where the file has one, and the answer in characters."""
-    refuse_columns("question-answering", columns, "text", "text_pair", "label")
     if data is None:
         if len(texts) % 2:
             raise UserError(
@@ -43,6 +42,14 @@ def predict(model, run: str, texts: list[str] | None, data: str | None, columns:
         json.dumps({**name, "question": question, **answer}, ensure_ascii=False) for name, question, answer in rows
     ]
     return Predictions("".join(line + "\n" for line in lines), len(lines), "questions answered")
+
+
+def stream(model, run: str, data: str, columns: Columns) -> dict | None:
+    """How a table or JSON lines of any size are answered; see `predict_file`. None for SQuAD's JSON."""
+    if not is_rows(data):
+        refuse_columns("SQuAD's JSON", columns, "text", "text_pair")
+        return None
+    return columns_as_trained(run, columns, "question", "context")
 
 
 def _read(run, data):

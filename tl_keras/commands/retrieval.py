@@ -33,3 +33,4 @@ def evaluate(model, run: str, data: str, columns: Columns):
 
 # The cosine of a question and a document.
 predict = sentence_similarity.predict
+stream = sentence_similarity.stream

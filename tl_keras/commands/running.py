@@ -22,7 +22,10 @@ class Columns(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """What a task's `predict` hands to the command: lines to print or write, and how many texts they answer."""
+    """What a task's `predict` hands to the command: lines to print or write, and how many texts they answer.
+
+    A task's `stream` says how a table is answered row by row: the arguments of `predict_file`, or None for a file that is no table.
+    """
 
     content: str
     count: int
@@ -56,6 +59,9 @@ def verbosity() -> int:
 
 def report_run(run) -> None:
     """Say how a training run ended and where everything is."""
+    if not run.chief:
+        typer.echo("done; the first worker writes the run folder.")
+        return
     typer.echo(f"\n{run.report}\n\n{run.seconds:.0f} s of training. Everything is in {run.folder} (report.md first).")
 
 
@@ -64,6 +70,25 @@ def run_settings(run: str) -> dict:
     from tl_keras.runs.folder import read_config
 
     return read_config(run) if (Path(run) / "config.json").is_file() else {}
+
+
+def columns_as_trained(run: str, columns: Columns, text: str = "text", text_pair: str | None = None) -> dict:
+    """What `predict_file` has to know of a file: the columns and settings that the run was trained with, unless others are named.
+
+    Args:
+        run: run folder or export.
+        columns: named by the user.
+        text: column with the text, where neither says.
+        text_pair: column with the second text, where neither says; None where the model takes single texts.
+    """
+    config = run_settings(run)
+    pair = None if text_pair is None else columns.text_pair or config.get("text_pair") or text_pair
+    return {
+        "text": columns.text or config.get("text", text),
+        "text_pair": pair,
+        "quoting": config.get("quoting", "auto"),
+        "encoding": config.get("encoding", "utf-8"),
+    }
 
 
 def read_as_trained(run: str, data: str, columns: Columns, *, labelled: bool, classes=None, on_empty: str = "drop"):
@@ -102,6 +127,16 @@ def refuse_columns(task: str, columns: Columns, *names: str) -> None:
     for name in names:
         if getattr(columns, name) is not None:
             raise UserError(f"{task} has no --{name.replace('_', '-')}; leave it out.")
+
+
+def is_rows(path: str) -> bool:
+    """Whether a file's name says that it can be answered row by row: CSV, TSV or JSON lines, perhaps with `.gz`.
+
+    Example:
+        >>> is_rows("new.csv.gz"), is_rows("squad.json")
+        (True, False)
+    """
+    return Path(str(path).removesuffix(".gz")).suffix in {".csv", ".tsv", ".jsonl", ".ndjson"}
 
 
 def write_file(path: str, content: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tl_keras.commands.running import Columns, Predictions, run_settings
+from tl_keras.commands.running import Columns, Predictions, columns_as_trained, run_settings
 from tl_keras.commands.training import train_command
 from tl_keras.errors import UserError
 from tl_keras.runs.settings import SentenceSimilaritySettings
@@ -37,33 +37,22 @@ def evaluate(model, run: str, data: str, columns: Columns):
 
 
 def predict(model, run: str, texts: list[str] | None, data: str | None, columns: Columns) -> Predictions:
-    """Score pairs: a CSV for a file, columns between tabs for the screen."""
-    from tl_keras.data.table import read_table
+    """Score pairs: columns between tabs, for the screen. Files go through `stream`."""
     from tl_keras.serving.predict import predict as score_pairs
 
-    config = run_settings(run)
-    if data is None:
-        if getattr(model, "takes_pairs", True):
-            if len(texts) % 2:
-                raise UserError(f"this model compares pairs of texts: give an even number of them, not {len(texts)}.")
-            frame = score_pairs(model, texts[::2], texts[1::2])
-        else:
-            frame = score_pairs(model, texts)
-        return Predictions(frame.to_csv(index=False, sep="\t", float_format="%.4f"), len(frame))
-    retrieval = config.get("task") == "retrieval"
-    pair = columns.text_pair or config.get("text_pair", "document" if retrieval else "text_pair")
-    examples = read_table(
-        data,
-        columns.text or config.get("text", "question" if retrieval else "text"),
-        None,
-        pair if getattr(model, "takes_pairs", True) else None,
-        quoting=config.get("quoting", "auto"),
-        encoding=config.get("encoding", "utf-8"),
-        on_empty="keep",
-    )
-    pairs = None if examples.text_pairs is None else examples.text_pairs.tolist()
-    frame = score_pairs(model, examples.texts.tolist(), pairs)
-    return Predictions(frame.to_csv(index=False), len(frame), "pairs scored")
+    if not getattr(model, "takes_pairs", True):
+        frame = score_pairs(model, texts)
+    else:
+        if len(texts) % 2:
+            raise UserError(f"this model compares pairs of texts: give an even number of them, not {len(texts)}.")
+        frame = score_pairs(model, texts[::2], texts[1::2])
+    return Predictions(frame.to_csv(index=False, sep="\t", float_format="%.4f"), len(frame))
+
+
+def stream(model, run: str, data: str, columns: Columns) -> dict:
+    """How a table of any size is scored; see `predict_file`."""
+    text, pair = ("question", "document") if run_settings(run).get("task") == "retrieval" else ("text", "text_pair")
+    return columns_as_trained(run, columns, text, pair if getattr(model, "takes_pairs", True) else None)
 
 
 def is_retrieval(config: dict, data: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tl_keras.commands.running import Columns, Predictions, read_as_trained
+from tl_keras.commands.running import Columns, Predictions, columns_as_trained, read_as_trained, refuse_columns
 from tl_keras.commands.training import train_command
 from tl_keras.errors import UserError
 from tl_keras.runs.settings import TextClassificationSettings
@@ -22,18 +22,21 @@ def evaluate(model, run: str, data: str, columns: Columns):
 
 
 def predict(model, run: str, texts: list[str] | None, data: str | None, columns: Columns) -> Predictions:
-    """Label texts: a CSV for a file, columns between tabs for the screen."""
+    """Label texts: columns between tabs, for the screen. Files go through `stream`."""
     from tl_keras.serving.predict import predict as label_texts
 
-    if data is None:
-        pairs = None
-        if "text_pair" in model.inputs:
-            if len(texts) % 2:
-                raise UserError(f"this model takes pairs of texts: give an even number of them, not {len(texts)}.")
-            texts, pairs = texts[::2], texts[1::2]
-        frame = label_texts(model, texts, pairs)
-        return Predictions(frame.to_csv(index=False, sep="\t", float_format="%.4f"), len(frame))
-    examples = read_as_trained(run, data, columns, labelled=False, on_empty="keep")
-    pairs = None if examples.text_pairs is None else examples.text_pairs.tolist()
-    frame = label_texts(model, examples.texts.tolist(), pairs)
-    return Predictions(frame.to_csv(index=False), len(frame))
+    pairs = None
+    if "text_pair" in model.inputs:
+        if len(texts) % 2:
+            raise UserError(f"this model takes pairs of texts: give an even number of them, not {len(texts)}.")
+        texts, pairs = texts[::2], texts[1::2]
+    frame = label_texts(model, texts, pairs)
+    return Predictions(frame.to_csv(index=False, sep="\t", float_format="%.4f"), len(frame))
+
+
+def stream(model, run: str, data: str, columns: Columns) -> dict:
+    """How a table of any size is labelled; see `predict_file`."""
+    pair = "text_pair" if "text_pair" in model.inputs else None
+    if pair is None:
+        refuse_columns("a model of single texts", columns, "text_pair")
+    return columns_as_trained(run, columns, text_pair=pair)

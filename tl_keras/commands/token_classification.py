@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-from tl_keras.commands.running import Columns, Predictions, refuse_columns, run_settings
+from tl_keras.commands.running import Columns, Predictions, columns_as_trained, is_rows, refuse_columns, run_settings
 from tl_keras.commands.training import train_command
 from tl_keras.runs.settings import TokenClassificationSettings
 
@@ -28,15 +27,18 @@ def predict(model, run: str, texts: list[str] | None, data: str | None, columns:
     """Tag texts: JSON lines, in the form that `train` reads."""
     refuse_columns("token-classification", columns, "text_pair")
     if data is not None:
-        if Path(data).suffix in {".csv", ".tsv"} or columns.text is not None:
-            from tl_keras.data.table import read_table
-
-            texts = read_table(data, columns.text or "text", None, on_empty="keep").texts.tolist()
-        else:
-            texts = _read(run, data).texts.tolist()
+        texts = _read(run, data).texts.tolist()
     rows = zip(texts, model.entities(texts), strict=True)
     lines = [json.dumps({"text": text, "entities": found}, ensure_ascii=False) for text, found in rows]
     return Predictions("".join(line + "\n" for line in lines), len(lines), "texts tagged")
+
+
+def stream(model, run: str, data: str, columns: Columns) -> dict | None:
+    """How a table or JSON lines of any size are tagged; see `predict_file`. None for CoNLL and KLUE's characters."""
+    refuse_columns("token-classification", columns, "text_pair")
+    if columns.text is None and not is_rows(data):
+        return None
+    return columns_as_trained(run, columns)
 
 
 def _read(run, data, labels=None):

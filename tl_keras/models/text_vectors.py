@@ -119,10 +119,12 @@ class LoggedProgress:
 
     Args:
         seconds: between two lines.
+        done: what happens to texts.
     """
 
-    def __init__(self, seconds: float = 10.0):
+    def __init__(self, seconds: float = 10.0, done: str = "texts encoded"):
         self.seconds = seconds
+        self.done = done
         self.started = self.last = time.perf_counter()
 
     def __call__(self, done: int, total: int) -> None:
@@ -131,7 +133,7 @@ class LoggedProgress:
         if done < total and now - self.last >= self.seconds:
             self.last = now
             left = (now - self.started) / done * (total - done)
-            logger.info("%d of %d texts encoded, about %.0f s left.", done, total, left)
+            logger.info("%d of %d %s, about %.0f s left.", done, total, self.done, left)
 
 
 def _columns(examples: Examples) -> list[np.ndarray]:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from tl_keras.data.row_stream import JSON_LINES, RowStream, shard_of
 from tl_keras.errors import UserError
+from tl_keras.models.text_vectors import LoggedProgress
 from tl_keras.serving.exported_answerer import Answerer
 from tl_keras.serving.exported_similarity import TextEncoder
 from tl_keras.serving.exported_tagger import Tagger
@@ -79,7 +80,7 @@ def predict_file(
         all_scores: as for `predict`.
         quoting: of the file; see `RowStream`.
         encoding: of the file.
-        progress: called after each chunk with the rows done and all rows of the shard.
+        progress: called after each chunk with the rows done and all rows of the shard; by default that is logged, every ten seconds.
 
     Raises:
         UserError: a file or column is missing or broken, or the job that was killed was another one.
@@ -90,10 +91,16 @@ def predict_file(
     stream = RowStream(data, columns, quoting=quoting, encoding=encoding)
     predictor = as_predictor(model)
     wanted = shard_of(stream.count(), shard)
+    none_yet = predict(predictor, [], None if text_pair is None else [], all_scores=all_scores)
+    hidden = [name for name in keep if name in none_yet and name not in (text, text_pair)]
+    if hidden:
+        raise UserError(
+            f"the answers have a column {hidden[0]!r} of their own, so that of {data} cannot be kept beside it; rename it."
+        )
     stat = stream.path.stat()
     job = {
         "data": str(stream.path), "size": stat.st_size, "changed": stat.st_mtime, "columns": columns, "shard": list(shard),
-        "model": str(getattr(predictor, "folder", "")), "threshold": threshold, "all_scores": all_scores,
+        "model": _stamp(predictor), "threshold": threshold, "all_scores": all_scores,
     }  # fmt: skip
     # Spans and vectors do not fit into the cells of a table.
     lists = isinstance(predictor, (Answerer, Tagger)) or (isinstance(predictor, TextEncoder) and text_pair is None)
@@ -102,6 +109,8 @@ def predict_file(
     options = {"batch_size": batch_size, "threshold": threshold, "all_scores": all_scores}
     if before:
         logger.info("Going on behind row %d of %d.", before, len(wanted))
+    logged = LoggedProgress(done="rows answered")
+    progress = progress or (lambda done, rows: logged(done - before, rows - before))
     rows = itertools.islice(stream, wanted.start + done, wanted.stop)
     try:
         while batch := list(itertools.islice(rows, chunk)):
@@ -113,15 +122,24 @@ def predict_file(
                     frame.insert(place, name, [row[place - len(keep)] for row in batch])
             target.append(frame)
             done += len(batch)
-            if progress is not None:
-                progress(done, len(wanted))
+            progress(done, len(wanted))
         if not target.rows:
             # The header, so that whoever reads the file of an empty shard finds the columns.
-            target.append(predict(predictor, [], None if text_pair is None else []))
+            for place, name in enumerate(keep):
+                if name not in none_yet:
+                    none_yet.insert(place, name, [])
+            target.append(none_yet)
     finally:
         target.close()
     target.finish()
     return StreamResult(done, before, target.path)
+
+
+def _stamp(predictor) -> list:
+    """By what a model is known again: its folder, and when that was written."""
+    folder = Path(getattr(predictor, "folder", ""))
+    saved = folder / "saved_model.pb"
+    return [str(folder), saved.stat().st_mtime if saved.is_file() else None]
 
 
 class _Target:
