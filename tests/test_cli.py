@@ -229,28 +229,6 @@ def test_control_c_keeps_the_best_weights_so_far(train, call, table, tmp_path, m
     assert call("evaluate", tmp_path / "run", "--data", table)[0] == 0
 
 
-def test_a_killed_run_goes_on_from_its_backup(train, tmp_path, monkeypatch):
-    class Killed(BaseException):
-        """As sudden as a kill: nothing catches it."""
-
-    def die(self, epoch, logs=None):
-        if epoch == 2:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(BestWeights, "on_epoch_end", die)
-        with pytest.raises(Killed):
-            train("--epochs", 4, "--resume")
-    assert (tmp_path / ".run.partial" / "backup").is_dir()
-    assert not (tmp_path / "run").exists()
-    assert train("--epochs", 4, "--resume")[0] == 0
-    # Epochs 1 and 2 were backed up; 3 and 4 remained.
-    assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 2
-    assert not (tmp_path / ".run.partial").exists()
-    code, _, err = train("--resume")
-    assert (code, "finished run" in err) == (2, True)
-
-
 def test_starting_the_program_is_quick_and_loads_no_tensorflow():
     code = "import sys, tl_keras, tl_keras.cli; print('tensorflow' in sys.modules, 'pandas' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

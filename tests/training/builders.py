@@ -10,6 +10,7 @@ from tl_keras import (
     RetrievalPairs,
     ScoredExamples,
     TaggedExamples,
+    WordVectors,
     question_answerer,
     question_batches,
     sentence_encoder,
@@ -18,12 +19,16 @@ from tl_keras import (
     token_classifier,
     tower_batches,
     two_towers,
+    word_vector_classifier,
+    word_vector_encoder,
 )
 
 WORDS = ["good", "bad", "film", "the", "music", "actor", "love", "hate", "dull", "영화", "재미있다", "지루하다"]
 BUILDERS = (
     "text_classifier", "token_classifier", "question_answerer", "text_regressor", "two_towers", "two_towers_ranking", "two_towers_in_batch",
+    "two_towers_contrastive", "word_vector_classifier",
 )  # fmt: skip
+TRANSFERS = ("freeze", "fine-tune", "gradual")
 RATE = 0.01
 
 
@@ -49,6 +54,12 @@ def build(name: str, encoder, transfer, rows: int = 64, **options):
         examples = Examples.from_lists(given, ["p" if "good" in text else "n" for text in given])
         model = text_classifier(encoder, examples.classes, transfer, dropout=0.0, learning_rate=RATE)
         return model, encoder.batches(examples, **options)
+    if name == "word_vector_classifier":
+        examples = Examples.from_lists(given, ["p" if "good" in text else "n" for text in given])
+        vectors = WordVectors(WORDS, np.random.default_rng(5).normal(size=(len(WORDS), 6)), source="tiny.vec")
+        encoder = word_vector_encoder(vectors, given, seq_length=16)
+        model = word_vector_classifier(encoder, examples.classes, transfer, units=4, dropout=0.0, learning_rate=RATE)
+        return model, encoder.batches(examples, **options)
     if name == "token_classifier":
         words = [text.split() for text in given]
         # Some texts have many tags and some none, so that replicas differ.
@@ -72,6 +83,9 @@ def build(name: str, encoder, transfer, rows: int = 64, **options):
         pairs = RetrievalPairs.from_lists(given, [f"the {text.split()[0]} film" for text in given])
         return two_towers(inner, "in-batch", learning_rate=RATE), tower_batches(encoder, pairs, **options)
     pairs = ScoredExamples.from_lists(given, scores, texts(rows, 1), score_range=(0, 6))
-    loss = "ranking" if name.endswith("ranking") else "cosine"
+    loss = name.removeprefix("two_towers_") if name != "two_towers" else "cosine"
+    if loss == "contrastive":
+        pairs = ScoredExamples.from_lists(given, [score % 2 for score in scores], texts(rows, 1), score_range=(0, 1))
+        return two_towers(inner, loss, learning_rate=RATE), tower_batches(encoder, pairs, **options)
     towers = two_towers(inner, loss, score_range=(0, 6), learning_rate=RATE)
     return towers, tower_batches(encoder, pairs, **options)

@@ -34,7 +34,7 @@ def test_killed_at_any_moment_the_newest_is_whole_and_new(tmp_path):
         finally:
             writer.kill()
         rest = [int(line) for line in writer.stdout.read().split("\n") if line]
-        writer.wait()
+        writer.wait(timeout=20)
         state = CheckpointFolder(tmp_path).newest()
         # What was said to be written is there, or the one whose line did not come out any more.
         assert state.step - max([said, *rest]) in (0, 1)

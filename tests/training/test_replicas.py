@@ -11,14 +11,8 @@ from pathlib import Path
 import pytest
 
 SLOW = bool(os.environ.get("TL_KERAS_SLOW"))
-# Those whose loss is more than a mean over examples; the first stands for them where time is short.
-CASES = [
-    "token_classifier:freeze",
-    "two_towers_ranking:freeze",
-    "two_towers_in_batch:freeze",
-    "text_classifier:gradual",
-]
-CASES = CASES if SLOW else CASES[:1]
+# Two whose loss is more than a mean over examples; with time, every builder in every way. The last one also gets a batch of one row.
+CASES = ["all"] if SLOW else ["two_towers_in_batch:freeze", "token_classifier:freeze"]
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +20,16 @@ def result(tiny_pair, tmp_path_factory):
     script = Path(__file__).with_name("replicas_run.py")
     command = [sys.executable, str(script), str(tiny_pair), str(tmp_path_factory.mktemp("replicas")), *CASES]
     command += ["resume"] if SLOW else []
-    run = subprocess.run(command, capture_output=True, text=True)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=1500 if SLOW else 300)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout.strip().splitlines()[-1])
 
 
 def test_the_losses_of_one_device(result):
     assert result["replicas"] == 2
-    assert list(result["apart"]) == CASES
-    assert max(result["apart"].values()) < 1e-4
-    assert min(result["learned"].values()) > 1e-3
+    assert SLOW or list(result["apart"]) == CASES
+    assert max(result["apart"].values()) < 1e-4, result["apart"]
+    assert min(result["learned"].values()) > 1e-3, result["learned"]
 
 
 def test_a_last_batch_of_one_row(result):

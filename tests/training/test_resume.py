@@ -163,11 +163,11 @@ def test_kill_9_in_other_processes(whole, tiny_pair, reviews, vocabulary, tmp_pa
     rng = np.random.default_rng()
     place = [str(rng.integers(EPOCHS)), str(rng.integers(STEPS))]
     command = [sys.executable, str(Path(__file__).with_name("resume_run.py")), str(tiny_pair), str(tmp_path)]
-    killed = subprocess.run([*command, *place], capture_output=True, text=True)
+    killed = subprocess.run([*command, *place], capture_output=True, text=True, timeout=200)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert (tmp_path / "backup").exists() or place[0] == "0"
     assert not (tmp_path / "weights.npz").exists()
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, timeout=200)
     with np.load(tmp_path / "weights.npz") as stored:
         for i, wanted in enumerate(whole[0]):
             np.testing.assert_allclose(stored[f"arr_{i}"], wanted, atol=1e-5, err_msg=f"killed at {place}")

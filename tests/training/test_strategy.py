@@ -10,14 +10,16 @@ import tensorflow as tf
 
 from tl_keras import UserError, text_classifier
 from tl_keras._keras import keras
+from tl_keras.hub.layer_common import load_module
 from tl_keras.training import strategy as module
 from tl_keras.training.batch_size import batch_line, scaled_rate, share_batches
 from tl_keras.training.cluster import cluster_from_environment
 from tl_keras.training.optimizer import make_optimizer
 from tl_keras.training.precision import use_mixed_precision
-from tl_keras.training.strategy import get_strategy, load_options_for, refuse_outside
+from tl_keras.training.strategy import batch_options, from_chief, get_strategy, refuse_outside
 
 WORKERS = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}'
+SERVER = '{"cluster": {"chief": ["a:1"], "worker": ["b:1"], "ps": ["c:1"]}, "task": {"type": "chief", "index": 0}}'
 ALONE = '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}'
 
 
@@ -26,6 +28,7 @@ ALONE = '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}
     [
         ({"TPU_NAME": "grpc://10.0.0.2:8470", "TF_CONFIG": WORKERS}, 2, "tpu", "there is a TPU"),
         ({"TF_CONFIG": WORKERS}, 2, "multi-worker", "TF_CONFIG names 2 workers"),
+        ({"TF_CONFIG": SERVER}, 0, "parameter-server", "TF_CONFIG names 1 parameter server"),
         ({"TF_CONFIG": ALONE}, 2, "mirrored", "2 GPUs"),
         ({}, 1, "one-device", "one GPU"),
         ({}, 0, "one-device", "no GPU"),
@@ -46,7 +49,22 @@ def test_here_it_says_what_it_took(monkeypatch, caplog):
     with caplog.at_level("INFO", "tl_keras"):
         assert get_strategy().num_replicas_in_sync == 1
     assert "Strategy: one-device, 1 replica(s) (auto: no TPU, no second worker in TF_CONFIG, no GPU)" in caplog.text
-    assert load_options_for() is None
+    assert from_chief(0.25) == 0.25
+
+
+def test_what_a_tpu_is_given(monkeypatch, tiny_pair):
+    """Files are read by this machine, and batches have one shape; otherwise nothing is said."""
+    told = []
+    monkeypatch.setattr(tf.saved_model, "load", lambda folder, tags, options: told.append(options) or tf.Module())
+    load_module(f"{tiny_pair}/encoder", None, None)
+    assert batch_options() == {}
+    tpu = object.__new__(type("FakeTPU", (tf.distribute.TPUStrategy,), {}))
+    monkeypatch.setattr(tf.distribute, "get_strategy", lambda: tpu)
+    load_module(f"{tiny_pair}/encoder", None, None)
+    assert told[0] is None
+    assert told[1].experimental_io_device == "/job:localhost"
+    assert batch_options() == {"fixed_length": True, "drop_remainder": True}
+    assert batch_options(training=False) == {"fixed_length": True, "drop_remainder": False}
 
 
 def test_slurm_names_the_addresses(monkeypatch):

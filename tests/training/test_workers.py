@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tl_keras import UserError, load_exported, predict
@@ -31,7 +32,7 @@ SLOW = pytest.mark.skipif(not os.environ.get("TL_KERAS_SLOW"), reason="takes lon
 def test_workers_learn_what_one_process_learns(tiny_pair, tmp_path, count, place):
     lines = []
     command = [sys.executable, str(SCRIPT), str(tiny_pair), str(tmp_path / "workers"), "multi-worker", *place]
-    code = run_workers(command, count, restarts=1 if place else 0, say=lines.append, grace=1)
+    code = run_workers(command, count, restarts=1 if place else 0, say=lines.append, grace=1, timeout=300)
     assert code == 0, "\n".join(lines[-40:])
     workers = [json.loads(line.split("] ", 1)[1]) for line in lines if '{"history"' in line]
     assert [worker["replicas"] for worker in workers] == [count] * count
@@ -58,9 +59,30 @@ def test_keras_3_names_the_way_out(monkeypatch, name):
         get_strategy(name)
 
 
+@pytest.mark.skipif(IS_KERAS_3, reason="Keras 3's fit has no coordinator: refused, see above")
+@SLOW
+def test_a_chief_two_workers_and_a_parameter_server(tmp_path, tiny_pair, reviews):
+    frame = pd.DataFrame({"text": reviews.texts, "label": reviews.label_names})
+    frame.to_csv(tmp_path / "reviews.csv", index=False)
+    lines = []
+    code = run_workers(
+        [
+            sys.executable, "-m", "tl_keras", "train", "text-classification", "--train", str(tmp_path / "reviews.csv"),
+            "--out", str(tmp_path / "run"), "--encoder", str(tiny_pair), "--seq-length", "32", "--strategy", "parameter-server",
+            "--learning-rate", "0.01", "--batch-size", "8", "--epochs", "6", "--validation-split", "0.25", "--pooling", "mean",
+        ],
+        2, parameter_servers=1, say=lines.append, timeout=300,
+    )  # fmt: skip
+    assert code == 0, "\n".join(lines[-40:])
+    losses = pd.read_csv(tmp_path / "run" / "history.csv").loss
+    assert losses.iloc[-1] < 0.8 * losses[0]
+    assert len(predict(tmp_path / "run", ["good film", "dull"])) == 2
+
+
 @pytest.mark.skipif(IS_KERAS_3, reason="refused for another reason, see above")
-def test_parameter_server_is_refused(monkeypatch):
-    with pytest.raises(UserError, match="its workers make their own copies of the input pipeline"):
+def test_what_a_parameter_server_wants(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", TWO)
+    with pytest.raises(UserError, match="tl-keras launch --workers 2 --parameter-servers 1"):
         get_strategy("parameter-server")
 
 

@@ -95,7 +95,7 @@ def test_gradual_unfreezing_in_one_fit(stack, reviews, tmp_path):
 
 def test_gradual_unfreezing_by_steps_under_a_strategy(stacks, tiny_pair):
     command = [sys.executable, str(Path(__file__).with_name("gradual_mirrored.py")), stacks["plain"][0], tiny_pair]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200).stdout
     result = json.loads(out.strip().splitlines()[-1])
     assert result["replicas"] == 2
     # Steps 0 and 1 move the head; 2 and 3 the top block too; then it ends.

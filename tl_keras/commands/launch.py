@@ -17,6 +17,9 @@ CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 def launch(
     context: typer.Context,
     workers: Annotated[int, typer.Option(min=1, help="How many processes train together.")] = 2,
+    parameter_servers: Annotated[
+        int, typer.Option(min=0, help="Start so many besides, and a chief; for --strategy parameter-server.")
+    ] = 0,
     restarts: Annotated[
         int, typer.Option(min=0, help="Start all again so often after one has failed; give the command --resume.")
     ] = 0,
@@ -28,6 +31,9 @@ def launch(
     if arguments[0] == "launch":
         raise UserError("workers cannot launch workers; name another command behind `--`.")
     # The workers take this process's choice of Keras with its environment.
-    code = run_workers([sys.executable, "-m", "tl_keras", *arguments], workers, restarts=restarts, say=typer.echo)
+    code = run_workers(
+        [sys.executable, "-m", "tl_keras", *arguments], workers, restarts=restarts, say=typer.echo,
+        parameter_servers=parameter_servers,
+    )  # fmt: skip
     if code:
         raise typer.Exit(code)

@@ -24,6 +24,7 @@ class Examples:
             or None for texts without labels.
         classes: the label names, in the order of their indices.
         source: where the texts came from, for messages.
+        rows: int64 array `[n]`: which rows of the source they are, from 0, where that is known.
 
     Example:
         >>> examples = Examples.from_lists(["good", "bad", "fine"], labels=["pos", "neg", "pos"])
@@ -36,6 +37,7 @@ class Examples:
     labels: np.ndarray | None = None
     classes: tuple[str, ...] | None = None
     source: str = "the given texts"
+    rows: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
 
     @classmethod
     def from_lists(
@@ -123,6 +125,7 @@ class Examples:
             texts=self.texts[rows],
             text_pairs=None if self.text_pairs is None else self.text_pairs[rows],
             labels=None if self.labels is None else self.labels[rows],
+            rows=None if self.rows is None else self.rows[rows],
         )
 
     def sorted_by_length(self) -> Examples:

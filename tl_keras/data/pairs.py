@@ -183,9 +183,10 @@ def read_scored(
         [4.5, 0.5]
     """
     examples = read_table(table, text, score, text_pair, **options)
-    return ScoredExamples.from_lists(
+    scored = ScoredExamples.from_lists(
         examples.texts, examples.label_names, examples.text_pairs, score_range, examples.source
     )
+    return dataclasses.replace(scored, rows=examples.rows)
 
 
 def read_retrieval_pairs(
@@ -207,7 +208,8 @@ def read_retrieval_pairs(
         questions, documents = squad_pairs(table, options.get("encoding", "utf-8"))
         return RetrievalPairs.from_lists(questions, documents, str(table))
     examples = read_table(table, question, None, document, **options)
-    return RetrievalPairs.from_lists(examples.texts, examples.text_pairs, examples.source)
+    pairs = RetrievalPairs.from_lists(examples.texts, examples.text_pairs, examples.source)
+    return dataclasses.replace(pairs, rows=examples.rows)
 
 
 def squad_pairs(path: str | os.PathLike, encoding: str = "utf-8") -> tuple[list[str], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import difflib
 import gzip
 import hashlib
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from tl_keras.data.examples import Examples
@@ -118,13 +120,14 @@ def read_table(
             labels = cells
         else:
             labels = [[part.strip() for part in str(cell).split(label_separator) if part.strip()] for cell in cells]
-    return Examples.from_lists(
+    examples = Examples.from_lists(
         texts[rows].tolist(),
         labels,
         None if pairs is None else pairs[rows].tolist(),
         classes,
         source,
     )
+    return dataclasses.replace(examples, rows=np.flatnonzero(rows))
 
 
 def file_sha256(path: str | os.PathLike) -> str:

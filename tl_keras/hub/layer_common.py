@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from tl_keras.errors import UserError
+from tl_keras.hub.layer_config import load_options_here
 from tl_keras.hub.resolve import resolve
 
 
@@ -21,7 +22,7 @@ def load_module(handle: Any, tags: Iterable[str] | None, load_options: tf.saved_
     Args:
         handle: a TF Hub URL, folder or tarball, or an object already loaded.
         tags: which graph of a TF1 SavedModel; None for its only one (for TF1 Hub modules: the one without tags).
-        load_options: of `tf.saved_model.load`.
+        load_options: of `tf.saved_model.load`; by default what the active strategy needs.
 
     Raises:
         UserError: nothing is found under the handle, or a callable comes with options that only loading can follow.
@@ -34,7 +35,8 @@ def load_module(handle: Any, tags: Iterable[str] | None, load_options: tf.saved_
     if tags is None and is_tf1_hub:
         tags = []
     tags = None if tags is None else list(tags)
-    module = with_text_ops(lambda: tf.saved_model.load(folder, tags=tags, options=load_options))
+    options = load_options or load_options_here()
+    module = with_text_ops(lambda: tf.saved_model.load(folder, tags=tags, options=options))
     # The name under which tensorflow_hub keeps this, so that its layer and ours read the same mark.
     module._is_hub_module_v1 = is_tf1_hub
     return module
@@ -62,7 +64,7 @@ def with_text_ops(load: Callable[[], Any]) -> Any:
     return load()
 
 
-def refuse_training(layer_name: str, is_tf1_hub: bool, signature: str | None, outside_scope: bool) -> None:
+def refuse_training(layer_name: str, is_tf1_hub: bool, signature: str | None) -> None:
     """Raise if a trainable layer cannot be trained.
 
     Checked at each call, because `layer.trainable` can be set at any time.
@@ -71,7 +73,6 @@ def refuse_training(layer_name: str, is_tf1_hub: bool, signature: str | None, ou
         layer_name: for the message.
         is_tf1_hub: the module is in the TF1 Hub format.
         signature: the SavedModel signature the layer calls, if any.
-        outside_scope: the active `tf.distribute` strategy did not make the layer's variables.
 
     Raises:
         UserError: one of these holds.
@@ -91,8 +92,22 @@ def refuse_training(layer_name: str, is_tf1_hub: bool, signature: str | None, ou
             "training mode, no update operations and no regularization losses. Set trainable=False, or leave out "
             "signature=."
         )
-    # The replicas would each update the one variable they share, and their copies of everything else would drift apart.
-    if outside_scope:
+
+
+def refuse_outside_strategy(layer_name: str, variables: Iterable[tf.Variable]) -> None:
+    """Raise if the active `tf.distribute` strategy did not make a layer's variables.
+
+    Replicas that train would each update the one variable they share, and their copies of everything else would drift apart. Replicas
+    that only read it would fetch it from the device where it is.
+
+    Args:
+        layer_name: for the message.
+        variables: of the layer.
+
+    Raises:
+        UserError: it did not.
+    """
+    if created_outside_strategy(variables):
         raise UserError(
             f"layer {layer_name!r} was loaded outside the tf.distribute strategy that trains it, so its weights are "
             "not mirrored on the replicas; load it inside `with strategy.scope():`."

@@ -17,6 +17,16 @@ _LOAD_OPTIONS = (
 )
 
 
+def load_options_here() -> tf.saved_model.LoadOptions | None:
+    """How to load a SavedModel in the active `tf.distribute` scope; None where nothing has to be said.
+
+    On a TPU, files of this machine can only be read by this machine, and not by the TPU's own host.
+    """
+    if isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy):
+        return tf.saved_model.LoadOptions(experimental_io_device="/job:localhost")
+    return None
+
+
 def load_options_config(options: tf.saved_model.LoadOptions | None) -> dict | None:
     """`options` as a dict for a layer's config: those entries that differ from the default."""
     if options is None:

@@ -12,14 +12,14 @@ import tensorflow as tf
 from tl_keras._keras import keras
 from tl_keras.hub.dense_gradients import call_with_dense_gradients
 from tl_keras.hub.layer_common import (
-    created_outside_strategy,
     match_input_dtypes,
     refuse_load_arguments,
+    refuse_outside_strategy,
     refuse_training,
     set_output_shapes,
     with_text_ops,
 )
-from tl_keras.hub.layer_config import load_options_config, load_options_from, require_handle
+from tl_keras.hub.layer_config import load_options_config, load_options_from, load_options_here, require_handle
 from tl_keras.hub.resolve import resolve
 from tl_keras.hub.tfhub import hub
 
@@ -60,7 +60,7 @@ class KerasLayer(hub.KerasLayer):
             signature_outputs_as_dict=signature_outputs_as_dict,
             output_key=output_key,
             output_shape=output_shape,
-            load_options=load_options,
+            load_options=load_options if callable(handle) else load_options or load_options_here(),
             **kwargs,
         )
         with_text_ops(initialize)
@@ -77,8 +77,8 @@ class KerasLayer(hub.KerasLayer):
         """
         # Here and not in `call`, whose errors Keras buries under a list of all arguments.
         if self.trainable:
-            outside = created_outside_strategy(self.trainable_weights)
-            refuse_training(self.name, self._is_hub_module_v1, self._signature, outside)
+            refuse_training(self.name, self._is_hub_module_v1, self._signature)
+        refuse_outside_strategy(self.name, self.weights)
         return super().__call__(*args, **kwargs)
 
     def call(self, inputs, training=None):

@@ -15,10 +15,10 @@ from tl_keras._keras import keras
 from tl_keras.errors import UserError
 from tl_keras.hub.dense_gradients import call_with_dense_gradients
 from tl_keras.hub.layer_common import (
-    created_outside_strategy,
     find_callable,
     load_module,
     match_input_dtypes,
+    refuse_outside_strategy,
     refuse_training,
     saved_signatures,
     set_output_shapes,
@@ -128,9 +128,9 @@ class KerasLayer(keras.layers.Layer):
             UserError: the layer is trainable and cannot be trained.
         """
         # Here and not in `call`, whose errors Keras buries under a list of all arguments.
+        refuse_outside_strategy(self.name, [v.value for v in self.weights])
         if self.trainable:
-            outside = created_outside_strategy(v.value for v in self.trainable_weights)
-            refuse_training(self.name, self._is_tf1_hub, self._signature, outside)
+            refuse_training(self.name, self._is_tf1_hub, self._signature)
             if not self.trainable_weights and not self._warned_no_weights:
                 self._warned_no_weights = True
                 logger.warning("hub layer %r is trainable but has no trainable weights.", self.name)

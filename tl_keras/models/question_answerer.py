@@ -135,6 +135,7 @@ def question_batches(
     seed: int = 0,
     fixed_length: bool = False,
     drop_remainder: bool = False,
+    numbered: bool = False,
 ) -> tf.data.Dataset:
     """Batches of questions for `fit` and `evaluate`, in windows as this model wants them.
 
@@ -146,6 +147,7 @@ def question_batches(
         seed: of the shuffling.
         fixed_length: pad to `seq_length` always, for TPUs.
         drop_remainder: leave the last, smaller batch out.
+        numbered: give the number of each question in place of both places, to find out which questions are in a batch.
 
     Returns:
         A dataset of `(inputs, places)`; see `tl_keras.text.question_batches.question_batches`.
@@ -164,4 +166,5 @@ def question_batches(
         seed=seed,
         fixed_length=fixed_length,
         drop_remainder=drop_remainder,
+        numbered=numbered,
     )

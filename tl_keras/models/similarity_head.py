@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras, register
 from tl_keras.errors import UserError
+from tl_keras.training.replicas import gather_replicas
 
 
 @register
@@ -84,7 +85,8 @@ class CosineSimilarity(keras.layers.Layer):
     """The cosine of two texts' vectors.
 
     Args:
-        all_pairs: the cosine of every query with every document of the batch, instead of each query with its own.
+        all_pairs: the cosine of every query with every document of the batch, instead of each query with its own. Where several
+            replicas share a batch, those of all replicas.
 
     Call arguments: `[queries, documents]`, float `[batch, width]` each; returns float32 `[batch]`, or `[batch, batch]`, queries in
     rows.
@@ -104,7 +106,7 @@ class CosineSimilarity(keras.layers.Layer):
         """Normalize and multiply."""
         queries, documents = (tf.math.l2_normalize(tf.cast(value, tf.float32), axis=-1) for value in inputs)
         if self.all_pairs:
-            return tf.matmul(queries, documents, transpose_b=True)
+            return tf.matmul(queries, gather_replicas(documents), transpose_b=True)
         return tf.reduce_sum(queries * documents, axis=-1)
 
     def compute_output_shape(self, input_shape):

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tl_keras._keras import keras, register
 from tl_keras.data.pairs import check_range
 from tl_keras.errors import UserError
+from tl_keras.training.replicas import first_row_of, gather_replicas
 
 
 @register
@@ -70,13 +71,13 @@ class CosineRanking(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """The loss of the batch, for each of its pairs: `[batch]`."""
-        scores, cosines = _flat(y_true), _flat(y_pred)
+        scores, cosines = gather_replicas(_flat(y_true)), gather_replicas(_flat(y_pred))
         above = scores[:, tf.newaxis] > scores[tf.newaxis, :]
         differences = self.scale * (cosines[tf.newaxis, :] - cosines[:, tf.newaxis])
         terms = tf.where(above, differences, tf.constant(-1e9, tf.float32))
         # The 1 of the formula is e^0.
         loss = tf.reduce_logsumexp(tf.concat([[0.0], tf.reshape(terms, [-1])], axis=0))
-        return tf.fill(tf.shape(scores), loss)
+        return tf.fill(tf.shape(_flat(y_pred)), loss)
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
@@ -113,12 +114,15 @@ class InBatchNegatives(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """Cross-entropies in nats, `[batch]`."""
-        documents = _flat(y_true)
+        wanted = _flat(y_true)
+        # With several replicas, a row for each query of this one and a column for each document of all.
+        documents = gather_replicas(wanted)
         logits = self.scale * tf.cast(y_pred, tf.float32)
-        same = tf.equal(documents[:, tf.newaxis], documents[tf.newaxis, :])
-        shared = tf.linalg.set_diag(same, tf.zeros_like(documents, tf.bool))
+        own = tf.range(tf.size(wanted)) + first_row_of(wanted)
+        right = tf.one_hot(own, tf.size(documents), on_value=True, off_value=False)
+        shared = tf.equal(wanted[:, tf.newaxis], documents[tf.newaxis, :]) & ~right
         logits = tf.where(shared, tf.constant(-1e9, tf.float32), logits)
-        return tf.reduce_logsumexp(logits, axis=1) - tf.linalg.diag_part(logits)
+        return tf.reduce_logsumexp(logits, axis=1) - tf.gather(logits, own, batch_dims=1)
 
     def get_config(self) -> dict:
         """The constructor's arguments."""

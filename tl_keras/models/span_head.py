@@ -100,7 +100,7 @@ def span_crossentropy(y_true, y_pred):
         >>> float(loss[0]) == float(-(tf.math.log(0.5) + tf.math.log(0.75)) / 2)
         True
     """
-    chosen = tf.gather(tf.transpose(y_pred, [0, 2, 1]), tf.cast(y_true, tf.int32)[:, :, tf.newaxis], batch_dims=2)
+    chosen = tf.gather(tf.transpose(y_pred, [0, 2, 1]), _places(y_true)[:, :, tf.newaxis], batch_dims=2)
     return -tf.reduce_mean(tf.cast(chosen, tf.float32), axis=[1, 2])
 
 
@@ -116,8 +116,13 @@ class SpanAccuracy(keras.metrics.Mean):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Count a batch: places `[batch, 2]`, log-probabilities `[batch, length, 2]`."""
-        right = tf.argmax(y_pred, axis=1, output_type=tf.int32) == tf.cast(y_true, tf.int32)
+        right = tf.argmax(y_pred, axis=1, output_type=tf.int32) == _places(y_true)
         return super().update_state(tf.cast(tf.reduce_all(right, axis=1), tf.float32), sample_weight=sample_weight)
+
+
+def _places(y_true) -> tf.Tensor:
+    # Replicas get labels of unknown rank where a batch has to be cut for them.
+    return tf.reshape(tf.cast(y_true, tf.int32), [-1, 2])
 
 
 def span_head_of(model: keras.Model) -> SpanLogProbabilities:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tl_keras._keras import keras, register
 from tl_keras.data.tagging import TagSet
 from tl_keras.errors import UserError
+from tl_keras.training.replicas import mean_over_replicas
 
 
 @register
@@ -49,7 +50,7 @@ class TagProbabilities(keras.layers.Layer):
 
 @register
 def masked_crossentropy(y_true, y_pred):
-    """The mean of `-log p(tag)` over the pieces that have a tag.
+    """The mean of `-log p(tag)` over the pieces that have a tag, those of all replicas counted where several share a batch.
 
     Args:
         y_true: tag numbers `[batch, length]`, negative where there is no tag.
@@ -63,11 +64,15 @@ def masked_crossentropy(y_true, y_pred):
         >>> float(masked_crossentropy(tf.constant([[0, 1, -1]]), p)) == float(-(tf.math.log(0.5) + tf.math.log(0.75)) / 2)
         True
     """
-    tags = tf.cast(y_true, tf.int32)
+    tags = _tags(y_true, y_pred)
     has_tag = tf.cast(tags >= 0, tf.float32)
     chosen = tf.gather(tf.cast(y_pred, tf.float32), tf.maximum(tags, 0), batch_dims=2)
     losses = -tf.math.log(tf.maximum(chosen, 1e-9)) * has_tag
-    return tf.reduce_sum(losses) / tf.maximum(tf.reduce_sum(has_tag), 1.0)
+    # Keras takes the mean of the replicas' losses for the gradient, and weighs them by their rows for the figure it shows. Divided by the
+    # replicas' mean count of tags, both are the mean over all pieces, as long as all have as many rows.
+    rows = tf.cast(tf.shape(tags)[0], tf.float32)
+    share = mean_over_replicas(rows) / tf.maximum(rows, 1.0)
+    return share * tf.reduce_sum(losses) / tf.maximum(mean_over_replicas(tf.reduce_sum(has_tag)), 1e-9)
 
 
 @register
@@ -82,9 +87,14 @@ class MaskedAccuracy(keras.metrics.Mean):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Count a batch: tag numbers `[batch, length]` (negative: none), probabilities `[batch, length, tags]`."""
-        tags = tf.cast(y_true, tf.int32)
+        tags = _tags(y_true, y_pred)
         right = tf.argmax(y_pred, axis=-1, output_type=tf.int32) == tags
         return super().update_state(tf.cast(right, tf.float32), sample_weight=tf.cast(tags >= 0, tf.float32))
+
+
+def _tags(y_true, y_pred) -> tf.Tensor:
+    # Replicas get labels of unknown rank where a batch has to be cut for them.
+    return tf.reshape(tf.cast(y_true, tf.int32), tf.shape(y_pred)[:2])
 
 
 def tag_head_of(model: keras.Model) -> TagProbabilities:

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shutil
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -22,16 +23,22 @@ class RunFolder:
     Args:
         path: the run folder to be.
         overwrite: replace one that is there.
-        resume: keep what an interrupted run left beside (its backup), instead of starting clean.
+        resume: keep what an interrupted run left beside (its checkpoints), instead of starting clean.
+        chief: whether this process writes the run folder. Another one of several workers gets a temporary folder to write to, which
+            disappears.
 
     Raises:
         UserError: the folder exists, or cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike, *, overwrite: bool = False, resume: bool = False):
+    def __init__(self, path: str | os.PathLike, *, overwrite: bool = False, resume: bool = False, chief: bool = True):
         self.path = Path(path)
+        self.chief = chief
         # Beside, not under /tmp: renaming is only atomic on the same file system.
-        self.work = self.path.parent / f".{self.path.name}.partial"
+        beside = self.path.parent / f".{self.path.name}.partial"
+        self.work = beside if chief else Path(tempfile.gettempdir()) / f"tl_keras-worker-{os.getpid()}"
+        self.backup = beside / "backup"
+        """Where the checkpoints of a resumable run are, for all workers."""
         self.overwrite = overwrite
         self.resume = resume
         if self.path.exists():
@@ -45,13 +52,13 @@ class RunFolder:
                 raise UserError(f"{self.path} is no run folder (it has no config.json), so it is not overwritten.")
 
     @property
-    def backup(self) -> Path:
-        """Where a resumable run keeps its last finished epoch."""
-        return self.work / "backup"
+    def features(self) -> Path:
+        """Where a resumable run keeps what a frozen encoder made of its texts."""
+        return self.work / "features"
 
     def __enter__(self) -> RunFolder:
         try:
-            if not self.resume:
+            if not (self.resume and self.chief):
                 shutil.rmtree(self.work, ignore_errors=True)
             self.work.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -59,8 +66,11 @@ class RunFolder:
         return self
 
     def __exit__(self, kind, value, traceback) -> None:
-        if kind is None:
+        if not self.chief:
+            shutil.rmtree(self.work, ignore_errors=True)
+        elif kind is None:
             shutil.rmtree(self.backup, ignore_errors=True)
+            shutil.rmtree(self.features, ignore_errors=True)
             if self.path.exists():
                 shutil.rmtree(self.path)
             self.work.rename(self.path)

@@ -70,11 +70,9 @@ class QuestionAnsweringRun(Run):
             learning_rate=settings.learning_rate,
         )
 
-    def batches(self, examples, training):
+    def batches(self, examples, training, **numbered):
         """Windows over the contexts with the places of the answers."""
-        return question_batches(
-            self.model, examples, training=training, batch_size=self.settings.batch_size, seed=self.settings.seed
-        )
+        return question_batches(self.model, examples, **self.batch_settings(training), **numbered)
 
     def evaluate(self):
         """Exact match and F1 of the answers."""

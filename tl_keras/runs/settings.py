@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from tl_keras.errors import UserError
+from tl_keras.training.cluster import STRATEGIES
 from tl_keras.transfer.plan import Transfer, check_mode, interval, parse_rates
 
 DEFAULT_ENCODER = "ko-en-mini"
@@ -75,10 +76,20 @@ class RunSettings:
     epochs: int | None = _learning(None, help="Default: by the number of examples and by transfer.", least=1)
     batch_size: int = _learning(32, help="Examples in a batch.", least=1)
     learning_rate: float | None = _learning(None, help="Peak rate. Default: by encoder and transfer.")
+    scale_learning_rate: str = _learning(
+        "none",
+        help="Of the rate, to the batch size: none, linear (k times 32, k times the rate) or sqrt.",
+        choices=("none", "linear", "sqrt"),
+    )
     patience: int | None = _learning(None, help="Stop after so many epochs without a better validation score.")
     seed: int = _learning(0, help="Of split, shuffling, head and dropout.")
-    strategy: str = _run("auto", help="auto, one-device or mirrored.", choices=("auto", "one-device", "mirrored"))
-    resume: bool = _run(False, help="Back up each epoch; go on from the backup of an interrupted run.")
+    strategy: str = _run("auto", help=f"{', '.join(STRATEGIES)}: see docs/distributed.md.", choices=STRATEGIES)
+    mixed_precision: bool = _run(False, help="Compute the head in half precision; the encoder stays as it was saved.")
+    steps_per_execution: int = _run(1, help="Batches for each call of the training function; more for TPUs.", least=1)
+    resume: bool = _run(False, help="Write checkpoints; go on from the newest one of an interrupted run.")
+    checkpoint_every: int = _run(
+        500, help="With --resume: also after so many steps, not only after each epoch; 0 for never.", least=0
+    )
     overwrite: bool = _run(False, help="Replace what is there.")
 
     def __post_init__(self):

@@ -148,12 +148,19 @@ def _finish(dataset: tf.data.Dataset, size: int, batch_size: int, drop_remainder
             raise UserError(f"{size} example(s) do not fill one batch of {batch_size}; choose a smaller batch size.")
         dataset = dataset.filter(lambda *batch: tf.shape(tf.nest.flatten(batch)[0])[0] == batch_size)
         steps -= 1
+    if drop_remainder:
+        dataset = dataset.map(lambda *batch: _of_size(batch if len(batch) > 1 else batch[0], batch_size))
     # Keras shows progress against the number of steps only where the dataset knows it.
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     options = tf.data.Options()
     # Batches of different lengths cannot be split by file; replicas share them by data.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def _of_size(batch, batch_size: int):
+    """The batch with a shape that says how many rows it has, as a TPU wants to know beforehand."""
+    return tf.nest.map_structure(lambda value: tf.ensure_shape(value, [batch_size, *value.shape[1:]]), batch)
 
 
 def _check(batch_size: int, seq_length: int) -> None:

@@ -144,12 +144,14 @@ class QuestionWindows:
         contexts: for each window the ids of its part of the context, int32.
         labels: int32 `[windows, 2]`: first and last piece of the answer, counted through the packed input (`[CLS]` is 0); 0 and 0 where
             the window does not hold the whole answer.
+        rows: int `[windows]`: which question each window is of.
         counts: for reports: `questions`, `cut` (too long), `long_contexts`, `lost` (answers that no window holds whole).
     """
 
     questions: list[np.ndarray]
     contexts: list[np.ndarray]
     labels: np.ndarray
+    rows: np.ndarray
     counts: dict[str, int]
 
 
@@ -193,6 +195,7 @@ def question_windows(
         [asked[row] for row in rows],
         [read[examples.contexts[r]][0][s : s + n] for r, s, n in zip(rows, starts, lengths, strict=True)],
         labels,
+        rows,
         {
             "questions": len(examples),
             "cut": cut,
@@ -213,6 +216,7 @@ def question_batches(
     seed: int = 0,
     fixed_length: bool = False,
     drop_remainder: bool = False,
+    numbered: bool = False,
 ) -> tf.data.Dataset:
     """Make batches of packed token ids and answer places. All texts are tokenized at once.
 
@@ -226,6 +230,7 @@ def question_batches(
         seed: of the shuffling.
         fixed_length: pad everything to the encoder's `seq_length`.
         drop_remainder: leave the last, smaller batch out.
+        numbered: give the number of each question in place of both places, to find out which questions are in a batch.
 
     Returns:
         A dataset of `(inputs, places)`: inputs int32 `[batch, length]` each, places int32 `[batch, 2]`: the answer's first and last
@@ -236,7 +241,9 @@ def question_batches(
     """
     _check(batch_size, settings.seq_length)
     windows = question_windows(examples, tokenizer, settings)
-    if training:
+    if numbered:
+        windows = dataclasses.replace(windows, labels=np.stack([windows.rows] * 2, 1).astype("int32"))
+    elif training:
         _report(examples, windows, settings)
     count = len(windows.labels)
     segments = tuple(_ragged(part) for part in (windows.questions, windows.contexts))

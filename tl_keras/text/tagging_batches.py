@@ -34,6 +34,7 @@ class TaggedWindows:
         long_texts: how many of these needed several windows.
         spans: how many spans the texts have.
         learnable: how many of them stand alone in their units, so that the tags say them exactly.
+        rows: int `[windows]`: which text each window is of.
     """
 
     ids: list[np.ndarray]
@@ -42,6 +43,7 @@ class TaggedWindows:
     long_texts: int
     spans: int
     learnable: int
+    rows: np.ndarray
 
 
 def tagged_windows(
@@ -96,23 +98,27 @@ def tagged_windows(
             tf.gather(tags, windows.places),
             tf.reduce_sum(tf.cast(pieces.ids.row_lengths() > size, tf.int32)),
             exact,
+            windows.texts,
         )
 
-    ids, tags, long_texts, learnable = [], [], 0, 0
+    ids, tags, texts, long_texts, learnable = [], [], [], 0, 0
     for start in range(0, len(examples), TEXTS_AT_ONCE):
         rows = slice(start, start + TEXTS_AT_ONCE)
         spans = [[(s.start, s.end, number[s.label]) for s in row] for row in examples.spans[rows]]
         flat = np.array([span for row in spans for span in row], "int32").reshape(-1, 3)
         ragged = tf.RaggedTensor.from_row_lengths(flat, [len(row) for row in spans])
-        part_ids, part_tags, part_long, part_learnable = label(tf.constant(examples.texts[rows].tolist()), ragged)
+        part_ids, part_tags, part_long, part_learnable, part_texts = label(
+            tf.constant(examples.texts[rows].tolist()), ragged
+        )
         # Splitting the flat values is a hundred times quicker than asking a ragged tensor for its rows.
         cuts = part_ids.row_limits().numpy()[:-1]
         ids += np.split(part_ids.flat_values.numpy(), cuts)
         tags += np.split(part_tags.flat_values.numpy(), cuts)
         long_texts += int(part_long)
         learnable += int(part_learnable)
+        texts.append(start + part_texts.numpy())
     total = sum(len(row) for row in examples.spans)
-    return TaggedWindows(ids, tags, len(examples), long_texts, total, learnable)
+    return TaggedWindows(ids, tags, len(examples), long_texts, total, learnable, np.concatenate(texts))
 
 
 def tagging_batches(
@@ -128,6 +134,7 @@ def tagging_batches(
     seed: int = 0,
     fixed_length: bool = False,
     drop_remainder: bool = False,
+    numbered: bool = False,
 ) -> tf.data.Dataset:
     """Make batches of packed token ids and tags. All texts are tokenized at once; a text too long for one window gets several.
 
@@ -143,6 +150,7 @@ def tagging_batches(
         seed: of the shuffling.
         fixed_length: pad everything to `seq_length`.
         drop_remainder: leave the last, smaller batch out.
+        numbered: give the pieces the number of their text in place of their tags, to find out which texts are in a batch.
 
     Returns:
         A dataset of `(inputs, tags)`: inputs int32 `[batch, length]` each, tags int32 `[batch, length]` with `MASKED` (-1) where
@@ -156,7 +164,10 @@ def tagging_batches(
         raise UserError(f"{examples.source} has no entities to learn from.")
     before, behind = preprocessor.special_tokens_around
     windows = tagged_windows(examples, tokenizer, tag_set or examples.tag_set, seq_length, overlap, before + behind)
-    if training:
+    if numbered:
+        tags = [np.full(len(ids), row, "int32") for ids, row in zip(windows.ids, windows.rows, strict=True)]
+        windows = dataclasses.replace(windows, tags=tags)
+    elif training:
         _report(examples, windows, seq_length)
     count = len(windows.ids)
     lengths = [len(row) for row in windows.ids]

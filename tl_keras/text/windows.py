@@ -16,11 +16,13 @@ class Windows(NamedTuple):
         places: int64, ragged `[windows, (pieces)]`: which piece, counted through the whole batch, stands where.
         best_window: int64 `[pieces]`: the window in which each piece has most context on both sides.
         best_place: int64 `[pieces]`: its place in that window.
+        texts: int `[windows]`: which text each window is of.
     """
 
     places: tf.RaggedTensor
     best_window: tf.Tensor
     best_place: tf.Tensor
+    texts: tf.Tensor
 
 
 def window_sizes(seq_length: int, overlap: int | None = None, special: int = 2) -> tuple[int, int]:
@@ -79,4 +81,4 @@ def make_windows(counts: tf.Tensor, size: int, step: int) -> Windows:
     nearest = (2 * place - size + step) // (2 * step)
     nearest = tf.clip_by_value(nearest, 0, tf.gather(per_text, owner) - 1)
     best = tf.gather(first_window, owner) + nearest
-    return Windows(places, best, place - tf.gather(start, best))
+    return Windows(places, best, place - tf.gather(start, best), text)

@@ -123,8 +123,7 @@ class Checkpoints(keras.callbacks.Callback):
         if state.epoch == epoch and state.step:
             self._step = state.step
             with self.model.distribute_strategy.scope():
-                if not IS_KERAS_3:
-                    _make_metrics(self.model, next(iter(self._feed.stand_in)))
+                _make_metrics(self.model, next(iter(self._feed.stand_in)))
                 _assign({"metrics": _metrics(self.model)}, state)
 
     def on_train_batch_end(self, batch, logs=None):
@@ -235,7 +234,10 @@ def _metrics(model: keras.Model) -> list[tf.Variable]:
 
 
 def _make_metrics(model: keras.Model, batch: tuple) -> None:
-    """Have Keras 2 make the metrics that it otherwise makes at the first step."""
+    """Have Keras make the metrics that it otherwise makes at the first step."""
+    if IS_KERAS_3:
+        model._symbolic_build(data_batch=batch)
+        return
     inputs, labels = batch[:2]
     outputs = model(inputs, training=False)
     for container, arguments in ((model.compiled_loss, (outputs,)), (model.compiled_metrics, (outputs, labels))):

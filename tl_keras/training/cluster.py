@@ -12,6 +12,9 @@ from tl_keras.errors import UserError
 if TYPE_CHECKING:
     import tensorflow as tf
 
+STRATEGIES = ("auto", "one-device", "mirrored", "multi-worker", "tpu", "parameter-server")
+"""What `get_strategy` knows by name; here, where no TensorFlow is needed to check a name."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
@@ -21,11 +24,13 @@ class Cluster:
         workers: how many train.
         index: this one's number among them, from 0.
         slurm: whether Slurm said so, and not `TF_CONFIG`.
+        servers: how many parameter servers there are beside them.
     """
 
     workers: int
     index: int
     slurm: bool = False
+    servers: int = 0
 
     @property
     def is_chief(self) -> bool:
@@ -77,7 +82,7 @@ def cluster_from_environment() -> Cluster | None:
             ) from error
         chiefs = len(members.get("chief", members.get("master", ())))
         number = index + (chiefs if kind == "worker" else 0)
-        return Cluster(chiefs + len(members.get("worker", ())), number)
+        return Cluster(chiefs + len(members.get("worker", ())), number, servers=len(members.get("ps", ())))
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1") or 1)
     if tasks > 1 and "SLURM_PROCID" in os.environ:
         return Cluster(tasks, int(os.environ["SLURM_PROCID"]), slurm=True)

@@ -9,9 +9,10 @@ import tensorflow as tf
 from tl_keras._keras import IS_KERAS_3, keras
 from tl_keras.errors import UserError
 from tl_keras.training.checkpoints import Checkpoints
-from tl_keras.training.epoch_batches import EpochBatches
+from tl_keras.training.epoch_batches import EpochBatches, weighted
 from tl_keras.training.guards import StopWhenNotFinite, StopWhenPreempted, watch_sigterm
 from tl_keras.training.strategy import refuse_outside
+from tl_keras.transfer.control import find_encoder_layer
 
 
 def fit(
@@ -51,7 +52,8 @@ def fit(
     Raises:
         NotFiniteError: the loss is not a number.
         Preempted: SIGTERM came.
-        UserError: the checkpoint does not fit, or a layer was made outside the strategy's scope.
+        UserError: the checkpoint does not fit, or a layer was made outside the strategy's scope; or it is a parameter server's, under which
+            steps cannot be repeated, nor parts woken at one of them.
 
     Example: ::
 
@@ -59,6 +61,8 @@ def fit(
         checkpoints = Checkpoints("backup", every_steps=200, best=best)
         fit(model, encoder.batches(train, training=True), epochs=10, checkpoints=checkpoints, callbacks=[best])
     """
+    if isinstance(model.distribute_strategy, tf.distribute.ParameterServerStrategy):
+        return _fit_by_servers(model, x, epochs, checkpoints, callbacks, class_weight, arguments)
     refuse_outside(model)
     if steps_per_execution != 1:
         set_steps_per_execution(model, steps_per_execution)
@@ -78,6 +82,26 @@ def fit(
             )
         finally:
             feed.release()
+
+
+def _fit_by_servers(model, x, epochs, checkpoints, callbacks, class_weight, arguments) -> keras.callbacks.History:
+    """`model.fit` where workers step at their own pace, each through batches shuffled by itself: nothing is the same twice."""
+    if checkpoints is not None:
+        raise UserError(
+            "under a parameter server each worker steps at its own pace, so a training cannot go on step by step: leave --resume "
+            "(checkpoints) out, or take the strategy multi-worker."
+        )
+    layer = find_encoder_layer(model)
+    if layer is not None and layer.transfer.mode == "gradual":
+        raise UserError(
+            "under a parameter server there is no common step at which a part could wake: gradual unfreezing is not possible."
+        )
+    steps = int(x.cardinality())
+    batches = weighted(x, class_weight) if class_weight else x
+    # Keras wants to be told how many steps there are to validate on, too.
+    if arguments.get("validation_data") is not None:
+        arguments["validation_steps"] = int(arguments["validation_data"].cardinality())
+    return model.fit(batches.repeat(), epochs=epochs, steps_per_epoch=steps, callbacks=list(callbacks), **arguments)
 
 
 def set_steps_per_execution(model: keras.Model, steps: int) -> None:

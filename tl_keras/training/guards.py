@@ -95,8 +95,9 @@ class RowFinder:
     """Which examples are in a batch: their row numbers, found by making the batches of that epoch again.
 
     Args:
-        batches: makes the training dataset with row numbers in the place of labels. What else it is made of (texts, seed, batch size)
-            must be the same, for that is what the order depends on.
+        batches: makes the training dataset with row numbers in the place of labels; of several numbers for a row of the batch (its
+            pieces' for a tagger) the highest counts. What else it is made of (texts, seed, batch size) must be the same, for that is what
+            the order depends on.
 
     Example:
         >>> numbers = tf.data.Dataset.range(6)
@@ -110,22 +111,22 @@ class RowFinder:
 
     def __call__(self, epoch: int, step: int) -> list[int]:
         """The row numbers of a batch, in its order; epoch and step from 0."""
-        return [int(row) for row in next(Orders(self.batches()).iterator(epoch, skip=step))[1]]
+        found = np.asarray(next(Orders(self.batches()).iterator(epoch, skip=step))[1])
+        # A window that is cut out of a long text stands for it as well as any other.
+        return [row for row in dict.fromkeys(found.reshape(len(found), -1).max(axis=1).tolist()) if row >= 0]
 
 
-def row_finder(batches: Callable[[Examples], tf.data.Dataset], examples) -> RowFinder | None:
-    """A `RowFinder` for examples with one row each in the batches.
+def row_finder(batches: Callable[..., tf.data.Dataset], examples) -> RowFinder:
+    """A `RowFinder` for the batches of a training; gives the rows of the examples' source, where these know them.
 
     Args:
-        batches: makes the training batches of examples: with `training=True`, and seed and batch size as in training.
+        batches: makes the training batches of examples: with `training=True`, and seed and batch size as in training. For taggers' and
+            answerers' examples, whose batches hold windows, it must also take `numbered=True`.
         examples: those that are trained on.
-
-    Returns:
-        None for taggers' and answerers' examples, whose batches hold windows.
     """
     if not isinstance(examples, Examples):
-        return None
-    numbers = np.arange(len(examples))
+        return RowFinder(lambda: batches(examples, numbered=True))
+    numbers = np.arange(len(examples)) if examples.rows is None else examples.rows
     numbered = Examples(examples.texts, examples.text_pairs, numbers, None, examples.source)
     return RowFinder(lambda: batches(numbered))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -16,7 +17,11 @@ from tl_keras.errors import UserError
 
 GRACE = 20.0
 """Seconds that workers get to save and end after SIGTERM."""
-INTERRUPTED = 128 + signal.SIGINT
+CRASH_GRACE = 2.0
+"""Seconds they get after one of them crashed: they wait for it in a step that cannot end any more."""
+PREEMPTED = 128 + signal.SIGTERM
+TIMED_OUT = 124
+"""As the program `timeout` does."""
 
 
 def run_workers(
@@ -27,6 +32,8 @@ def run_workers(
     say: Callable[[str], None] = print,
     environment: Mapping[str, str] | None = None,
     grace: float = GRACE,
+    timeout: float | None = None,
+    parameter_servers: int = 0,
 ) -> int:
     """Run a command in several processes that find each other through `TF_CONFIG`, and wait for all.
 
@@ -39,10 +46,13 @@ def run_workers(
         say: takes each line of their output, with the worker's number before it.
         environment: theirs; by default that of this process.
         grace: seconds between asking to end and ending by force.
+        timeout: seconds after which they are ended; None waits as long as they take.
+        parameter_servers: start so many besides, and a chief that coordinates all. When the chief has done its work, the others, which
+            only serve it, are ended.
 
     Returns:
         0 if all ended well, else the exit code of the first that failed: 128 and the signal's number for one that was killed, 130 after
-        Ctrl-C, 143 after SIGTERM.
+        Ctrl-C, 143 after SIGTERM, 124 after the timeout.
 
     Raises:
         UserError: a wrong count, or the program is not there.
@@ -54,10 +64,13 @@ def run_workers(
     """
     if count < 1:
         raise UserError(f"there must be at least 1 worker, not {count}.")
+    until = math.inf if timeout is None else time.monotonic() + timeout
     with _asked_to_end() as ended_by:
         for attempt in range(restarts + 1):
-            code = _run_once(command, count, say, dict(environment or os.environ), grace, ended_by)
-            if code == 0 or ended_by:
+            code = _run_once(
+                command, count, say, dict(environment or os.environ), grace, ended_by, until, parameter_servers
+            )
+            if code in (0, TIMED_OUT) or ended_by:
                 break
             if attempt < restarts:
                 say(
@@ -66,24 +79,32 @@ def run_workers(
     return 128 + ended_by[0] if ended_by else code
 
 
-def worker_environments(count: int, environment: Mapping[str, str]) -> list[dict[str, str]]:
-    """The environment of each worker: `TF_CONFIG` with addresses on 127.0.0.1 that nobody listens at.
+def worker_environments(
+    count: int, environment: Mapping[str, str], parameter_servers: int = 0
+) -> dict[str, dict[str, str]]:
+    """The environment of each process, by its name: `TF_CONFIG` with addresses on 127.0.0.1 that nobody listens at.
 
     Example:
-        >>> first, second = worker_environments(2, {})
-        >>> json.loads(second["TF_CONFIG"])["task"]
+        >>> json.loads(worker_environments(2, {})["worker 1"]["TF_CONFIG"])["task"]
         {'type': 'worker', 'index': 1}
+        >>> list(worker_environments(2, {}, parameter_servers=1))
+        ['chief 0', 'worker 0', 'worker 1', 'ps 0']
     """
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
+    wanted = {"worker": count}
+    if parameter_servers:
+        wanted = {"chief": 1, **wanted, "ps": parameter_servers}
+    ports = iter(free_ports(sum(wanted.values())))
+    cluster = {kind: [f"127.0.0.1:{next(ports)}" for _ in range(number)] for kind, number in wanted.items()}
     # Piped Python keeps its output back; people want to see it as it comes.
-    return [
-        {
+    return {
+        f"{kind} {index}": {
             **environment,
             "PYTHONUNBUFFERED": "1",
-            "TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}),
+            "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}}),
         }
-        for index in range(count)
-    ]
+        for kind, addresses in cluster.items()
+        for index in range(len(addresses))
+    }
 
 
 def free_ports(count: int) -> list[int]:
@@ -96,11 +117,14 @@ def free_ports(count: int) -> list[int]:
         return [held.getsockname()[1] for held in sockets]
 
 
-def _run_once(command, count: int, say, environment: dict, grace: float, ended_by: list[int]) -> int:
+def _run_once(
+    command, count: int, say, environment: dict, grace: float, ended_by: list[int], until: float, parameter_servers: int
+) -> int:
     workers: list[subprocess.Popen] = []
     readers: list[threading.Thread] = []
+    failed = None
     try:
-        for index, own in enumerate(worker_environments(count, environment)):
+        for name, own in worker_environments(count, environment, parameter_servers).items():
             try:
                 worker = subprocess.Popen(
                     list(command),
@@ -116,25 +140,28 @@ def _run_once(command, count: int, say, environment: dict, grace: float, ended_b
             except OSError as error:
                 raise UserError(f"cannot start {command[0]}: {error.strerror}.") from error
             workers.append(worker)
-            readers.append(threading.Thread(target=_read, args=(worker, index, say), daemon=True))
+            readers.append(threading.Thread(target=_read, args=(worker, name, say), daemon=True))
             readers[-1].start()
-        failed = None
         while not ended_by:
             codes = [worker.poll() for worker in workers]
             failed = next((code for code in codes if code), None)
-            if failed is not None or all(code == 0 for code in codes):
+            # Servers never end by themselves: the chief, which is the first, says when all is done.
+            if failed is not None or all(code == 0 for code in (codes[:1] if parameter_servers else codes)):
                 break
+            if time.monotonic() > until:
+                return TIMED_OUT
             time.sleep(0.05)
         return _as_exit_code(failed) if failed else 0
     finally:
-        _end(workers, grace)
+        crashed = failed is not None and _as_exit_code(failed) != PREEMPTED
+        _end(workers, min(grace, CRASH_GRACE) if crashed else grace)
         for reader in readers:
             reader.join(timeout=5)
 
 
-def _read(worker: subprocess.Popen, index: int, say: Callable[[str], None]) -> None:
+def _read(worker: subprocess.Popen, name: str, say: Callable[[str], None]) -> None:
     for line in worker.stdout:
-        say(f"[worker {index}] {line.rstrip()}")
+        say(f"[{name}] {line.rstrip()}")
 
 
 def _end(workers: list[subprocess.Popen], grace: float) -> None:

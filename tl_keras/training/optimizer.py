@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tl_keras._keras import IS_KERAS_3, keras, register, tf_variable
 from tl_keras.errors import UserError
+from tl_keras.training.replicas import among_several
 
 WEIGHT_DECAY = 0.01
 CLIP_NORM = 1.0
@@ -35,6 +36,7 @@ class AdamW(keras.optimizers.AdamW):
     def __init__(self, *args, groups: dict | None = None, **kwargs):
         super().__init__(*args, **kwargs)
         self.group_names: tuple[str, ...] = ()
+        self._summed = False
         if groups:
             self.set_groups(**groups)
 
@@ -140,6 +142,17 @@ class AdamW(keras.optimizers.AdamW):
                 self.build([v for _, v in grads_and_vars])
             grads_and_vars = [(self._unless_resting(g, v), v) for g, v in grads_and_vars]
         return super().apply_gradients(grads_and_vars, *args, **kwargs)
+
+    def _backend_apply_gradients(self, grads, trainable_variables):
+        """Keras 3: add the replicas' gradients up before they are clipped, as Keras 2 does; Keras 3 would clip each replica's own."""
+        self._summed = among_several()
+        if self._summed:
+            grads = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, list(grads))
+        super()._backend_apply_gradients(grads, trainable_variables)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        # Keras 3 comes here after clipping; twice would be once too often.
+        return list(grads_and_vars) if self._summed else super()._all_reduce_sum_gradients(grads_and_vars)
 
     def _unless_resting(self, gradient, variable):
         """The gradient, or zeros for a variable that must not move."""

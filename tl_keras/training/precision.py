@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
 import tensorflow as tf
 
 from tl_keras._keras import keras
 
 logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def precision(mixed: bool) -> Iterator[None]:
+    """Compute in mixed precision, if that is wanted, and as before afterwards.
+
+    Args:
+        mixed: whether; see `use_mixed_precision`.
+
+    Example:
+        >>> with precision(mixed=True):
+        ...     keras.layers.Dense(1).compute_dtype
+        'bfloat16'
+        >>> keras.layers.Dense(1).compute_dtype
+        'float32'
+    """
+    before = keras.mixed_precision.global_policy()
+    if mixed:
+        use_mixed_precision()
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)
 
 
 def use_mixed_precision() -> str:

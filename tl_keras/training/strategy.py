@@ -11,11 +11,10 @@ import tensorflow as tf
 
 from tl_keras._keras import IS_KERAS_3, keras
 from tl_keras.errors import UserError
-from tl_keras.training.cluster import cluster_from_environment
+from tl_keras.training.cluster import STRATEGIES, cluster_from_environment
 
 logger = logging.getLogger(__name__)
 
-STRATEGIES = ("auto", "one-device", "mirrored", "multi-worker", "tpu", "parameter-server")
 NEEDS_KERAS_2 = {
     "multi-worker": "Keras 3's fit fails under MultiWorkerMirroredStrategy (keras issue 20585)",
     "parameter-server": "Keras 3's fit has no coordinator for ParameterServerStrategy",
@@ -31,8 +30,10 @@ def get_strategy(
 
     Args:
         name: `"one-device"`; `"mirrored"`: all GPUs of this machine; `"multi-worker"`: several processes or machines, told by
-            `TF_CONFIG` or Slurm; `"tpu"`; `"parameter-server"`: for those who coordinate one themselves. `"auto"` takes a TPU if there
-            is one, else several workers if `TF_CONFIG` names them, else several GPUs, else one device.
+            `TF_CONFIG` or Slurm; `"tpu"`; `"parameter-server"`: workers that each step at their own pace, on weights that
+            servers hold; `TF_CONFIG` names a chief, which trains, workers and servers. In these two kinds of processes the call never
+            returns: they serve. `"auto"` takes a TPU if there is one, else what `TF_CONFIG` describes, if that is several workers, else
+            several GPUs, else one device.
         virtual_devices: split the CPU into so many devices, to try out without GPUs what several would do.
         tpu: name or address of the TPU; by default what the environment says.
 
@@ -100,22 +101,6 @@ def use_virtual_devices(count: int) -> None:
             ) from error
 
 
-def load_options_for(strategy: tf.distribute.Strategy | None = None) -> tf.saved_model.LoadOptions | None:
-    """How to load a hub module in the scope of a strategy.
-
-    On a TPU, files of this machine can only be read by this machine, and not by the TPU's own host.
-
-    Args:
-        strategy: by default the active one.
-
-    Returns:
-        What `KerasLayer(load_options=...)` takes: None where nothing has to be said.
-    """
-    strategy = strategy or tf.distribute.get_strategy()
-    remote = (tf.distribute.TPUStrategy, tf.distribute.experimental.ParameterServerStrategy)
-    return tf.saved_model.LoadOptions(experimental_io_device="/job:localhost") if isinstance(strategy, remote) else None
-
-
 def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
     """Whether this process writes the files: true for the first of several workers, and for one that works alone.
 
@@ -133,18 +118,42 @@ def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
     return cluster is None or cluster.is_chief
 
 
-def batch_options(strategy: tf.distribute.Strategy | None = None) -> dict[str, bool]:
-    """What `encoder.batches(**options)` has to be told for training under a strategy: a TPU wants one shape for all batches.
+def batch_options(strategy: tf.distribute.Strategy | None = None, training: bool = True) -> dict[str, bool]:
+    """What `encoder.batches(**options)` has to be told under a strategy: a TPU wants one shape for all batches.
 
     Args:
         strategy: by default the active one.
+        training: whether the last, smaller batch may be left out. Metrics are over all examples, so for them it stays.
 
     Example:
         >>> batch_options()
         {}
     """
     strategy = strategy or tf.distribute.get_strategy()
-    return {"fixed_length": True, "drop_remainder": True} if isinstance(strategy, tf.distribute.TPUStrategy) else {}
+    if not isinstance(strategy, tf.distribute.TPUStrategy):
+        return {}
+    return {"fixed_length": True, "drop_remainder": training}
+
+
+def from_chief(value: float, strategy: tf.distribute.Strategy | None = None) -> float:
+    """The first worker's number, for all: what they decide by it (which epoch was best, when to stop) must be the same.
+
+    Each worker computes it from the same weights, but not always to the last digit.
+
+    Args:
+        value: this worker's.
+        strategy: by default the active one. Without several workers the value is handed back.
+
+    Example:
+        >>> from_chief(0.5)
+        0.5
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return value
+    mine = value if is_chief(strategy) else 0.0
+    total = strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(lambda: tf.constant(mine, tf.float64)), axis=None)
+    return float(total) / len(strategy.extended.worker_devices)
 
 
 def refuse_outside(model: keras.Model) -> None:
@@ -175,6 +184,8 @@ def _choose(tpu: str | None, gpus: int) -> tuple[str, str]:
     if tpu:
         return "tpu", f"auto: there is a TPU, {tpu}"
     # Tasks of a Slurm step may as well be different experiments; TF_CONFIG has no other meaning.
+    if cluster is not None and cluster.servers:
+        return "parameter-server", f"auto: TF_CONFIG names {cluster.servers} parameter server(s)"
     if cluster is not None and not cluster.slurm and cluster.workers > 1:
         return "multi-worker", f"auto: TF_CONFIG names {cluster.workers} workers"
     if gpus > 1:
@@ -224,7 +235,22 @@ def _tpu(address: str | None) -> tf.distribute.Strategy:
 
 
 def _parameter_server() -> tf.distribute.Strategy:
-    raise UserError(
-        "strategy 'parameter-server' is not supported: its workers make their own copies of the input pipeline, and ours holds the "
-        "encoder's tokenizer, which cannot be copied there. Take 'multi-worker' (see docs/distributed.md)."
-    )
+    cluster = cluster_from_environment()
+    if cluster is None or cluster.slurm or not cluster.servers:
+        raise UserError(
+            "strategy 'parameter-server' has to be told of a chief, workers and servers (ps) by TF_CONFIG; try it on this machine with "
+            "`tl-keras launch --workers 2 --parameter-servers 1 -- train ...`."
+        )
+    resolver = cluster.resolver()
+    if resolver.task_type in ("worker", "ps"):
+        import tensorflow_text  # noqa: F401  (the chief sends pipelines that are made of its operations)
+
+        server = tf.distribute.Server(
+            resolver.cluster_spec(),
+            job_name=resolver.task_type,
+            task_index=resolver.task_id,
+            protocol="grpc",
+            start=True,
+        )
+        server.join()
+    return tf.distribute.ParameterServerStrategy(resolver)

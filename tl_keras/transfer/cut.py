@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tl_keras.errors import UserError
 from tl_keras.hub.layer_common import with_text_ops
+from tl_keras.hub.layer_config import load_options_here
 from tl_keras.transfer.blocks import above, first_blocks, group, read_cached
 from tl_keras.transfer.saved_graph import FlatGraph
 
@@ -113,7 +114,7 @@ def cut_encoder(folder: str | os.PathLike, layers: int) -> CutEncoder:
     training_graph = (
         graph if saved.training_graph is saved.graph else keep_blocks(saved.training_graph, layers, dropped)
     )
-    module = with_text_ops(lambda: tf.saved_model.load(folder))
+    module = with_text_ops(lambda: tf.saved_model.load(folder, options=load_options_here()))
     by_index = dict(zip(saved.variables, module.variables, strict=True))
     by_index.update(zip(saved.trainable_variables, module.trainable_variables, strict=True))
     unknown = {*graph.captures.values(), *training_graph.captures.values()} - set(by_index)
