@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from tl_keras import (
+    Encoder,
     Examples,
     QuestionExamples,
     RetrievalPairs,
     ScoredExamples,
     TaggedExamples,
     WordVectors,
+    elmo_classifier,
     question_answerer,
     question_batches,
     sentence_encoder,
@@ -26,7 +28,7 @@ from tl_keras import (
 WORDS = ["good", "bad", "film", "the", "music", "actor", "love", "hate", "dull", "영화", "재미있다", "지루하다"]
 BUILDERS = (
     "text_classifier", "token_classifier", "question_answerer", "text_regressor", "two_towers", "two_towers_ranking", "two_towers_in_batch",
-    "two_towers_contrastive", "word_vector_classifier",
+    "two_towers_contrastive", "word_vector_classifier", "elmo_classifier",
 )  # fmt: skip
 TRANSFERS = ("freeze", "fine-tune", "gradual")
 RATE = 0.01
@@ -43,7 +45,7 @@ def build(name: str, encoder, transfer, rows: int = 64, **options):
 
     Args:
         name: one of `BUILDERS`.
-        encoder: of `load_encoder`.
+        encoder: of `load_encoder`; for ELMo the folder of its biLM.
         transfer: what learns.
         rows: examples.
         **options: of the batches: `batch_size`, `fixed_length`, `drop_remainder`, `seed`.
@@ -60,6 +62,12 @@ def build(name: str, encoder, transfer, rows: int = 64, **options):
         encoder = word_vector_encoder(vectors, given, seq_length=16)
         model = word_vector_classifier(encoder, examples.classes, transfer, units=4, dropout=0.0, learning_rate=RATE)
         return model, encoder.batches(examples, **options)
+    if name == "elmo_classifier":
+        examples = Examples.from_lists(given, ["p" if "good" in text else "n" for text in given])
+        model = elmo_classifier(
+            encoder, examples.classes, texts=given, seq_length=16, units=4, dropout=0.0, learning_rate=RATE
+        )
+        return model, Encoder.of(model).batches(examples, **options)
     if name == "token_classifier":
         words = [text.split() for text in given]
         # Some texts have many tags and some none, so that replicas differ.

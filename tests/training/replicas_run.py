@@ -1,6 +1,6 @@
 """Each builder on one device and on two: prints how far the losses and what else is measured lie apart. Run by test_replicas.py.
 
-`python replicas_run.py PAIR FOLDER builder:transfer ... [resume]`, where "all" stands for every builder and transfer.
+`python replicas_run.py PAIR FOLDER builder:transfer ... [resume] [bilm=FOLDER]`, where "all" stands for every builder and transfer.
 """
 
 from __future__ import annotations
@@ -44,25 +44,26 @@ if __name__ == "__main__":
     pair, *wanted = sys.argv[1:]
     folder, *wanted = wanted
     resume = "resume" in wanted
-    wanted = [case for case in wanted if case != "resume"]
+    bilm = next((case.removeprefix("bilm=") for case in wanted if case.startswith("bilm=")), None)
+    wanted = [case for case in wanted if case != "resume" and not case.startswith("bilm=")]
     two = get_strategy("mirrored", virtual_devices=2)
     encoder = load_encoder(pair, seq_length=16)
     if wanted == ["all"]:
-        # Word vectors have no blocks that could wake one by one.
+        # Word vectors have no blocks that could wake one by one; a biLM is frozen in any case.
+        ways = {"word_vector_classifier": TRANSFERS[:2], "elmo_classifier": TRANSFERS[:1]}
         wanted = [
-            f"{builder}:{transfer}"
-            for builder in BUILDERS
-            for transfer in TRANSFERS[: 2 if builder.startswith("word") else 3]
+            f"{builder}:{transfer}" for builder in BUILDERS[::-1] for transfer in ways.get(builder, TRANSFERS)[::-1]
         ]
     result = {"replicas": two.num_replicas_in_sync, "apart": {}, "learned": {}}
     for case in wanted:
         builder, transfer = case.split(":")
         plan = Transfer("gradual", unfreeze_every="4 steps") if transfer == "gradual" else transfer
-        model, batches = build(builder, encoder, plan)
+        source = bilm if builder.startswith("elmo") else encoder
+        model, batches = build(builder, source, plan)
         start = model.get_weights()
         one = losses(model, batches)
         with two.scope():
-            mirrored, batches = build(builder, encoder, plan)
+            mirrored, batches = build(builder, source, plan)
         mirrored.set_weights(start)
         both = losses(mirrored, batches)
         result["apart"][case] = float(np.abs(np.array(one) - both).max())

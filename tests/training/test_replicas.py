@@ -16,10 +16,10 @@ CASES = ["all"] if SLOW else ["two_towers_in_batch:freeze", "token_classifier:fr
 
 
 @pytest.fixture(scope="module")
-def result(tiny_pair, tmp_path_factory):
+def result(request, tiny_pair, tmp_path_factory):
     script = Path(__file__).with_name("replicas_run.py")
     command = [sys.executable, str(script), str(tiny_pair), str(tmp_path_factory.mktemp("replicas")), *CASES]
-    command += ["resume"] if SLOW else []
+    command += ["resume", f"bilm={request.getfixturevalue('bilm_folder')}"] if SLOW else []
     run = subprocess.run(command, capture_output=True, text=True, timeout=1500 if SLOW else 300)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout.strip().splitlines()[-1])

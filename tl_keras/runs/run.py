@@ -173,9 +173,9 @@ class Run:
             keras.utils.set_random_seed(settings.seed)
             with self.strategy.scope():
                 self.encoder = self.load_encoder()
-                self._refuse_strings()
                 self.model = self.build()
                 self.trained = self.in_training(self.model)
+                self._refuse_strings()
             outcome = self._fit(folder, verbose if chief else 0)
             # All workers save together, or those that do would wait for the others.
             export(self.model, folder.work / "saved_model" / "1", **self.export_options())
@@ -191,10 +191,12 @@ class Run:
         return {"training": training, "batch_size": settings.batch_size, "seed": settings.seed, **shape}
 
     def _refuse_strings(self) -> None:
-        if isinstance(self.strategy, tf.distribute.TPUStrategy) and self.encoder.takes_text:
+        """Refuse models that read strings, such as text embedding modules and ELMo, under a strategy that cannot."""
+        strings = any(tf.as_dtype(tensor.dtype) == tf.string for tensor in tf.nest.flatten(self.trained.input))
+        if strings and isinstance(self.strategy, tf.distribute.TPUStrategy):
             raise UserError(
-                f"a TPU takes no strings, and {self.encoder.name} wants nothing else; choose an encoder with a preprocessing module "
-                "(tl-keras encoders), or another --strategy."
+                f"a TPU takes no strings, and {self.encoder.name} wants them; choose an encoder with a preprocessing module (tl-keras "
+                "encoders), or another --strategy."
             )
 
     def export_options(self) -> dict:
