@@ -195,9 +195,25 @@ def serve():
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """Run `tl-keras ...` in this process; returns exit code, stdout, stderr."""
+    """Run `tl-keras ...` in this process; returns exit code, stdout, stderr.
+
+    An export is loaded at the first command that asks for it, and kept for the next ones: loading is most of what they do.
+    """
 
     from tl_keras import cli
+
+    load, loaded = cli._load, {}
+
+    def load_once(path: str):
+        stored = Path(path) / "saved_model" / "1" / "saved_model.pb"
+        if not stored.is_file():
+            return load(path)
+        key = (path, stored.stat().st_mtime_ns)
+        if key not in loaded:
+            loaded[key] = load(path)
+        return loaded[key]
+
+    monkeypatch.setattr(cli, "_load", load_once)
 
     def run(*arguments) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["tl-keras", *map(str, arguments)])
