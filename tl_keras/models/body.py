@@ -78,6 +78,10 @@ def pooled_features(
                 f"pooling={pooling!r} mixes the encoder's blocks; behind a recurrent network choose another."
             )
         outputs = in_context(encoder, inputs, outputs, recurrence, dropout, last=pooling == "cls")
+    elif isinstance(outputs, dict) and "contextual_output" in outputs:
+        raise UserError(
+            'ELMo vectors at the output join what a recurrent network gives, and there is none: choose "lstm" or "gru", or the input.'
+        )
     elif pooling == "cls" and "pooled_output" not in outputs and encoder.default_pooling:
         pooling = encoder.default_pooling
     needed = {"cls": "pooled_output", "mix": "encoder_outputs", "mix-cls": "encoder_outputs"}.get(

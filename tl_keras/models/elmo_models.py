@@ -14,6 +14,7 @@ from tl_keras.models.token_classifier import token_classifier
 from tl_keras.models.word_vector_classifier import word_vector_classifier
 from tl_keras.transfer.plan import Transfer
 from tl_keras.vectors.encoder import WordVectorEncoder, word_vector_encoder
+from tl_keras.vectors.ways import way
 from tl_keras.vectors.word_vectors import WordVectors
 
 
@@ -68,7 +69,7 @@ def elmo_tagger(
     *,
     vectors: WordVectors | str | os.PathLike | None = None,
     texts: Sequence[str] | None = None,
-    transfer: str | Transfer = "fine-tune",
+    transfer: str | Transfer = "init",
     seq_length: int = 128,
     recurrent: str = "lstm",
     units: int = 128,
@@ -84,7 +85,7 @@ def elmo_tagger(
         at: what the ELMo vectors are joined to, as in `elmo_classifier`.
         vectors: word vectors beside them.
         texts: those to train on, as in `elmo_classifier`.
-        transfer: what word vectors do; the biLM is frozen in any case.
+        transfer: what word vectors do, as in `word_vector_classifier`; the biLM is frozen in any case.
         seq_length: longest text in words; longer ones go through overlapping windows.
         recurrent: `"lstm"` or `"gru"`.
         units: width of its state in each direction.
@@ -97,7 +98,7 @@ def elmo_tagger(
         UserError: as for `elmo_classifier`.
     """
     encoder = elmo_encoder(elmo, at, vectors=vectors, texts=texts, seq_length=seq_length)
-    return token_classifier(encoder, labels, transfer, recurrent=Recurrence(recurrent, units), **options)
+    return token_classifier(encoder, labels, way(transfer), recurrent=Recurrence(recurrent, units), **options)
 
 
 def elmo_encoder(

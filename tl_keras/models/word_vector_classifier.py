@@ -9,14 +9,10 @@ from tl_keras._keras import keras
 from tl_keras.errors import UserError
 from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.text_classifier import text_classifier
-from tl_keras.transfer.blocks import EMBEDDINGS
 from tl_keras.transfer.plan import Transfer
 from tl_keras.vectors.encoder import WordVectorEncoder, word_vector_encoder
+from tl_keras.vectors.ways import SLOW, way
 from tl_keras.vectors.word_vectors import WordVectors
-
-WAYS = ("init", "freeze", "slow")
-SLOW = 0.1
-"""Share of the learning rate at which `"slow"` moves word vectors."""
 
 
 def word_vector_classifier(
@@ -75,24 +71,17 @@ def word_vector_classifier(
         model.fit(encoder.batches(train, training=True), validation_data=encoder.batches(valid), epochs=5)
         tlk.export(model, "exported/1")
     """
-    if isinstance(transfer, str) and transfer not in (*WAYS, "fine-tune"):
-        raise UserError(f"transfer={transfer!r} is not known for word vectors; choose one of: {', '.join(WAYS)}.")
-    if not 0.0 < slow <= 1.0:
-        raise UserError(f"slow must be a share of the learning rate, above 0 and at most 1, not {slow}.")
+    plan = way(transfer, slow)
     if isinstance(vectors, WordVectorEncoder):
         if texts is not None:
             raise UserError("the encoder was made for its texts already; leave texts out.")
         encoder = vectors
     else:
         encoder = word_vector_encoder(vectors, texts)
-    if transfer == "slow":
-        transfer = Transfer("fine-tune", rates={EMBEDDINGS: slow})
-    elif transfer == "init":
-        transfer = Transfer("fine-tune")
     return text_classifier(
         encoder,
         classes,
-        transfer,
+        plan,
         pooling=pooling,
         dropout=dropout,
         hidden=hidden,

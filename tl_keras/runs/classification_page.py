@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tl_keras.data.examples import Examples
 from tl_keras.evaluation.plots import plot_confusion_matrix
+from tl_keras.runs.encoder import coverage_line, encoder_line
 from tl_keras.runs.page import MISTAKES, best_epoch_line, cell, draw, section, table, write_page
 from tl_keras.runs.run import Outcome
 from tl_keras.serving.predict import predict
@@ -35,9 +36,10 @@ def write_classification_page(folder: Path, outcome: Outcome, model, valid: Exam
     write_page(
         folder,
         outcome,
-        made_of=f"encoder `{config['encoder']}`, {config['transfer']}, pooling {config['pooling']}",
+        made_of=f"{encoder_line(config)}, pooling {config['pooling']}",
         data=f", columns `{config['text']}`{pair} and `{config['label']}`",
-        kept=best_epoch_line(
+        kept=coverage_line(config)
+        + best_epoch_line(
             outcome,
             "which had the lowest loss on the validation examples below; so their figures flatter a little, the more the fewer "
             "they are",

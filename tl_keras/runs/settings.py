@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from tl_keras.errors import UserError
 from tl_keras.training.cluster import STRATEGIES
-from tl_keras.transfer.plan import Transfer, check_mode, interval, parse_rates
+from tl_keras.transfer.plan import MODES, Transfer, check_mode, interval, parse_rates
+from tl_keras.vectors.read import looks_like_vectors
+from tl_keras.vectors.ways import way
 
 DEFAULT_ENCODER = "ko-en-mini"
 """The one that comes with the package: nothing to download."""
@@ -101,9 +103,14 @@ class RunSettings:
                 raise UserError(f"{option(field)} {value!r} is not known; choose one of: {', '.join(choices)}.")
             if least is not None and any(v < least for v in (value if isinstance(value, list) else [value])):
                 raise UserError(f"{option(field)} must be at least {least}, not {value}.")
-        check_mode(self.transfer)
+        check_mode(self.mode)
         interval(self.unfreeze_every)
         parse_rates(self.rate)
+
+    @property
+    def mode(self) -> str:
+        """The way of transfer, by the name that `Transfer` knows."""
+        return self.transfer
 
     @property
     def plan(self) -> Transfer:
@@ -112,7 +119,7 @@ class RunSettings:
         Raises:
             UserError: the settings contradict each other.
         """
-        return Transfer(self.transfer, self.unfreeze_every, self.layer_decay, parse_rates(self.rate))
+        return Transfer(self.mode, self.unfreeze_every, self.layer_decay, parse_rates(self.rate))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,6 +130,81 @@ class _HeadSettings(RunSettings):
     hidden: list[int] | None = _model(  # noqa: RUF009
         None, help="Width of a dense layer in the head. Can be repeated. Default: none, a linear head.", least=1
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WordVectorSettings(_HeadSettings):
+    """Of tasks that can also be learned on word vectors, and on those of a biLM."""
+
+    RANDOM_VECTORS: ClassVar[str] = "random"
+    NO_VECTORS: ClassVar[str] = "none"
+
+    encoder: str = _model(
+        DEFAULT_ENCODER,
+        help="Preset, TF Hub or Kaggle URL, .tar.gz or folder with encoder/ and preprocess/; or word vectors: a file (.vec, .txt, .bin), or "
+        "random; none with --elmo alone.",
+    )
+    transfer: str = _learning(
+        "fine-tune",
+        help="freeze (train the head only), fine-tune (everything), top-1, top-2, ... (so many upper blocks and the head), or "
+        "gradual (the head first, then one block more at a time, from the top). Word vectors: init (as fine-tune), freeze, or slow (they "
+        "learn at a tenth of the rate).",
+    )
+    recurrent: str = _model(
+        "auto",
+        help="What reads the encoder's vectors in order, in both directions: lstm, gru or none. Default: lstm for word vectors, else none.",
+        choices=("auto", "lstm", "gru", "none"),
+    )
+    elmo: str | None = _model(
+        None, help="biLM of pretrain bilm, or TF Hub's elmo/3; its vectors, frozen, are joined to word vectors."
+    )
+    elmo_at: str = _model(
+        "input",
+        help="Where: at the input of the recurrent network, at its output, or both.",
+        choices=("input", "output", "both"),
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.on_word_vectors:
+            if self.transfer in ("init", "slow"):
+                raise UserError(
+                    f"--transfer {self.transfer} is a way of word vectors, and {self.encoder} is none: choose one of {MODES}."
+                )
+            if self.elmo is not None:
+                raise UserError(
+                    f"--elmo joins its vectors to word vectors, not to {self.encoder}: give a file of them with --encoder, or --encoder "
+                    f"{self.RANDOM_VECTORS}, or --encoder {self.NO_VECTORS} for the biLM alone."
+                )
+            return
+        if self.mode not in ("freeze", "fine-tune"):
+            raise UserError(
+                f"word vectors have no blocks, so --transfer {self.transfer} says nothing: choose init, freeze or slow."
+            )
+        if self.encoder == self.NO_VECTORS and (self.elmo is None or self.elmo_at == "output"):
+            raise UserError(
+                f"--encoder {self.NO_VECTORS} leaves nothing to read: add --elmo FOLDER, joined at the input, or give word vectors."
+            )
+        if self.recurrent == "none" and self.elmo is not None and self.elmo_at != "input":
+            raise UserError(
+                f"--elmo-at {self.elmo_at} joins vectors to what a recurrent network gives: choose --recurrent lstm or gru."
+            )
+
+    @property
+    def on_word_vectors(self) -> bool:
+        """Whether the encoder is made of word vectors."""
+        return self.encoder in (self.RANDOM_VECTORS, self.NO_VECTORS) or looks_like_vectors(self.encoder)
+
+    @property
+    def mode(self) -> str:
+        """The way of transfer, by the name that `Transfer` knows."""
+        return "fine-tune" if self.transfer in ("init", "slow") else self.transfer
+
+    @property
+    def plan(self) -> Transfer:
+        """What is to learn, and how fast."""
+        plan = super().plan
+        return dataclasses.replace(plan, rates={**way("slow").rates, **plan.rates}) if self.transfer == "slow" else plan
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,7 +222,7 @@ class _TableSettings(RunSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TextClassificationSettings(_TableSettings, _HeadSettings):
+class TextClassificationSettings(_TableSettings, WordVectorSettings):
     """Of `text-classification`."""
 
     label: str = _data("label", help="Column with the label.")
@@ -157,7 +239,7 @@ class TextClassificationSettings(_TableSettings, _HeadSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TokenClassificationSettings(_HeadSettings):
+class TokenClassificationSettings(WordVectorSettings):
     """Of `token-classification`."""
 
     format: str = _data(

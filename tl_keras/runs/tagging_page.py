@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tl_keras.data.tagging import TaggedExamples
+from tl_keras.runs.encoder import coverage_line, encoder_line
 from tl_keras.runs.page import MISTAKES, best_epoch_line, cell, draw, section, table, write_page
 from tl_keras.runs.run import Outcome
 from tl_keras.serving.predict import predict
@@ -29,8 +30,8 @@ def write_tagging_page(folder: Path, outcome: Outcome, model, valid: TaggedExamp
     write_page(
         folder,
         outcome,
-        made_of=f"encoder `{config['encoder']}`, {config['transfer']}, tags on {units}, longer texts in overlapping windows",
-        kept=best_epoch_line(outcome, "with the best entity F1"),
+        made_of=f"{encoder_line(config)}, tags on {units}, longer texts in overlapping windows",
+        kept=coverage_line(config) + best_epoch_line(outcome, "with the best entity F1"),
         figures=[
             f"entity F1 **{report.f1:.4f}**, precision {report.precision:.4f}, recall {report.recall:.4f}, "
             f"macro F1 {report.macro_f1:.4f} (both ends and the label must be right; compared in {report.compared})",

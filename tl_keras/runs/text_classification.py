@@ -9,8 +9,10 @@ from tl_keras.data.table import read_table
 from tl_keras.errors import UserError
 from tl_keras.evaluation.classification import evaluate
 from tl_keras.models.body import choose_pooling
+from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.text_classifier import text_classifier
 from tl_keras.runs.classification_page import write_classification_page
+from tl_keras.runs.encoder import encoder_facts, encoder_for
 from tl_keras.runs.run import Run
 from tl_keras.training.class_weights import class_weights
 
@@ -21,6 +23,7 @@ class TextClassificationRun(Run):
     """Texts or pairs of texts to classes; settings are `TextClassificationSettings`."""
 
     task = "text-classification"
+    head_on_one_vector = True
 
     def read(self) -> tuple[Examples, Examples]:
         """Training and validation examples as the settings say.
@@ -54,6 +57,10 @@ class TextClassificationRun(Run):
             )
         return train, valid
 
+    def load_encoder(self):
+        """One of word vectors is made ready for the words of the training examples."""
+        return encoder_for(self.settings, self.train.texts)
+
     def build(self):
         """A classifier for the classes of the training examples."""
         settings = self.settings
@@ -64,16 +71,15 @@ class TextClassificationRun(Run):
             pooling=settings.pooling,
             dropout=settings.dropout,
             hidden=settings.hidden or (),
+            recurrent=settings.recurrent,
             multi_label=self.train.multi_label,
             learning_rate=settings.learning_rate,
         )
 
     def batches(self, examples, training):
-        """Token batches; without training in order of length: less padding, and the metrics do not mind."""
+        """Token batches, or features; without training in order of length: less padding, and the metrics do not mind."""
         examples = examples if training else examples.sorted_by_length()
-        return self.encoder.batches(
-            examples, training=training, batch_size=self.settings.batch_size, seed=self.settings.seed
-        )
+        return self.source.batches(examples, **self.batch_settings(training))
 
     def fit_arguments(self):
         """Class weights, if they are wanted."""
@@ -85,10 +91,12 @@ class TextClassificationRun(Run):
 
     def facts(self, report):
         """The classes, and the pooling that was chosen."""
+        settings = self.settings
         return {
             "classes": list(self.train.classes),
             "multi_label": self.train.multi_label,
-            "pooling": choose_pooling(self.encoder, self.settings.pooling),
+            "pooling": choose_pooling(self.encoder, settings.pooling, Recurrence.of(settings.recurrent, self.encoder)),
+            **encoder_facts(self.encoder, settings),
         }
 
     def export_options(self):

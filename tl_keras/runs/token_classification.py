@@ -10,6 +10,7 @@ from tl_keras.data.tagging_files import read_tagged
 from tl_keras.errors import UserError
 from tl_keras.evaluation.tagging import evaluate_tagging
 from tl_keras.models.token_classifier import token_classifier
+from tl_keras.runs.encoder import encoder_facts, encoder_for
 from tl_keras.runs.run import Run
 from tl_keras.runs.tagging_page import write_tagging_page
 
@@ -55,6 +56,10 @@ class TokenClassificationRun(Run):
             self.tag_set = dataclasses.replace(self.tag_set, pieces=settings.label_pieces)
         return train, valid
 
+    def load_encoder(self):
+        """One of word vectors is made ready for the words of the training examples."""
+        return encoder_for(self.settings, self.train.texts)
+
     def build(self):
         """A tagger for the labels of the training examples."""
         settings = self.settings
@@ -64,18 +69,13 @@ class TokenClassificationRun(Run):
             settings.plan,
             dropout=settings.dropout,
             hidden=settings.hidden or (),
+            recurrent=settings.recurrent,
             learning_rate=settings.learning_rate,
         )
 
-    def batches(self, examples, training):
+    def batches(self, examples, training, **numbered):
         """Windows of pieces with a tag each."""
-        return self.encoder.tagging_batches(
-            examples,
-            training=training,
-            batch_size=self.settings.batch_size,
-            seed=self.settings.seed,
-            tag_set=self.tag_set,
-        )
+        return self.encoder.tagging_batches(examples, tag_set=self.tag_set, **self.batch_settings(training), **numbered)
 
     def evaluate(self):
         """Precision, recall and F1 of whole entities."""
@@ -88,7 +88,8 @@ class TokenClassificationRun(Run):
     def facts(self, report):
         """The tags."""
         tags = self.tag_set
-        return {"labels": list(tags.labels), "tag_scheme": tags.scheme, "label_pieces": tags.pieces}
+        about = {"labels": list(tags.labels), "tag_scheme": tags.scheme, "label_pieces": tags.pieces}
+        return {**about, **encoder_facts(self.encoder, self.settings)}
 
     def write_page(self, folder, outcome):
         """Figures per label, the surest mistakes."""

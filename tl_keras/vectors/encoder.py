@@ -53,6 +53,8 @@ class WordVectorEncoder(Encoder):
     suggested = {"pooling": "mean", "learning_rate": 2e-3}  # noqa: RUF012
     default_recurrent = "lstm"
     default_pooling = "mean"
+    known: Coverage | None = None
+    """How much the vectors know of the texts that the encoder was made for."""
 
     def __init__(
         self,
@@ -152,7 +154,9 @@ class WordVectorEncoder(Encoder):
         coverage = coverage_of_counts(counts, self.vectors.rows, self.vectors.subwords)
         logger.log(logging.WARNING if coverage.token_share < 0.8 else logging.INFO, "%s: %s.", self.name, coverage)
         vocabulary = choose_words(self.vectors, counts, min_count, max(len(self.vocabulary), 1))
-        return WordVectorEncoder(vocabulary, vectors=self.vectors, **{**self._reading(), "contextual": self.contextual})
+        made = WordVectorEncoder(vocabulary, vectors=self.vectors, **{**self._reading(), "contextual": self.contextual})
+        made.known = coverage
+        return made
 
     def coverage(self, texts: Iterable[str]) -> Coverage:
         """How much of some texts the words of this encoder cover."""

@@ -165,7 +165,7 @@ class WordVectorLayer(EncoderLayer, keras.layers.Layer):
     def load_own_variables(self, store):
         """Load the weights of a saved model, if they are of these shapes."""
         own = [tuple(weight.shape) for weight in self.weights]
-        for key in store:
+        for key in store.keys():  # noqa: SIM118  (Keras 3 gives an object that is no mapping)
             rows, width = store[key].shape
             if (rows, width) not in own:
                 wanted = " and ".join(f"{rows:,} x {width}" for rows, width in own) or "none"
@@ -238,3 +238,7 @@ class SpecialVectors(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """`[batch, length, width]`."""
         return tuple(input_shape[1])
+
+    def get_config(self) -> dict:
+        """The constructor's arguments, without the vector that a saved model has in its weights."""
+        return super().get_config()

@@ -85,13 +85,18 @@ def read_vectors(
 
 
 def looks_like_vectors(path: str | os.PathLike) -> bool:
-    """Whether there is such a file, and it is called as files of word vectors are.
+    """Whether this is called as files of word vectors are, and is no other file.
 
-    Weights in PyTorch's format end in `.bin` too; these are zip archives or pickles.
+    Weights in PyTorch's format end in `.bin` too; these are zip archives or pickles. A file that is not there counts, so that whoever
+    reads it says so.
     """
-    path = Path(path)
-    if not path.name.lower().endswith(SUFFIXES) or not path.is_file():
+    if "://" in str(path):
         return False
+    path = Path(path)
+    if not path.name.lower().endswith(SUFFIXES) or path.is_dir():
+        return False
+    if not path.exists():
+        return True
     with path.open("rb") as stream:
         return not stream.read(2).startswith((b"PK", b"\x80"))
 
