@@ -5,9 +5,10 @@
 `SHARED_DATA` holds the folders xnli_ko, question_pair and korsts. Training files are trained on, development files scored;
 xnli_ko has one file, of which a fifth (seed 0) is scored. Nothing is tuned on what is scored, and no epoch is chosen by it.
 
-- korsts (Spearman): `tf-idf` is the cosine of character 1-3-grams, with no training; `untrained` the encoder's mean vectors;
-  `bi-encoder` is trained with `--loss`, and `lexical` is the same with `--lexical-share` of shared pieces;
-  `cross-encoder` reads both texts together.
+- korsts (Spearman): `tf-idf` is the cosine of character 1-3-grams, with no training; `untrained` the encoder's mean vectors, and
+  `whitened` the same without their common direction; `bi-encoder` is trained with `--loss`, from whitened vectors with `--whiten`;
+  `lexical` is the same with a part of shared words and characters, whose share is chosen on a tenth of the training pairs that are
+  kept out of training; `cross-encoder` reads both texts together.
 - question_pair and xnli_ko (accuracy): `constant` answers the commonest class; `tf-idf` is a logistic regression (on the cosine and
   on character n-grams of both texts); `classifier` is fine-tuned on the pair. In question_pair, `is_duplicate` 0 means the same.
 
@@ -39,7 +40,7 @@ from tl_keras.text.tower_batches import tower_batches
 
 RESULTS = Path(__file__).parent / "results" / "pairs.json"
 METHODS = {
-    "korsts": ["tf-idf", "untrained", "bi-encoder", "lexical", "cross-encoder"],
+    "korsts": ["tf-idf", "untrained", "whitened", "bi-encoder", "lexical", "cross-encoder"],
     "question_pair": ["constant", "tf-idf", "classifier"],
     "xnli_ko": ["constant", "tf-idf", "classifier"],
 }
@@ -59,19 +60,24 @@ def likeness(method: str, train, dev, options) -> dict:
     if method == "tf-idf":
         return similarity_report(dev.labels, cosines(vectors(train, dev)[1]), same_unit=False).to_dict()
     encoder = tlk.load_encoder(options.encoder, options.seq_length)
-    share = options.lexical_share if method == "lexical" else 0.0
     if method == "cross-encoder":
         model = text_regressor(encoder, train.score_range, pooling=options.pooling, learning_rate=options.learning_rate)
         batches = encoder.batches(train, training=True, batch_size=options.batch_size, seed=options.seed)
         model.fit(batches, epochs=options.epochs, verbose=2)
         return tlk.evaluate(model, dev).to_dict()
+    held = None
+    if method == "lexical":
+        train, held = train.split(0.1, seed=options.seed)
     texts = [*train.texts, *train.text_pairs]
-    model = sentence_encoder(encoder, lexical_share=share, lexical_texts=texts)
-    if method != "untrained":
+    whiten = options.whiten if method in {"bi-encoder", "lexical"} else method == "whitened"
+    parts = {"lexical_share": 0.5, "lexical_texts": texts} if held else {}
+    model = sentence_encoder(encoder, whiten_texts=texts if whiten else (), **parts)
+    if method not in {"untrained", "whitened"}:
         towers = two_towers(model, options.loss, score_range=train.score_range, learning_rate=options.learning_rate)
         batches = tower_batches(encoder, train, training=True, batch_size=options.batch_size, seed=options.seed)
         towers.fit(batches, epochs=options.epochs, verbose=2)
-    return tlk.evaluate(model, dev).to_dict()
+    share = {"lexical_share": tlk.choose_lexical_share(model, held)} if held else {}
+    return {**share, **tlk.evaluate(model, dev).to_dict()}
 
 
 def classes(method: str, train, dev, options) -> dict:
@@ -121,7 +127,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--pooling", default="mean", help="of cross-encoder and classifier")
     parser.add_argument("--loss", choices=["cosine", "ranking"], default="cosine", help="of the bi-encoders of korsts")
-    parser.add_argument("--lexical-share", type=float, default=0.5)
+    parser.add_argument("--whiten", action="store_true", help="bi-encoders begin with whitened vectors")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--limit", type=int, help="so many training pairs only, to try the script")
     parser.add_argument("--results", type=Path, default=RESULTS)
@@ -142,20 +148,18 @@ def main() -> None:
                 names = ("epochs", "batch_size", "learning_rate", "seq_length", "pooling")
                 trained = {name: getattr(options, name) for name in names}
                 if method in {"bi-encoder", "lexical"}:
-                    trained.update(pooling="mean", loss=options.loss)
-                if method == "lexical":
-                    trained["lexical_share"] = options.lexical_share
+                    trained.update(pooling="mean", loss=options.loss, whiten=options.whiten)
                 row = {
                     "task": task,
                     "method": method,
                     "encoder": None if method in {"tf-idf", "constant"} else Path(options.encoder).name,
                     "train_pairs": len(part),
-                    **({} if method in {"tf-idf", "constant", "untrained"} else {"seed": seed, **trained}),
+                    **({} if method in {"tf-idf", "constant", "untrained", "whitened"} else {"seed": seed, **trained}),
                     **{k: round(v, 4) if isinstance(v, float) else v for k, v in scores.items()},
                     "seconds": round(time.perf_counter() - started, 1),
                     "keras": KERAS_NAME,
                 }
-                same = ("task", "method", "encoder", "train_pairs", "seed", *names, "loss", "lexical_share", "keras")
+                same = ("task", "method", "encoder", "train_pairs", "seed", *names, "loss", "whiten", "keras")
                 add_row(options.results, row, same)
 
 

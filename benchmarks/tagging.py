@@ -36,7 +36,12 @@ def read(task: str, folder: Path):
 
 def train_and_score(way: str, train, test, options) -> dict:
     encoder = tlk.load_encoder(options.encoder, options.seq_length)
-    transfer = Transfer("freeze" if way == "freeze" else "fine-tune", layer_decay=options.layer_decay)
+    rates = {} if options.embedding_rate == 1 else {"embeddings": options.embedding_rate}
+    transfer = (
+        Transfer("freeze")
+        if way == "freeze"
+        else Transfer("fine-tune", layer_decay=options.layer_decay, rates={} if way == "scratch" else rates)
+    )
     model = tlk.token_classifier(
         encoder, train.tag_set, transfer, dropout=options.dropout, learning_rate=options.learning_rate
     )
@@ -59,6 +64,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, help="default: what suits the encoder")
     parser.add_argument("--layer-decay", type=float, default=1.0)
+    parser.add_argument(
+        "--embedding-rate", type=float, default=1.0, help="share of the rate for pre-trained embeddings"
+    )
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--seq-length", type=int, default=128)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -78,7 +86,16 @@ def main() -> None:
             keras.utils.set_random_seed(options.seed)
             started = time.perf_counter()
             scores = train_and_score(way, train, test, options)
-            names = ("epochs", "batch_size", "learning_rate", "layer_decay", "dropout", "seq_length", "seed")
+            names = (
+                "epochs",
+                "batch_size",
+                "learning_rate",
+                "layer_decay",
+                "embedding_rate",
+                "dropout",
+                "seq_length",
+                "seed",
+            )
             row = {
                 "task": options.task,
                 "way": way,

@@ -14,6 +14,7 @@ _PUBLIC = {
     "advise": "tl_keras.advice.advise",
     "cache_features": "tl_keras.transfer.frozen",
     "Checkpoints": "tl_keras.training.checkpoints",
+    "choose_lexical_share": "tl_keras.evaluation.lexical_share",
     "class_weights": "tl_keras.training.class_weights",
     "convert": "tl_keras.hub.convert",
     "describe": "tl_keras.transfer.table",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from tl_keras import UserError, evaluate, load_model, predict
+from tl_keras import Examples, UserError, choose_lexical_share, evaluate, load_model, predict
 from tl_keras._keras import keras
 from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
 from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
@@ -84,24 +87,79 @@ def test_towers_of_scored_pairs_give_cosines_and_are_saved(encoder, tmp_path):
     np.testing.assert_allclose(encode(again, TEXTS), encode(model, TEXTS), atol=1e-6)
 
 
-def test_the_lexical_part_is_the_cosine_of_tf_idf(encoder):
-    # Words of the vocabulary only, so that scikit-learn sees the same pieces.
-    texts = [
-        "the film was good",
-        "the film was bad",
-        "a very dull plot",
-        "great music , good actor",
-        "the plot the plot",
-    ]
-    model = sentence_encoder(encoder, "freeze", lexical_share=0.25, lexical_texts=texts, lexical_dimensions=4096)
-    meaning = encode(sentence_encoder(encoder, "freeze"), texts)
-    weights = TfidfVectorizer(token_pattern=r"\S+").fit_transform(texts).toarray()
+HANGUL = re.compile("[가-힣]")
+LETTERS = [
+    "the film was good",
+    "the film was bad",
+    "a very dull plot",
+    "great music , good actor",
+    "the plot the plot 재미있다 재미",
+]
+
+
+def tf_idf(encoder, vocabulary, texts) -> np.ndarray:
+    """Of word pieces, Hangul ones character by character, by scikit-learn; rows of length 1."""
+    pieces = encoder.preprocessor.tokenize(tf.constant(texts)).merge_dims(1, 2).to_list()
+    split = [[u for i in row for u in HANGUL.findall(vocabulary[i]) or [vocabulary[i]]] for row in pieces]
+    return TfidfVectorizer(analyzer=lambda row: row).fit_transform(split).toarray()
+
+
+def test_the_lexical_part_is_the_cosine_of_tf_idf(encoder, vocabulary):
+    model = sentence_encoder(encoder, "freeze", lexical_share=0.25, lexical_texts=LETTERS, lexical_dimensions=4096)
+    meaning = encode(sentence_encoder(encoder, "freeze"), LETTERS)
+    weights = tf_idf(encoder, vocabulary, LETTERS)
     expected = 0.75 * meaning @ meaning.T + 0.25 * weights @ weights.T
-    joined = encode(model, texts)
+    joined = encode(model, LETTERS)
     # Random vectors are at right angles up to 1 / sqrt(4096), times the share.
     np.testing.assert_allclose(joined @ joined.T, expected, atol=0.25 * 4 / 64)
     np.testing.assert_allclose(np.linalg.norm(joined, axis=1), 1, atol=1e-5)
-    assert np.isfinite(encode(model, ["", " ", "😀"])).all()
+    assert np.isfinite(encode(model, ["", " ", "😀", "film " * 20_000])).all()
+
+
+def test_the_share_of_letters_is_the_best_on_the_examples(encoder, vocabulary, tmp_path):
+    model = sentence_encoder(encoder, "freeze", lexical_share=0.5, lexical_texts=LETTERS, lexical_dimensions=2048)
+    weights = tf_idf(encoder, vocabulary, LETTERS)
+    meaning = encode(sentence_encoder(encoder, "freeze"), LETTERS)
+    first, second = zip(*itertools.combinations(range(5), 2), strict=True)
+    texts = [LETTERS[i] for i in first], [LETTERS[i] for i in second]
+    for vectors, least, most in ((weights, 0.3, 1.0), (meaning, 0.0, 0.0)):
+        scores = (vectors[list(first)] * vectors[list(second)]).sum(1)
+        pairs = ScoredExamples.from_lists(texts[0], scores, texts[1])
+        share = choose_lexical_share(model, pairs)
+        assert least <= share <= most
+        assert evaluate(model, pairs).pearson > 0.98
+    # Questions that are parts of their document share its letters.
+    pairs = RetrievalPairs.from_lists(
+        ["very dull", "great music", "film bad", "film good"], [LETTERS[i] for i in (2, 3, 1, 0)]
+    )
+    model.get_layer("joined").share.assign(0.0)
+    before, share = evaluate(model, pairs).mrr, choose_lexical_share(model, pairs)
+    assert share > 0
+    assert evaluate(model, pairs).mrr == 1.0 > before
+    model.save(tmp_path / "m.keras")
+    assert float(load_model(tmp_path / "m.keras").get_layer("joined").share) == pytest.approx(share)
+    with pytest.raises(UserError, match="has no lexical part"):
+        choose_lexical_share(sentence_encoder(encoder, "freeze"), pairs)
+    with pytest.raises(UserError, match="scored pairs"):
+        choose_lexical_share(model, Examples.from_lists(["a"]))
+
+
+def test_whitened_vectors_have_the_identity_as_covariance(encoder):
+    words = ["the", "film", "was", "good", "bad", "very", "dull", "plot", "music", "actor"]
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(words, size=rng.integers(1, 9))) for _ in range(80)]
+    model = sentence_encoder(encoder, "freeze", whiten_texts=texts, dimensions=6, normalize=False)
+    different = list(dict.fromkeys(texts))
+    vectors = encode(model, different)
+    assert vectors.shape[1] == 6
+    np.testing.assert_allclose(vectors.mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(np.cov(vectors.T), np.eye(6), atol=1e-3)
+    for options, message in (
+        ({"whiten_texts": texts[:5]}, "too few to whiten"),
+        ({"whiten_texts": texts, "dimensions": 17}, "more than"),
+    ):
+        with pytest.raises(UserError, match=message):
+            sentence_encoder(encoder, "freeze", **options)
 
 
 @pytest.mark.parametrize(

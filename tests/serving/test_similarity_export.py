@@ -30,7 +30,7 @@ def test_strings_in_vectors_and_scores_out(tiny_pair, tmp_path):
     np.testing.assert_allclose(got["score"], predict(scores, TEXTS, TEXTS[::-1]).score, atol=1e-5)
 
     # The same interface as the models.
-    assert (encodes.width, scorer.score_range) == (517, (0.0, 5.0))
+    assert (encodes.width, scorer.score_range) == (5 + 768, (0.0, 5.0))
     np.testing.assert_allclose(encode(encodes, TEXTS), expected, atol=1e-5)
     np.testing.assert_allclose(predict(encodes, TEXTS, TEXTS).score, 1.0, atol=1e-5)
     assert predict(scorer, [], []).score.tolist() == []

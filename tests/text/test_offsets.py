@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import unicodedata
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -200,6 +201,13 @@ def test_from_the_vocabulary_where_the_module_has_no_offsets(encoder):
     built = offset_tokenizer(Silent(), encoder.folder)
     for built_part, own_part in zip(built(tf.constant(HARD)), encoder.offset_tokenizer(tf.constant(HARD)), strict=True):
         assert built_part.to_list() == own_part.to_list()
+
+
+def test_the_encoder_that_comes_along():
+    encoder = load_encoder("ko-en-mini")
+    vocabulary = next(Path(encoder.folder, "assets").glob("*vocab*")).read_text("utf-8").split("\n")
+    assert vocabulary[1] == "[UNK]"
+    check(encoder.offset_tokenizer, ours(False, False), vocabulary, list(HARD))
 
 
 @pytest.mark.real_data

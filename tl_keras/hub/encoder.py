@@ -240,9 +240,10 @@ class Encoder:
 
     @functools.cached_property
     def suggested(self) -> dict:
-        """What its makers found to work: `pooling`, and the peak `learning_rate` of fine-tuning; what they did not say is left out.
+        """What its makers found to work; what they did not say is left out.
 
-        It stands in `info.json` beside `encoder/` and `preprocess/`.
+        `pooling`, the peak `learning_rate` of fine-tuning, and whether to `whiten` the vectors of texts before they are compared. It
+        stands in `info.json` beside `encoder/` and `preprocess/`.
         """
         path = Path(self.folder).parent / "info.json"
         if Path(self.folder).name != "encoder" or not path.is_file():

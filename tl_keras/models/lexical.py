@@ -1,15 +1,19 @@
-"""A vector of which pieces a text has, beside the one of what it means: for encoders that compare poorly."""
+"""A vector of which characters and pieces a text has, beside the one of what it means: for encoders that compare poorly."""
 
 from __future__ import annotations
 
+import itertools
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+from scipy import sparse
 
 from tl_keras._keras import keras, register
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder
+from tl_keras.hub.offset_tokenizer import vocabulary_file
 from tl_keras.text.preprocessor import piece_counts
 
 TEXTS_AT_ONCE = 1024
@@ -17,51 +21,41 @@ TEXTS_AT_ONCE = 1024
 
 @register
 class LexicalVector(keras.layers.Layer):
-    """The sum of fixed random vectors of a text's pieces, each times its weight: TF-IDF in few numbers.
-
-    The dot product of two such vectors is about the sum, over the pieces that both texts have, of the squared weights: random
-    vectors are nearly at right angles. Of the cosine of TF-IDF vectors it is off by about `1 / sqrt(dimensions)`.
+    """The sum of fixed vectors of a text's pieces.
 
     Args:
         vocabulary_size: pieces in the vocabulary.
         dimensions: numbers in a vector.
-        seed: of the random vectors.
 
-    Call arguments: ids int `[batch, length]`; returns float32 `[batch, dimensions]`, not normalised. Weights: `piece_weight`
-    float32 `[vocabulary]`, 0 for special tokens, not trained; `signs` int8 `[vocabulary, dimensions]`, -1 and 1.
-
-    Source: Achlioptas, "Database-friendly random projections", https://doi.org/10.1016/S0022-0000(03)00025-4
+    Call arguments: ids int `[batch, length]`; returns float32 `[batch, dimensions]`, not normalised. Weights, not trained, zeros until
+    `set_vectors`: `table` int8 `[vocabulary, dimensions]`, and `scale` float32 `[vocabulary]`, by which its rows are multiplied.
     """
 
-    def __init__(self, vocabulary_size: int, dimensions: int = 512, seed: int = 0, **kwargs):
+    def __init__(self, vocabulary_size: int, dimensions: int = 768, **kwargs):
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.vocabulary_size = int(vocabulary_size)
         self.dimensions = int(dimensions)
-        self.seed = int(seed)
 
     def build(self, input_shape=None):
-        """Make the weights; `piece_weight` is 1 until it is set."""
-        self.piece_weight = self.add_weight(
-            shape=(self.vocabulary_size,), initializer="ones", trainable=False, name="piece_weight"
-        )
-        self.signs = self.add_weight(
-            shape=(self.vocabulary_size, self.dimensions),
-            dtype="int8",
-            initializer="zeros",
-            trainable=False,
-            name="signs",
-        )
-        bits = np.random.default_rng(self.seed).integers(0, 2, size=(self.vocabulary_size, self.dimensions))
-        self.signs.assign((2 * bits - 1).astype("int8"))
+        """Make the weights."""
+        rows, fixed = self.vocabulary_size, {"initializer": "zeros", "trainable": False}
+        self.table = self.add_weight(shape=(rows, self.dimensions), dtype="int8", name="table", **fixed)
+        self.scale = self.add_weight(shape=(rows,), name="scale", **fixed)
         super().build(input_shape)
 
+    def set_vectors(self, vectors: np.ndarray) -> None:
+        """Set the pieces' vectors, float `[vocabulary, dimensions]`; they are rounded to 127 steps of each one's largest number."""
+        scale = np.maximum(np.abs(vectors).max(axis=1), 1e-12) / 127
+        self.table.assign(np.rint(vectors / scale[:, np.newaxis]).astype("int8"))
+        self.scale.assign(scale.astype("float32"))
+
     def call(self, ids):
-        """Look up, weigh, add."""
+        """Look up and add."""
         ids = tf.cast(ids, tf.int32)
-        weights = tf.gather(tf.convert_to_tensor(self.piece_weight), ids)[:, :, tf.newaxis]
-        vectors = tf.cast(tf.gather(tf.convert_to_tensor(self.signs), ids), tf.float32)
-        return tf.reduce_sum(vectors * weights, axis=1) / self.dimensions**0.5
+        scale = tf.gather(tf.convert_to_tensor(self.scale), ids)[:, :, tf.newaxis]
+        vectors = tf.cast(tf.gather(tf.convert_to_tensor(self.table), ids), tf.float32)
+        return tf.reduce_sum(vectors * scale, axis=1)
 
     def compute_output_shape(self, input_shape):
         """`[batch, dimensions]`."""
@@ -69,12 +63,7 @@ class LexicalVector(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "dimensions": self.dimensions,
-            "seed": self.seed,
-        }
+        return {**super().get_config(), "vocabulary_size": self.vocabulary_size, "dimensions": self.dimensions}
 
 
 @register
@@ -84,7 +73,7 @@ class JoinVectors(keras.layers.Layer):
     Each is divided by its length and multiplied by the root of its part.
 
     Args:
-        share: of the second vector, between 0 and 1.
+        share: of the second vector, from 0 to 1. It is a weight that is not trained: `layer.share.assign(0.3)` changes it at any time.
 
     Call arguments: `[first, second]`, float `[batch, widths]`; returns float32 `[batch, sum of the widths]`, of length 1.
 
@@ -97,47 +86,109 @@ class JoinVectors(keras.layers.Layer):
     def __init__(self, share: float = 0.5, **kwargs):
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
-        self.share = float(share)
+        self.first_share = float(share)
+
+    def build(self, input_shape=None):
+        """Make the weight, and remember where the second vector begins."""
+        self.first_width = int(input_shape[0][-1])
+        self.share = self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(self.first_share), trainable=False, name="share"
+        )
+        super().build(input_shape)
 
     def call(self, inputs):
         """Normalize, weigh, concatenate."""
+        share = tf.convert_to_tensor(self.share)
         parts = [tf.math.l2_normalize(tf.cast(value, tf.float32), axis=-1) for value in inputs]
-        return tf.concat([(1.0 - self.share) ** 0.5 * parts[0], self.share**0.5 * parts[1]], axis=-1)
+        return tf.concat([tf.sqrt(1.0 - share) * parts[0], tf.sqrt(share) * parts[1]], axis=-1)
 
     def compute_output_shape(self, input_shape):
         """`[batch, sum of the widths]`."""
         return (input_shape[0][0], input_shape[0][1] + input_shape[1][1])
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
-        return {**super().get_config(), "share": self.share}
+        """The constructor's arguments; the share that was set later is among the weights."""
+        return {**super().get_config(), "share": self.first_share}
 
 
-def inverse_document_frequency(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
-    """How rare each piece of the vocabulary is: `log((1 + n) / (1 + df)) + 1`, and 0 for special tokens.
+def units(piece: str) -> list[str]:
+    """What a word piece counts as: its characters where each says something by itself (Hangul, Han, Kana), else the piece.
+
+    A Korean word's ending is seldom a piece of its own, and one letter of an alphabet says nothing.
+
+    Example:
+        >>> units("##있다"), units("film"), units("3월"), units("##ing")
+        (['있', '다'], ['film'], ['3', '월'], ['##ing'])
+    """
+    found: list[str] = []
+    text = piece.removeprefix("##")
+    if not any(map(_is_wide, text)):
+        return [piece]
+    for wide, run in itertools.groupby(text, _is_wide):
+        characters = list(run)
+        found += characters if wide else ["".join(characters)]
+    return found
+
+
+def _is_wide(character: str) -> bool:
+    return unicodedata.east_asian_width(character) == "W"
+
+
+def can_join_letters(encoder: Encoder) -> bool:
+    """Whether it is known which pieces the encoder's ids stand for, so that a lexical part can be joined."""
+    return not encoder.takes_text and "vocab_size" in getattr(encoder.preprocessor, "special_tokens", {})
+
+
+def lexical_table(encoder: Encoder, texts: Sequence[str], dimensions: int, seed: int = 0) -> np.ndarray:
+    """A vector for each piece, so that the cosine of two texts' sums is about that of their TF-IDF vectors.
+
+    A piece's vector is the sum, over its `units`, of a random vector of -1 and 1 times the unit's rarity,
+    `log((1 + n) / (1 + df)) + 1`. Such vectors are nearly at right angles: two texts' dot product is about the sum over the units that
+    both have. It is off by about `1 / sqrt(dimensions)`. Where the encoder comes without its vocabulary, pieces count as a whole.
 
     Args:
         encoder: a BERT-like encoder.
-        texts: `n` texts; `df` of them have the piece.
+        texts: `n` texts; `df` of them have the unit.
+        dimensions: numbers in a vector.
+        seed: of the random vectors.
 
     Returns:
-        Float32 `[vocabulary]`.
+        Float32 `[vocabulary, dimensions]`; zeros for special tokens, that for unknown pieces among them.
 
     Raises:
-        UserError: the size of the vocabulary is not known.
+        UserError: it is not known which pieces the encoder's ids stand for.
 
-    Source: Sparck Jones, "A statistical interpretation of term specificity and its application in retrieval", 1972, smoothed as in
-        https://scikit-learn.org/stable/modules/feature_extraction.html#tfidf-term-weighting
+    Source: the weights as in https://scikit-learn.org/stable/modules/feature_extraction.html#tfidf-term-weighting; Achlioptas,
+        "Database-friendly random projections", https://doi.org/10.1016/S0022-0000(03)00025-4
     """
+    if not can_join_letters(encoder):
+        raise UserError(
+            f"{encoder.name} does not tell which pieces its ids stand for, so a lexical part cannot be joined; leave lexical_share out."
+        )
     special = encoder.preprocessor.special_tokens
-    if "vocab_size" not in special:
-        raise UserError(f"{encoder.name} does not tell the size of its vocabulary, so a lexical part cannot be joined.")
-    frequency = np.zeros(special["vocab_size"], "int64")
+    counts = _unit_counts(encoder, special)
+    frequency = np.zeros(counts.shape[1], "int64")
     for start in range(0, len(texts), TEXTS_AT_ONCE):
         tokens = encoder.preprocessor.tokenize(tf.constant(list(texts[start : start + TEXTS_AT_ONCE])))
+        ids = tokens.flat_values.numpy()
         rows = np.repeat(np.arange(len(piece_counts(tokens))), piece_counts(tokens).numpy())
-        once = np.unique(np.stack([rows, tokens.flat_values.numpy()]), axis=1)[1]
-        frequency += np.bincount(once, minlength=len(frequency))
-    weights = np.log((1.0 + len(texts)) / (1.0 + frequency)) + 1.0
-    weights[[place for name, place in special.items() if name.endswith("_id")]] = 0.0
-    return weights.astype("float32")
+        pieces = sparse.csr_matrix((np.ones(len(ids)), (rows, ids)), (len(piece_counts(tokens)), counts.shape[0]))
+        frequency += np.bincount((pieces @ counts).indices, minlength=counts.shape[1])
+    rarity = np.log((1.0 + len(texts)) / (1.0 + frequency)) + 1.0
+    signs = np.random.default_rng(seed).integers(0, 2, size=(counts.shape[1], dimensions)).astype("float32") * 2 - 1
+    return ((counts @ sparse.diags(rarity)) @ signs / dimensions**0.5).astype("float32")
+
+
+def _unit_counts(encoder: Encoder, special: dict[str, int]) -> sparse.csr_matrix:
+    """How often each unit is in each piece, `[vocabulary, units]`."""
+    size, path = special["vocab_size"], vocabulary_file(encoder.folder)
+    lines = path.read_text("utf-8").split("\n")[:size] if path is not None else []
+    left_out = {place for name, place in special.items() if name.endswith("_id")} | {encoder.preprocessor.unknown_id}
+    numbers: dict[str, int] = {}
+    rows, columns = [], []
+    for piece in range(size):
+        if piece not in left_out:
+            found = units(lines[piece]) if len(lines) == size else [str(piece)]
+            rows += [piece] * len(found)
+            columns += [numbers.setdefault(text, len(numbers)) for text in found]
+    return sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), (size, max(len(numbers), 1)))

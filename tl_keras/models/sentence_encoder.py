@@ -8,10 +8,11 @@ from tl_keras._keras import keras
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder, encoder_layer_of
 from tl_keras.models.body import pooled_features
-from tl_keras.models.lexical import JoinVectors, LexicalVector, inverse_document_frequency
+from tl_keras.models.lexical import JoinVectors, LexicalVector, lexical_table
 from tl_keras.models.similarity_head import CosineSimilarity, SentenceVector, sentence_encoder_of
 from tl_keras.models.similarity_losses import Contrastive, CosineRanking, CosineRegression, InBatchNegatives
 from tl_keras.models.transfer_model import TransferModel
+from tl_keras.models.whitening import pooled_vectors, whitening
 from tl_keras.text.tower_batches import TOWERS
 from tl_keras.training.optimizer import default_learning_rate, make_optimizer
 from tl_keras.transfer.control import prepare
@@ -27,9 +28,10 @@ def sentence_encoder(
     pooling: str = "mean",
     normalize: bool = True,
     dimensions: int | str | None = None,
+    whiten_texts: Sequence[str] = (),
     lexical_share: float = 0.0,
     lexical_texts: Sequence[str] = (),
-    lexical_dimensions: int = 512,
+    lexical_dimensions: int = 768,
 ) -> keras.Model:
     """Build a model that gives each text a vector; texts that mean the same should lie near one another.
 
@@ -47,10 +49,14 @@ def sentence_encoder(
         normalize: give vectors of length 1, whose dot product is the cosine.
         dimensions: multiply the pooled vector by a matrix to so many numbers, for smaller indexes; or `"same"`, as many as before,
             for something to learn on a frozen encoder. The matrix begins as the identity, or an orthogonal one if the width changes.
-        lexical_share: join a second, fixed vector of which pieces the text has (TF-IDF in few numbers), so that the cosine of two
-            texts is `(1 - share)` times that of their meanings plus `share` times that of their words. For small encoders, which
-            miss much of what plain overlap tells. 0 leaves it out.
-        lexical_texts: with a share: texts that say how rare each piece is, such as the training texts.
+        whiten_texts: let the matrix begin as the one that whitens the vectors of these texts (a few thousand, such as the training
+            texts): for encoders that were trained on masked words only, whose vectors otherwise all look alike. See
+            `tl_keras.models.whitening.whitening`.
+        lexical_share: join a second, fixed vector of which words and characters the text has (TF-IDF in few numbers, see
+            `tl_keras.models.lexical.lexical_table`), so that the cosine of two texts is `(1 - share)` times that of their meanings plus
+            `share` times that of their letters. For small encoders, which miss much of what plain overlap tells. 0 leaves it out;
+            `choose_lexical_share` finds the best one after training.
+        lexical_texts: with a share: texts that say how rare each one is, such as the training texts.
         lexical_dimensions: numbers in the second vector; fewer are coarser.
 
     Returns:
@@ -71,16 +77,21 @@ def sentence_encoder(
     if not 0.0 <= lexical_share < 1.0:
         raise UserError(f"lexical_share must be at least 0 and below 1, not {lexical_share}.")
     if lexical_share and not len(lexical_texts):
-        raise UserError("a lexical part needs lexical_texts, to learn from them how rare each piece is.")
+        raise UserError("a lexical part needs lexical_texts, to learn from them how rare each one is.")
     inputs, vectors = pooled_features(encoder, transfer, pooling)
-    if dimensions is not None:
+    whiten = len(whiten_texts) > 0
+    if dimensions is not None or whiten:
         width = int(vectors.shape[-1])
-        size = width if dimensions == "same" else dimensions
+        size = width if dimensions in (None, "same") else dimensions
         start = keras.initializers.Identity() if size == width else keras.initializers.Orthogonal()
-        vectors = keras.layers.Dense(size, use_bias=False, kernel_initializer=start, name="projection")(vectors)
+        layer = keras.layers.Dense(size, use_bias=whiten, kernel_initializer=start, name="projection")
+        if whiten:
+            layer.build((None, width))
+            layer.set_weights(whitening(pooled_vectors(keras.Model(inputs, vectors), encoder, whiten_texts), size))
+        vectors = layer(vectors)
     if lexical_share:
-        words = _lexical_vectors(encoder, inputs, lexical_texts, lexical_dimensions)
-        vectors = JoinVectors(lexical_share, name="joined")([vectors, words])
+        letters = _lexical_vectors(encoder, inputs, lexical_texts, lexical_dimensions)
+        vectors = JoinVectors(lexical_share, name="joined")([vectors, letters])
     return keras.Model(inputs, SentenceVector(normalize, name="vector")(vectors), name="sentence_encoder")
 
 
@@ -156,15 +167,11 @@ def two_towers(
 
 def _lexical_vectors(encoder: Encoder, inputs, texts: Sequence[str], dimensions: int):
     """The second vector, with its weights set."""
-    if encoder.takes_text or "input_word_ids" not in inputs:
-        raise UserError(
-            f"{encoder.name} shows no token ids, so a lexical part cannot be joined; leave lexical_share out."
-        )
-    weights = inverse_document_frequency(encoder, texts)
-    layer = LexicalVector(len(weights), dimensions, name="lexical")
-    words = layer(inputs["input_word_ids"])
-    layer.piece_weight.assign(weights)
-    return words
+    table = lexical_table(encoder, texts, dimensions)
+    layer = LexicalVector(*table.shape, name="lexical")
+    letters = layer(inputs["input_word_ids"])
+    layer.set_vectors(table)
+    return letters
 
 
 def _inputs_like(model: keras.Model, tower: str) -> dict:

@@ -10,6 +10,7 @@ from tl_keras.evaluation.retrieval import evaluate_retrieval
 from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
 from tl_keras.runs.retrieval_page import write_retrieval_page
 from tl_keras.runs.run import Run
+from tl_keras.runs.vectors import choose_share, share_in_training, share_of, texts_to_whiten
 from tl_keras.text.tower_batches import tower_batches
 
 logger = logging.getLogger(__name__)
@@ -51,13 +52,15 @@ class RetrievalRun(Run):
     def build(self):
         """A sentence encoder."""
         settings = self.settings
+        texts = [*self.train.texts, *self.train.documents]
         return sentence_encoder(
             self.encoder,
             settings.plan,
             pooling=settings.pooling,
             dimensions=settings.projection,
-            lexical_share=settings.lexical_share,
-            lexical_texts=[*self.train.texts, *self.train.documents],
+            lexical_share=share_in_training(settings.lexical_share or "0", self.encoder),
+            lexical_texts=texts,
+            whiten_texts=texts_to_whiten(settings.whiten, self.encoder, texts),
         )
 
     def in_training(self, model):
@@ -66,9 +69,7 @@ class RetrievalRun(Run):
 
     def batches(self, examples, training):
         """Questions with their documents."""
-        return tower_batches(
-            self.encoder, examples, training=training, batch_size=self.settings.batch_size, seed=self.settings.seed
-        )
+        return tower_batches(self.encoder, examples, **self.batch_settings(training))
 
     def evaluate(self):
         """Recall, MRR and nDCG of a search among the validation documents."""
@@ -78,9 +79,14 @@ class RetrievalRun(Run):
         """The mean reciprocal rank."""
         return report.mrr
 
+    def settle(self, report):
+        """How much shared letters count."""
+        return choose_share(self, "0") or report
+
     def facts(self, report):
-        """How many documents there were."""
-        return {"train_documents": len(self.train.documents), "validation_documents": len(self.valid.documents)}
+        """How many documents there were; what was chosen."""
+        counts = {"train_documents": len(self.train.documents), "validation_documents": len(self.valid.documents)}
+        return {**counts, "lexical_share": share_of(self.model)}
 
     def write_page(self, folder, outcome):
         """Figures before and after, the questions that went wrong."""

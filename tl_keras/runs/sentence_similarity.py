@@ -9,6 +9,7 @@ from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
 from tl_keras.models.text_regressor import text_regressor
 from tl_keras.runs.run import Run
 from tl_keras.runs.similarity_page import write_similarity_page
+from tl_keras.runs.vectors import choose_share, share_in_training, share_of, texts_to_whiten
 from tl_keras.text.tower_batches import tower_batches
 
 
@@ -22,6 +23,11 @@ class SentenceSimilarityRun(Run):
     def may_keep_start(self) -> bool:
         """The vectors of a bi-encoder can be compared before any training."""
         return self.settings.towers
+
+    @property
+    def head_on_one_vector(self) -> bool:
+        """A cross-encoder's is; of a bi-encoder what learns is the matrix on top of each tower."""
+        return not self.settings.towers
 
     def read(self) -> tuple[ScoredExamples, ScoredExamples]:
         """Training and validation examples as the settings say.
@@ -50,13 +56,15 @@ class SentenceSimilarityRun(Run):
         """A sentence encoder, or a regressor that reads both texts."""
         settings = self.settings
         if settings.towers:
+            texts = [*self.train.texts, *self.train.text_pairs]
             return sentence_encoder(
                 self.encoder,
                 settings.plan,
                 pooling=self.pooling,
                 dimensions=settings.projection,
-                lexical_share=settings.lexical_share,
-                lexical_texts=[*self.train.texts, *self.train.text_pairs],
+                lexical_share=share_in_training(settings.lexical_share or "auto", self.encoder),
+                lexical_texts=texts,
+                whiten_texts=texts_to_whiten(settings.whiten, self.encoder, texts),
             )
         return text_regressor(
             self.encoder,
@@ -80,10 +88,10 @@ class SentenceSimilarityRun(Run):
     def batches(self, examples, training):
         """Pairs, as two inputs or as one; without training in order of length."""
         examples = examples if training else examples.sorted_by_length()
-        options = {"training": training, "batch_size": self.settings.batch_size, "seed": self.settings.seed}
+        options = self.batch_settings(training)
         if self.settings.towers:
             return tower_batches(self.encoder, examples, **options)
-        return self.encoder.batches(examples, **options)
+        return self.source.batches(examples, **options)
 
     def evaluate(self):
         """Spearman, Pearson and their like."""
@@ -93,9 +101,14 @@ class SentenceSimilarityRun(Run):
         """Spearman's rank correlation."""
         return report.spearman
 
+    def settle(self, report):
+        """How much shared letters count."""
+        return choose_share(self, "auto") or report
+
     def facts(self, report):
         """What was chosen or read from the data."""
-        return {"pooling": self.pooling, "score_range": list(self.train.score_range)}
+        share = {"lexical_share": share_of(self.model)} if self.settings.towers else {}
+        return {"pooling": self.pooling, "score_range": list(self.train.score_range), **share}
 
     def export_options(self):
         """Whether the export takes pairs."""

@@ -292,9 +292,26 @@ class _VectorSettings(_TableSettings):
     dimensions: int | None = _model(
         None, help="Vectors of so many numbers, by a matrix that is learned. Default: the encoder's width."
     )
-    lexical_share: float = _model(
-        0.0, help="How much of the likeness is shared words (TF-IDF), 0 to 1; helps small encoders."
+    whiten: str = _model(
+        "auto",
+        help="Begin with vectors that the common direction of the training texts is taken out of: yes, no, or auto: if the encoder's makers "
+        "suggest it and there are 1,000 texts.",
+        choices=("auto", "yes", "no"),
     )
+    lexical_share: str | None = _model(
+        None,
+        help="How much of the likeness is shared words and characters (TF-IDF): 0 to 1, or auto for what is best on validation. Helps small "
+        "encoders. Default: auto for a bi-encoder of sentence-similarity, 0 for retrieval.",
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        try:
+            known = self.lexical_share in (None, "auto") or 0.0 <= float(self.lexical_share) < 1.0
+        except ValueError:
+            known = False
+        if not known:
+            raise UserError(f"--lexical-share must be auto, or at least 0 and below 1, not {self.lexical_share}.")
 
     @property
     def projection(self) -> int | str | None:
@@ -331,8 +348,12 @@ class SentenceSimilaritySettings(_VectorSettings, _HeadSettings):
         super().__post_init__()
         if self.towers and self.hidden:
             raise UserError("a bi-encoder has no head, so --hidden means nothing to it; leave it out.")
-        for name in ("dimensions", "lexical_share"):
-            if not self.towers and getattr(self, name):
+        for name, given in (
+            ("dimensions", self.dimensions),
+            ("lexical_share", self.lexical_share),
+            ("whiten", self.whiten == "yes"),
+        ):
+            if not self.towers and given:
                 raise UserError(
                     f"a cross-encoder gives no vectors, so --{name.replace('_', '-')} means nothing to it; leave it out."
                 )
