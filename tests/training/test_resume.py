@@ -70,7 +70,7 @@ def make(vocabulary: int, nan_at: int | None = None) -> keras.Model:
     if nan_at is not None:
         x = NanAt(nan_at)([inputs["input_word_ids"], x])
     model = TransferModel(inputs, x)
-    model.compile(make_optimizer(0.03), "sparse_categorical_crossentropy", ["accuracy"], jit_compile=False)
+    model.compile(make_optimizer(0.03), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     model.optimizer.set_groups(["embeddings", "head"], [0, 1, 1, 1, 1], [0.5, 1.0], [-1, 0])
     return model
 

@@ -57,22 +57,22 @@ def masked_crossentropy(y_true, y_pred):
         y_pred: float `[batch, length, tags]` probabilities.
 
     Returns:
-        A scalar, in nats; 0 for a batch without any tag.
+        float32 `[batch]`, in nats, whose mean it is; 0 for a batch without any tag.
 
     Example:
         >>> p = tf.constant([[[0.5, 0.5], [0.25, 0.75], [0.9, 0.1]]])
-        >>> float(masked_crossentropy(tf.constant([[0, 1, -1]]), p)) == float(-(tf.math.log(0.5) + tf.math.log(0.75)) / 2)
+        >>> loss = masked_crossentropy(tf.constant([[0, 1, -1]]), p)
+        >>> float(loss[0]) == float(-(tf.math.log(0.5) + tf.math.log(0.75)) / 2)
         True
     """
     tags = _tags(y_true, y_pred)
     has_tag = tf.cast(tags >= 0, tf.float32)
     chosen = tf.gather(tf.cast(y_pred, tf.float32), tf.maximum(tags, 0), batch_dims=2)
     losses = -tf.math.log(tf.maximum(chosen, 1e-9)) * has_tag
-    # Keras takes the mean of the replicas' losses for the gradient, and weighs them by their rows for the figure it shows. Divided by the
-    # replicas' mean count of tags, both are the mean over all pieces, as long as all have as many rows.
-    rows = tf.cast(tf.shape(tags)[0], tf.float32)
-    share = mean_over_replicas(rows) / tf.maximum(rows, 1.0)
-    return share * tf.reduce_sum(losses) / tf.maximum(mean_over_replicas(tf.reduce_sum(has_tag)), 1e-9)
+    # A number for each row, because Keras takes the mean over a replica's rows, and then that over the replicas.
+    rows = mean_over_replicas(tf.cast(tf.shape(tags)[0], tf.float32))
+    count = mean_over_replicas(tf.reduce_sum(has_tag))
+    return tf.reduce_sum(losses, axis=1) * rows / tf.maximum(count, 1e-9)
 
 
 @register
