@@ -10,11 +10,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tl_keras._keras import IS_KERAS_3, keras
+from tl_keras._keras import IS_KERAS_3, keras, tf_variable
 from tl_keras.data.examples import Examples
 from tl_keras.data.tagging import TaggedExamples
 from tl_keras.errors import UserError
 from tl_keras.hub.layer import KerasLayer
+from tl_keras.hub.layer_common import refuse_outside_strategy
 from tl_keras.hub.offset_tokenizer import offset_tokenizer
 from tl_keras.hub.resolve import resolve, resolve_pair
 from tl_keras.text.batches import string_batches, token_batches
@@ -75,6 +76,16 @@ class HubEncoderLayer(EncoderLayer, KerasLayer):
         self.preprocessor_folder = preprocessor
         self.seq_length = seq_length
         self.transfer = transfer or Transfer("fine-tune" if self.trainable else "freeze")
+
+    def __call__(self, *args, **kwargs):
+        """Run the encoder.
+
+        Raises:
+            UserError: it was loaded outside the scope of the active `tf.distribute` strategy. A frozen one too: every replica would
+                fetch its weights from the device where they are.
+        """
+        refuse_outside_strategy(self.name, [tf_variable(weight) for weight in self.weights])
+        return super().__call__(*args, **kwargs)
 
     @property
     def transfer(self) -> Transfer:

@@ -78,7 +78,7 @@ class KerasLayer(hub.KerasLayer):
         # Here and not in `call`, whose errors Keras buries under a list of all arguments.
         if self.trainable:
             refuse_training(self.name, self._is_hub_module_v1, self._signature)
-        refuse_outside_strategy(self.name, self.weights)
+            refuse_outside_strategy(self.name, self.trainable_weights)
         return super().__call__(*args, **kwargs)
 
     def call(self, inputs, training=None):

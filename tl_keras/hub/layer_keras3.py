@@ -128,9 +128,9 @@ class KerasLayer(keras.layers.Layer):
             UserError: the layer is trainable and cannot be trained.
         """
         # Here and not in `call`, whose errors Keras buries under a list of all arguments.
-        refuse_outside_strategy(self.name, [v.value for v in self.weights])
         if self.trainable:
             refuse_training(self.name, self._is_tf1_hub, self._signature)
+            refuse_outside_strategy(self.name, [v.value for v in self.trainable_weights])
             if not self.trainable_weights and not self._warned_no_weights:
                 self._warned_no_weights = True
                 logger.warning("hub layer %r is trainable but has no trainable weights.", self.name)
