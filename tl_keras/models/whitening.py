@@ -37,7 +37,7 @@ def whitening(vectors: np.ndarray, dimensions: int | None = None) -> tuple[np.nd
     Example:
         >>> vectors = np.random.default_rng(0).normal(size=(100, 3)) * [1, 5, 20] + 7
         >>> matrix, shift = whitening(vectors)
-        >>> np.abs(np.cov((vectors @ matrix + shift).T) - np.eye(3)).max() < 1e-4
+        >>> bool(np.abs(np.cov((vectors @ matrix + shift).T) - np.eye(3)).max() < 1e-4)
         True
     """
     vectors = np.asarray(vectors, "float64")
