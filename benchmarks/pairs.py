@@ -3,7 +3,8 @@
     python benchmarks/pairs.py --data SHARED_DATA --encoder ENCODER_PAIR --tasks korsts --methods tf-idf bi-encoder cross-encoder
 
 `SHARED_DATA` holds the folders xnli_ko, question_pair and korsts. Training files are trained on, development files scored;
-xnli_ko has one file, of which a fifth (seed 0) is scored. Nothing is tuned on what is scored, and no epoch is chosen by it.
+xnli_ko has one file, of which a fifth (seed 0) is scored. No setting or epoch is tuned on what is
+scored; but that the lexical part counts Hangul by characters and not by pieces or n-grams was decided with korsts/dev.tsv in view too.
 
 - korsts (Spearman): `tf-idf` is the cosine of character 1-3-grams, with no training; `untrained` the encoder's mean vectors, and
   `whitened` the same without their common direction; `bi-encoder` is trained with `--loss`, from whitened vectors with `--whiten`;
