@@ -45,7 +45,7 @@ def token_batches(
         A dataset of `inputs` or, with labels, `(inputs, labels)`: inputs int32 `[batch, length]` each, labels int64 `[batch]` or
         float32 `[batch, classes]`. Its cardinality is known.
     """
-    _check(batch_size, seq_length)
+    check_sizes(batch_size, seq_length)
     source = _source(examples)
     pool_size = batch_size * (POOL_BATCHES if training else 1)
     dataset = tf.data.Dataset.from_tensor_slices(source)
@@ -70,9 +70,9 @@ def token_batches(
 
     dataset = dataset.batch(pool_size, drop_remainder=False).map(tokenize, num_parallel_calls=tf.data.AUTOTUNE)
     if training:
-        dataset = dataset.flat_map(lambda pool: _buckets(pool, batch_size, seq_length, seed))
+        dataset = dataset.flat_map(lambda pool: buckets_of(pool, batch_size, seq_length, seed))
     dataset = dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
-    return _finish(dataset, len(examples), batch_size, drop_remainder)
+    return finish_batches(dataset, len(examples), batch_size, drop_remainder)
 
 
 def string_batches(
@@ -98,7 +98,7 @@ def string_batches(
     Raises:
         UserError: the examples are pairs, which these modules cannot take.
     """
-    _check(batch_size, 1)
+    check_sizes(batch_size, 1)
     if examples.text_pairs is not None:
         raise UserError("a text embedding module takes one text; for pairs choose a BERT-like encoder.")
     source = _source(examples)
@@ -107,7 +107,7 @@ def string_batches(
         dataset = dataset.shuffle(len(examples), seed=seed, reshuffle_each_iteration=True)
     dataset = dataset.batch(batch_size)
     dataset = dataset.map(lambda batch: (batch["text"], batch["labels"]) if "labels" in batch else batch["text"])
-    return _finish(dataset, len(examples), batch_size, drop_remainder)
+    return finish_batches(dataset, len(examples), batch_size, drop_remainder)
 
 
 def _source(examples: Examples) -> dict:
@@ -121,7 +121,7 @@ def _source(examples: Examples) -> dict:
     return source
 
 
-def _buckets(pool: dict, batch_size: int, seq_length: int, seed: int) -> tf.data.Dataset:
+def buckets_of(pool: dict, batch_size: int, seq_length: int, seed: int) -> tf.data.Dataset:
     """Cut a pool of tokenized texts into batches of like length, in random order."""
     lengths = sum(piece_counts(segment) for segment in pool["segments"])
     # Texts arrive shuffled and the sort is stable, so that equally long ones meet other neighbours in each epoch.
@@ -141,7 +141,18 @@ def _buckets(pool: dict, batch_size: int, seq_length: int, seed: int) -> tf.data
     return tf.data.Dataset.from_tensor_slices(mixed).map(batch)
 
 
-def _finish(dataset: tf.data.Dataset, size: int, batch_size: int, drop_remainder: bool) -> tf.data.Dataset:
+def finish_batches(dataset: tf.data.Dataset, size: int, batch_size: int, drop_remainder: bool) -> tf.data.Dataset:
+    """Say how many batches there are, perhaps leave the last, smaller one out, and prefetch.
+
+    Args:
+        dataset: batches.
+        size: examples in all.
+        batch_size: examples in a batch.
+        drop_remainder: leave the last, smaller batch out.
+
+    Raises:
+        UserError: nothing would be left.
+    """
     steps = math.ceil(size / batch_size)
     if drop_remainder and size % batch_size:
         if steps == 1:
@@ -163,7 +174,8 @@ def _of_size(batch, batch_size: int):
     return tf.nest.map_structure(lambda value: tf.ensure_shape(value, [batch_size, *value.shape[1:]]), batch)
 
 
-def _check(batch_size: int, seq_length: int) -> None:
+def check_sizes(batch_size: int, seq_length: int) -> None:
+    """Raise `UserError` for sizes below 1."""
     if batch_size < 1:
         raise UserError(f"the batch size must be at least 1, not {batch_size}.")
     if seq_length < 1:

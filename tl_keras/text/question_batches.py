@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.errors import UserError
-from tl_keras.text.batches import POOL_BATCHES, _buckets, _check, _finish
+from tl_keras.text.batches import POOL_BATCHES, buckets_of, check_sizes, finish_batches
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor, trim
 
@@ -239,7 +239,7 @@ def question_batches(
     Raises:
         UserError: no questions, or no answers.
     """
-    _check(batch_size, settings.seq_length)
+    check_sizes(batch_size, settings.seq_length)
     windows = question_windows(examples, tokenizer, settings)
     if numbered:
         windows = dataclasses.replace(windows, labels=np.stack([windows.rows] * 2, 1).astype("int32"))
@@ -252,7 +252,7 @@ def question_batches(
         dataset = dataset.shuffle(count, seed=seed, reshuffle_each_iteration=True)
     dataset = dataset.ragged_batch(batch_size * (POOL_BATCHES if training else 1))
     if training:
-        dataset = dataset.flat_map(lambda pool: _buckets(pool, batch_size, settings.seq_length, seed))
+        dataset = dataset.flat_map(lambda pool: buckets_of(pool, batch_size, settings.seq_length, seed))
 
     def pack(batch):
         packed = pack_questions(preprocessor, *batch["segments"], settings.seq_length)
@@ -263,7 +263,7 @@ def question_batches(
         return packed, tf.ensure_shape(batch["labels"], [None, 2])
 
     dataset = dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
-    return _finish(dataset, count, batch_size, drop_remainder)
+    return finish_batches(dataset, count, batch_size, drop_remainder)
 
 
 def _tokenize(texts: Sequence[str], tokenizer: OffsetTokenizer) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:

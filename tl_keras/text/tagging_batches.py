@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tl_keras.data.tagging import TaggedExamples, TagSet
 from tl_keras.errors import UserError
-from tl_keras.text.batches import POOL_BATCHES, _buckets, _check, _finish
+from tl_keras.text.batches import POOL_BATCHES, buckets_of, check_sizes, finish_batches
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor, trim
 from tl_keras.text.tag_units import make_units, tags_of_units
@@ -159,7 +159,7 @@ def tagging_batches(
     Raises:
         UserError: no texts, no spans, or a label that the tag set does not have.
     """
-    _check(batch_size, seq_length)
+    check_sizes(batch_size, seq_length)
     if examples.spans is None:
         raise UserError(f"{examples.source} has no entities to learn from.")
     before, behind = preprocessor.special_tokens_around
@@ -181,7 +181,7 @@ def tagging_batches(
     dataset = dataset.ragged_batch(batch_size * (POOL_BATCHES if training else 1))
     if training:
         dataset = dataset.map(lambda pool: {"segments": (pool["ids"],), "tags": pool["tags"]})
-        dataset = dataset.flat_map(lambda pool: _buckets(pool, batch_size, seq_length, seed))
+        dataset = dataset.flat_map(lambda pool: buckets_of(pool, batch_size, seq_length, seed))
         dataset = dataset.map(lambda pool: {"ids": pool["segments"][0], "tags": pool["tags"]})
 
     def pack(batch):
@@ -197,7 +197,7 @@ def tagging_batches(
         return packed, tf.ensure_shape(tags, [None, seq_length if fixed_length else None])
 
     dataset = dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
-    return _finish(dataset, count, batch_size, drop_remainder)
+    return finish_batches(dataset, count, batch_size, drop_remainder)
 
 
 def _flat(rows: list[np.ndarray]) -> tf.Tensor:

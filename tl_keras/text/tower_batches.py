@@ -9,7 +9,7 @@ import tensorflow as tf
 from tl_keras.data.examples import Examples
 from tl_keras.data.pairs import RetrievalPairs
 from tl_keras.errors import UserError
-from tl_keras.text.batches import POOL_BATCHES, _buckets, _check, _finish
+from tl_keras.text.batches import POOL_BATCHES, buckets_of, check_sizes, finish_batches
 from tl_keras.text.preprocessor import trim
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def tower_batches(
     Raises:
         UserError: the examples are single texts, or there are none.
     """
-    _check(batch_size, encoder.seq_length)
+    check_sizes(batch_size, encoder.seq_length)
     if not len(examples):
         raise UserError(f"{examples.source} holds no examples.")
     if examples.text_pairs is None:
@@ -90,10 +90,10 @@ def tower_batches(
                 else {name: batch[name] for name in TOWERS}
             )
         )
-        return _finish(dataset, len(examples), batch_size, drop_remainder)
+        return finish_batches(dataset, len(examples), batch_size, drop_remainder)
     pool_size = batch_size * (POOL_BATCHES if training else 1)
     dataset = dataset.batch(pool_size).map(tokenize, num_parallel_calls=tf.data.AUTOTUNE)
     if training:
-        dataset = dataset.flat_map(lambda pool: _buckets(pool, batch_size, encoder.seq_length, seed))
+        dataset = dataset.flat_map(lambda pool: buckets_of(pool, batch_size, encoder.seq_length, seed))
     dataset = dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
-    return _finish(dataset, len(examples), batch_size, drop_remainder)
+    return finish_batches(dataset, len(examples), batch_size, drop_remainder)

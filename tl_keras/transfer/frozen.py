@@ -16,7 +16,7 @@ from tl_keras.data.examples import Examples
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder, encoder_layer_of
 from tl_keras.models.text_vectors import Progress, TextVectors
-from tl_keras.text.batches import POOL_BATCHES, _buckets, _check, _finish
+from tl_keras.text.batches import POOL_BATCHES, buckets_of, check_sizes, finish_batches
 from tl_keras.transfer import feature_store
 from tl_keras.transfer.control import prepare
 from tl_keras.transfer.feature_store import Features
@@ -76,7 +76,7 @@ class FrozenFeatures:
         Raises:
             UserError: there are no features of some of the texts, or the encoder has changed since.
         """
-        _check(batch_size, 1)
+        check_sizes(batch_size, 1)
         if not len(examples):
             raise UserError(f"{examples.source} holds no examples.")
         self._require_unchanged()
@@ -96,7 +96,7 @@ class FrozenFeatures:
         if training and pieces is not None:
             length = self._encoder.seq_length
             dataset = dataset.batch(batch_size * POOL_BATCHES).map(_with_segments)
-            dataset = dataset.flat_map(lambda pool: _buckets(pool, batch_size, length, seed))
+            dataset = dataset.flat_map(lambda pool: buckets_of(pool, batch_size, length, seed))
         else:
             dataset = dataset.batch(batch_size)
 
@@ -106,7 +106,7 @@ class FrozenFeatures:
             values = look_up(batch["row"])
             return (values, batch["labels"]) if "labels" in batch else values
 
-        return _finish(dataset.map(finish), len(examples), batch_size, drop_remainder)
+        return finish_batches(dataset.map(finish), len(examples), batch_size, drop_remainder)
 
     def _look_up(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """From row numbers to features, in the dtype of the head's input."""
@@ -198,7 +198,7 @@ def cache_features(
 
 
 def _with_segments(pool: dict) -> dict:
-    """What `_buckets` counts: stand-ins for the tokens, as many as each text has pieces."""
+    """What `buckets_of` counts: stand-ins for the tokens, as many as each text has pieces."""
     pool = dict(pool)
     counts = pool.pop("pieces")
     return {**pool, "segments": (tf.ragged.range(counts),)}
