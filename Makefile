@@ -52,10 +52,10 @@ $(MINILM)/info.json: | install
 test: test-keras2 test-keras3  ## Run the whole test suite under both Kerases
 
 test-keras2: install  ## Run the test suite under tf_keras (Keras 2)
-	TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+	TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --durations=15
 
 test-keras3: install  ## Run the test suite under Keras 3
-	TF_USE_LEGACY_KERAS=0 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+	TF_USE_LEGACY_KERAS=0 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --durations=15
 
 test-oldest:  ## Run the test suite at the lowest declared versions (Python 3.10 or 3.11)
 	$(MAKE) --no-print-directory test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
