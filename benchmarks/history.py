@@ -15,7 +15,8 @@ epochs are fixed, and the last weights count. The ways:
 - `random`: embeddings drawn at random, learned with all the rest;
 - `init`, `freeze`, `slow`: pre-trained word vectors as initial values, frozen, and learned at a tenth of the rate;
 - `elmo-input`, `elmo-output`: as `init`, with the frozen biLM's vectors joined before or behind the LSTM;
-- `bert-freeze`, `bert-fine-tune`: the encoder of `--encoder`, a linear head on it, its weights frozen or learned.
+- `bert-freeze`, `bert-fine-tune`: the encoder of `--encoder`, a linear head on it, its weights frozen (its vectors are computed once) or
+  learned.
 
 All but the last two have the same network behind the vectors: an LSTM of 128 units in both directions, and the maximum over the words, or
 for tagging a softmax for each word. Words that the training texts have once only are unknown to `random`, and keep their vectors in the others.
@@ -102,7 +103,7 @@ class Clock:
         self.first = self.last = None
         self.steps = 0
 
-        def batch_ended(*_):
+        def batch_ended(*_, **__):
             self.last = time.perf_counter()
             self.first = self.first or self.last
             self.steps += 1
@@ -127,12 +128,17 @@ def measure(encoder, data: Data, train, test, epochs: int, seed: int, **options)
     else:
         model = tlk.text_classifier(encoder, train.classes, **options)
         batches = encoder.batches(train, training=True, seed=seed)
-    clock = Clock()
-    model.fit(batches, epochs=epochs, verbose=0, callbacks=[clock.callback])
+    clock, trained, started = Clock(), model, time.perf_counter()
+    if options.get("transfer") == "freeze" and data.label is not None and encoder.default_recurrent is None:
+        # What a frozen encoder says of a text never changes: the head learns from vectors that are computed once.
+        features = tlk.cache_features(model, train)
+        trained, batches = features.model, features.batches(train, training=True, seed=seed)
+    before = time.perf_counter() - started
+    trained.fit(batches, epochs=epochs, verbose=0, callbacks=[clock.callback])
     report = tlk.evaluate(model, test)
     return {
         "accuracy": round(100 * float(report.f1 if data.label is None else report.accuracy), 2),
-        "seconds": round(clock.seconds, 1),
+        "seconds": round(before + clock.seconds, 1),
         "parameters": sum(math.prod(weight.shape) for weight in model.trainable_weights),
         "epochs": epochs,
         "examples": len(train),
@@ -201,25 +207,33 @@ def wanted_rows(options) -> Iterator[tuple[str, str, int, dict]]:
 
 
 def table() -> str:
-    """Mean and spread over seeds of all that is measured, in Markdown."""
-    rows, lines = read_rows(RESULTS), []
-    for name in dict.fromkeys(row["data"] for row in rows):
-        figure = "entity F1" if DATA[name].label is None else "accuracy"
-        examples = next(row["examples"] for row in rows if row["data"] == name)
-        lines += [f"| {name}, {examples:,} texts | {figure} | seconds | parameters trained |", "|---|---|---|---|"]
-        for way in WAYS:
-            found = [row for row in rows if (row["data"], row["way"]) == (name, way)]
-            if found:
-                values = [row["accuracy"] for row in found]
-                spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-                seconds = statistics.mean(row["seconds"] for row in found)
-                parameters = statistics.mean(row["parameters"] for row in found)
-                cells = (
-                    f"{statistics.mean(values):.1f}{spread} ({len(values)}) | {seconds:.0f} | {parameters / 1e6:.2f} M"
-                )
-                lines.append(f"| {way} | {cells} |")
-        lines.append("")
+    """All that is measured, in Markdown: a row for each way, a column for each data set."""
+    rows = read_rows(RESULTS)
+    names = [name for name in DATA if any(row["data"] == name for row in rows)]
+    heads = []
+    for name in names:
+        texts = next(row["examples"] for row in rows if row["data"] == name)
+        figure = "F1" if DATA[name].label is None else "accuracy"
+        heads.append(f"{name.split('-')[0]}, {texts:,} texts, {figure}")
+    lines = [f"| way | {' | '.join(heads)} | weights that learn |", "|---" * (len(names) + 2) + "|"]
+    for way in WAYS:
+        mine = [row for row in rows if row["way"] == way]
+        if mine:
+            weights = sorted(round(row["parameters"] / 1e6, 2) for row in mine)
+            cells = [_cell([row for row in mine if row["data"] == name]) for name in names]
+            spread = f"{weights[0]:g} M" if weights[0] == weights[-1] else f"{weights[0]:g} to {weights[-1]:g} M"
+            lines.append(f"| {way} | {' | '.join(cells)} | {spread} |")
     return "\n".join(lines)
+
+
+def _cell(rows: list[dict]) -> str:
+    """Mean, spread over seeds, how many these are, and seconds."""
+    if not rows:
+        return "-"
+    values = [row["accuracy"] for row in rows]
+    seconds = statistics.mean(row["seconds"] for row in rows)
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{spread} ({seconds:.0f} s)"
 
 
 def main() -> None:
