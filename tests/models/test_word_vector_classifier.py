@@ -91,9 +91,13 @@ def test_it_learns_and_is_served(encoder, reviews, tmp_path):
     for text, score in zip(texts, answers.score_positive, strict=True):
         beside = predict(model, [text, "film " * 30], all_scores=True).score_positive[0]
         np.testing.assert_allclose(beside, score, atol=1e-5)
-    exported = predict(load_exported(export(model, tmp_path / "1")), texts, all_scores=True)
+    served = load_exported(export(model, tmp_path / "1"))
+    exported = predict(served, texts, all_scores=True)
     assert exported.label.tolist() == answers.label.tolist()
     np.testing.assert_allclose(exported.score_positive, answers.score_positive, atol=1e-5)
+    np.testing.assert_allclose(
+        predict(served, [""], all_scores=True).score_positive, answers.score_positive[3], atol=1e-5
+    )
     model.save(tmp_path / "m.keras")
     loaded = load_model(tmp_path / "m.keras")
     again = predict(loaded, texts, all_scores=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras.models.lstm_ops import fused_lstm, projected_lstm
+from tl_keras.models.lstm_ops import lstm
 from tl_keras.pretraining.bilm import sampled_softmax
 from tl_keras.pretraining.bilm.char_cnn import CharCnn, character_ids, word_bytes
 from tl_keras.pretraining.bilm.lazy_adam import LazyAdam
@@ -40,22 +40,32 @@ def random(*shape, seed=0):
 
 def test_lstms_step_by_step_and_their_gradients():
     x, kernel, bias = random(2, 5, 3), random(3 + 4, 16), random(16)
-    fused = fused_lstm(*map(tf.constant, (x, kernel, bias))).numpy()
-    np.testing.assert_allclose(fused, [numpy_lstm(text, kernel, bias) for text in x], atol=1e-5)
+    plain = lstm(*map(tf.constant, (x, kernel, bias))).numpy()
+    np.testing.assert_allclose(plain, [numpy_lstm(text, kernel, bias) for text in x], atol=1e-5)
     narrow, projection = random(3 + 2, 16), random(4, 2)
-    projected = projected_lstm(*map(tf.constant, (x, narrow, bias, projection))).numpy()
+    projected = lstm(*map(tf.constant, (x, narrow, bias, projection))).numpy()
     np.testing.assert_allclose(projected, [numpy_lstm(text, narrow, bias, projection) for text in x], atol=1e-5)
-    # TensorFlow's gradient of the fused kernel against that of the loop, whose projection is none
+    # TensorFlow's own fused kernel, which has a gradient of its own
     values, weights = [tf.constant(v) for v in (x, kernel, bias)], random(2, 5, 4, seed=1)
     gradients = []
-    for lstm in (fused_lstm, lambda *v: projected_lstm(*v, tf.eye(4))):
+    for run in (lstm, block_lstm):
         with tf.GradientTape() as tape:
             tape.watch(values)
-            total = tf.reduce_sum(lstm(*values) * weights)
+            total = tf.reduce_sum(run(*values) * weights)
         gradients.append(tape.gradient(total, values))
     for ours, other in zip(*gradients, strict=True):
         np.testing.assert_allclose(ours, other, atol=1e-4)
-    assert fused_lstm(tf.zeros([0, 2, 3]), tf.constant(kernel), tf.constant(bias)).shape == (0, 2, 4)
+    for empty in ([0, 2, 3], [2, 0, 3]):
+        assert lstm(tf.zeros(empty), tf.constant(kernel), tf.constant(bias)).shape == (*empty[:2], 4)
+
+
+def block_lstm(x, kernel, bias):
+    start, peephole = tf.zeros([x.shape[0], 4]), tf.zeros([4])
+    states = tf.raw_ops.BlockLSTM(
+        seq_len_max=tf.shape(x, out_type=tf.int64)[1], x=tf.transpose(x, [1, 0, 2]), cs_prev=start, h_prev=start, w=kernel,
+        wci=peephole, wcf=peephole, wco=peephole, b=bias, forget_bias=1.0, cell_clip=-1.0, use_peephole=False,
+    )  # fmt: skip
+    return tf.transpose(states.h, [1, 0, 2])
 
 
 def test_states_know_one_side_only_and_nothing_of_the_padding():

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tl_keras._keras import keras, register, tf_variable
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder
-from tl_keras.models.lstm_ops import fused_lstm, reverse
+from tl_keras.models.lstm_ops import lstm, over_time, reverse
 
 KINDS = ("lstm", "gru")
 
@@ -67,10 +67,8 @@ class RecurrentNetwork(keras.layers.Layer):
     Texts begin at the first place and end at the last one whose mask is 1. Forward, padding comes after the text and is never seen by
     it; backward, each text is turned round by itself first, so that padding comes after it again.
 
-    The LSTM is TensorFlow's fused kernel for CPUs; `tl_keras.models.lstm_ops` says which conditions would lose it, and none of them is
-    offered here: no dropout inside the recurrence, no other activations, no XLA (`jit_compile=True` and TPUs do not know the kernel);
-    half precision is computed in float32. There is no such kernel for a GRU: it is a loop, with the products of all inputs taken before
-    it in one matrix product, which is oneDNN's.
+    Both kinds are loops whose large products, those of all inputs, are taken before it and are oneDNN's; `tl_keras.models.lstm_ops` says
+    what was measured, and what would lose the speed. Half precision is computed in float32.
 
     Inputs -> outputs: `[sequence, mask]`, float `[batch, length, width]` and int `[batch, length]`, -> float `[batch, length, states]`,
     zeros for padding; or float `[batch, states]`. `states` is `units`, or twice that for both directions.
@@ -117,12 +115,15 @@ class RecurrentNetwork(keras.layers.Layer):
         sequence, mask = inputs
         lengths = text_lengths(mask)
         x = tf.cast(sequence, tf.float32)
-        run = lstm if self.kind == "lstm" else gru
         found = []
         for direction in self._directions:
             names = (f"{direction}_{kind}" for kind in ("kernel", "recurrent_kernel", "bias"))
-            weights = [tf.convert_to_tensor(tf_variable(getattr(self, name))) for name in names]
-            states = run(x if direction == "forward" else reverse(x, lengths), *weights)
+            kernel, recurrent, bias = (tf.convert_to_tensor(tf_variable(getattr(self, name))) for name in names)
+            turned = x if direction == "forward" else reverse(x, lengths)
+            if self.kind == "lstm":
+                states = lstm(turned, tf.concat([kernel, recurrent], axis=0), bias)
+            else:
+                states = gru(turned, kernel, recurrent, bias)
             if self.last:
                 # Backward too, this is where the reading of a text ends.
                 behind = tf.gather(states, tf.maximum(lengths - 1, 0), batch_dims=1)
@@ -157,21 +158,6 @@ def text_lengths(mask: tf.Tensor) -> tf.Tensor:
     return tf.reduce_max(tf.where(tf.cast(mask, tf.int32) > 0, places, 0), axis=1)
 
 
-def lstm(x: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """The states of an LSTM that begins at zero.
-
-    Args:
-        x: float32 `[batch, length, width]`.
-        kernel: float32 `[width, 4 * units]`: gates in the order of `tl_keras.models.lstm_ops.fused_lstm`.
-        recurrent_kernel: float32 `[units, 4 * units]`.
-        bias: float32 `[4 * units]`; the forget gate's is taken plus one.
-
-    Returns:
-        Float32 `[batch, length, units]`.
-    """
-    return fused_lstm(x, tf.concat([kernel, recurrent_kernel], axis=0), bias)
-
-
 def gru(x: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """The states of a GRU that begins at zero.
 
@@ -184,18 +170,12 @@ def gru(x: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.T
     Returns:
         Float32 `[batch, length, units]`.
     """
-    units, length, batch = recurrent_kernel.shape[0], tf.shape(x)[1], x.shape[0]
-    products = tf.transpose(tf.tensordot(x, kernel, axes=1) + bias[0], [1, 0, 2])
-    parts = tf.TensorArray(tf.float32, size=length, element_shape=[batch, 3 * units]).unstack(products)
-    states = tf.TensorArray(tf.float32, size=length, element_shape=[batch, units])
+    units = recurrent_kernel.shape[0]
 
-    def step(place, state, states):
-        update, reset, candidate = tf.split(parts.read(place), 3, axis=1)
+    def step(part, state):
+        update, reset, candidate = tf.split(part, 3, axis=1)
         update_h, reset_h, candidate_h = tf.split(tf.matmul(state, recurrent_kernel) + bias[1], 3, axis=1)
         update, reset = tf.sigmoid(update + update_h), tf.sigmoid(reset + reset_h)
-        state = update * state + (1.0 - update) * tf.tanh(candidate + reset * candidate_h)
-        return place + 1, state, states.write(place, state)
+        return (update * state + (1.0 - update) * tf.tanh(candidate + reset * candidate_h),)
 
-    start = tf.ensure_shape(tf.zeros([tf.shape(x)[0], units]), [batch, units])
-    *_, states = tf.while_loop(lambda place, *_: place < length, step, [0, start, states])
-    return tf.ensure_shape(tf.transpose(states.stack(), [1, 0, 2]), [batch, x.shape[1], units])
+    return over_time(step, tf.tensordot(x, kernel, axes=1) + bias[0], (units,))

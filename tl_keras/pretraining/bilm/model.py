@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tl_keras.models.lstm_ops import fused_lstm, projected_lstm, reverse
+from tl_keras.models.lstm_ops import lstm, reverse
 from tl_keras.pretraining.bilm.char_cnn import CharCnn, _variable
 from tl_keras.pretraining.bilm.negatives import Negatives
 from tl_keras.pretraining.bilm.sampled_softmax import sampled_softmax_losses, softmax_losses, total_softmax_loss
@@ -125,9 +125,7 @@ class Bilm(tf.Module):
 
     def _lstm(self, number: int, x: tf.Tensor) -> tf.Tensor:
         weights = self.lstms[number]
-        if "projection" in weights:
-            return projected_lstm(x, weights["kernel"], weights["bias"], weights["projection"])
-        return fused_lstm(x, weights["kernel"], weights["bias"])
+        return lstm(x, weights["kernel"], weights["bias"], weights.get("projection"))
 
     def predictions(self, states: tuple[tf.Tensor, tf.Tensor], ids: tf.Tensor, lengths: tf.Tensor):
         """What each direction has to predict, and from which states.

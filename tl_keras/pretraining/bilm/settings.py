@@ -23,7 +23,7 @@ class BilmSettings(PretrainingSettings):
         width: Of the token vectors and of each direction's states; ELMo vectors are twice as wide.
         layers: LSTM layers, at least two.
         cells: Cells of each LSTM, projected to `width` at each step. By default there are `width` cells and no
-            projection, which keeps TensorFlow's fused LSTM kernel.
+            projection.
         char_width: Of the vector of a character.
         filters: Of the character CNN: pairs (characters, number of filters).
         highways: Highway layers above them.
