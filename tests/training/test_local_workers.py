@@ -36,23 +36,43 @@ def test_each_knows_its_place_and_all_addresses():
     assert lines == ["[worker 0] 0 3 True 3", "[worker 1] 1 3 False 3", "[worker 2] 2 3 False 3"]
 
 
-def test_one_that_fails_ends_the_others_and_gives_its_code():
-    code, lines, seconds = run("print('on', flush=True)\nif me.index: sys.exit(7)\ntime.sleep(60)")
+# Worker 1 goes on when worker 0 has said something, however slow the machine is.
+AFTER_0 = """
+def wait_for_0():
+    while not os.path.exists({path!r}):
+        time.sleep(0.02)
+def said():
+    open({path!r}, 'w').close()
+"""
+
+
+def test_one_that_fails_ends_the_others_and_gives_its_code(tmp_path):
+    body = """
+if me.index:
+    wait_for_0()
+print('on', flush=True)
+if me.index:
+    sys.exit(7)
+said()
+time.sleep(60)
+"""
+    code, lines, seconds = run(AFTER_0.format(path=str(tmp_path / "said")) + body)
     assert (code, lines) == (7, ["[worker 0] on", "[worker 1] on"])
     assert seconds < 20
 
 
-def test_one_that_does_not_listen_is_killed_with_its_children():
+def test_one_that_does_not_listen_is_killed_with_its_children(tmp_path):
     body = """
 import signal, subprocess
 if me.index:
-    time.sleep(0.5); os.kill(os.getpid(), 9)
+    wait_for_0(); os.kill(os.getpid(), 9)
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
 print(child.pid, flush=True)
+said()
 time.sleep(60)
 """
-    code, lines, seconds = run(body, grace=0.5)
+    code, lines, seconds = run(AFTER_0.format(path=str(tmp_path / "said")) + body, grace=0.5)
     assert code == 128 + 9
     assert seconds < 20
     child = int(lines[0].split()[-1])
