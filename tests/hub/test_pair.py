@@ -188,6 +188,8 @@ def test_dropout_is_on_in_training_only_and_repeatable(pair, encoder):
 
 
 def test_fine_tunes_in_tf_keras_with_hub_layers(pair, preprocess):
+    # The head is drawn; one that happens to begin near the labels has little left to learn.
+    tf_keras.utils.set_random_seed(0)
     text = tf_keras.Input((), dtype=tf.string)
     pieces = hub.KerasLayer(preprocess.tokenize)(text)
     packed = hub.KerasLayer(preprocess.bert_pack_inputs, arguments={"seq_length": 6})([pieces])
