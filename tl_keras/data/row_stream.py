@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import gzip
 import io
@@ -12,11 +11,10 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tl_keras.data.csv_rows import csv_rows
 from tl_keras.errors import UserError
 
 JSON_LINES = (".jsonl", ".ndjson")
-# What the csv module takes at most for one cell.
-LONGEST_CELL = 2**31 - 1
 
 
 class RowStream:
@@ -85,31 +83,11 @@ class RowStream:
             raise UserError(f"{self.path} is empty, or its first line, the header, is.")
         separator = "\t" if "\t" in header else ","
         plain = self.quoting == "none" or (self.quoting == "auto" and separator == "\t")
-        csv.field_size_limit(LONGEST_CELL)
-        reader = csv.reader(
-            itertools.chain([header], stream),
-            delimiter=separator,
-            quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL,
-            strict=not plain,
-        )
-        line = 1
-        try:
-            names = [name.strip() for name in next(reader)]
-            places = [self._place(column, names) for column in self.columns]
-            line = reader.line_num + 1
-            for cells in reader:
-                if cells:
-                    if len(cells) != len(names):
-                        raise UserError(
-                            f"{self.path}, line {line}: {len(cells)} cells, but the header has {len(names)} ({', '.join(names)}); a text "
-                            "that holds the separator or a line break must stand in quotes."
-                        )
-                    yield [cells[place] for place in places]
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise UserError(
-                f"{self.path}, line {line}: {error}; if quotes are ordinary characters in this file, pass --quoting none."
-            ) from error
+        rows = csv_rows(itertools.chain([header], stream), self.path, separator, plain)
+        _, names = next(rows)
+        places = [self._place(column, names) for column in self.columns]
+        for _, cells in rows:
+            yield [cells[place] for place in places]
 
     def _json_rows(self, stream) -> Iterator[list[str]]:
         for number, line in enumerate(stream, 1):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import difflib
 import gzip
@@ -17,6 +16,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from tl_keras.data.csv_rows import csv_rows
 from tl_keras.data.examples import Examples
 from tl_keras.errors import UserError
 
@@ -151,49 +151,13 @@ def _read_file(path: Path, separator: str | None, quoting: str, encoding: str) -
     separator = separator or ("\t" if "\t" in header else ",")
     if quoting == "auto":
         quoting = "none" if separator == "\t" else "standard"
-    # A long article may be one cell; the csv module's own limit is 131,072 characters.
-    csv.field_size_limit(max(csv.field_size_limit(), len(content)))
     # newline="" keeps line breaks inside quoted cells as they are.
-    reader = csv.reader(
-        io.StringIO(content, newline=""),
-        delimiter=separator,
-        quoting=csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL,
-        strict=quoting != "none",
-    )
-    rows, lines, line = [], [], 1
-    try:
-        columns = [name.strip() for name in next(reader)]
-        line = reader.line_num + 1
-        for cells in reader:
-            if cells:
-                if len(cells) != len(columns):
-                    raise UserError(
-                        f"{path}, line {line}: {len(cells)} cells, but the header has {len(columns)} "
-                        f"({', '.join(columns)}). " + _cell_advice(separator, quoting, len(cells) > len(columns))
-                    )
-                rows.append(cells)
-                lines.append(line)
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(
-            f"{path}, line {line}: {error}. A cell that begins with a quote must end with one, and quotes inside it are doubled; "
-            'if quotes are ordinary characters in this file, pass quoting="none" (--quoting none).'
-        ) from error
+    (_, columns), *rows = csv_rows(io.StringIO(content, newline=""), path, separator, plain=quoting == "none")
     if len(set(columns)) != len(columns):
         raise UserError(f"{path}: the header names a column twice: {', '.join(columns)}.")
-    frame = pd.DataFrame(rows, columns=columns, dtype=object)
-    frame.attrs["lines"] = lines
+    frame = pd.DataFrame([cells for _, cells in rows], columns=columns, dtype=object)
+    frame.attrs["lines"] = [line for line, _ in rows]
     return frame
-
-
-def _cell_advice(separator: str, quoting: str, too_many: bool) -> str:
-    if not too_many:
-        return "A cell is missing, or the text holds a line break and is not quoted."
-    if separator == "\t":
-        return "The text holds a tab" + (
-            ' ; if cells are quoted, pass quoting="standard".' if quoting == "none" else "."
-        )
-    return 'A text that holds a comma must stand in quotes: "like this, for example".'
 
 
 def decode_file(path: Path, encoding: str = "utf-8") -> str:

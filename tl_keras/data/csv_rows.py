@@ -1,0 +1,65 @@
+"""The rows of comma- or tab-separated text, with errors that name the line."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Iterator
+
+from tl_keras.errors import UserError
+
+# A long article may be one cell; the csv module's own limit is 131,072 characters. This is the most it takes.
+LONGEST_CELL = 2**31 - 1
+
+
+def csv_rows(
+    lines: Iterable[str], source: str | os.PathLike, separator: str, plain: bool
+) -> Iterator[tuple[int, list[str]]]:
+    r"""Cut lines into cells.
+
+    Args:
+        lines: with their line breaks; a cell in quotes may run over several.
+        source: for messages.
+        separator: between cells.
+        plain: whether quotes are ordinary characters.
+
+    Yields:
+        The number of a row's first line, from 1, and its cells. The header comes first, white space around its names taken off; empty
+        lines are left out.
+
+    Raises:
+        UserError: a row has more or fewer cells than the header, or a quote is not closed.
+
+    Example:
+        >>> list(csv_rows(["text, id\n", "\n", '"one\n', 'two",1\n'], "a.csv", ",", plain=False))
+        [(1, ['text', 'id']), (3, ['one\ntwo', '1'])]
+    """
+    csv.field_size_limit(LONGEST_CELL)
+    quoting = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
+    reader = csv.reader(lines, delimiter=separator, quoting=quoting, strict=not plain)
+    names, line = None, 1
+    try:
+        for cells in reader:
+            if names is None:
+                cells = names = [name.strip() for name in cells]
+            if cells and len(cells) != len(names):
+                raise UserError(
+                    f"{source}, line {line}: {len(cells)} cells, but the header has {len(names)} ({', '.join(names)}). "
+                    + _advice(separator, plain, len(cells) > len(names))
+                )
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(
+            f"{source}, line {line}: {error}. A cell that begins with a quote must end with one, and quotes inside it are doubled; "
+            'if quotes are ordinary characters in this file, pass quoting="none" (--quoting none).'
+        ) from error
+
+
+def _advice(separator: str, plain: bool, too_many: bool) -> str:
+    if not too_many:
+        return "A cell is missing, or the text holds a line break and is not quoted."
+    if separator == "\t":
+        return "The text holds a tab" + (' ; if cells are quoted, pass quoting="standard".' if plain else ".")
+    return 'A text that holds a comma must stand in quotes: "like this, for example".'
