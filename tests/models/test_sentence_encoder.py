@@ -15,7 +15,7 @@ from tl_keras._keras import keras
 from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
 from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
 from tl_keras.models.similarity_losses import CosineRegression
-from tl_keras.serving.similarity import encode
+from tl_keras.serving.encode import encode
 from tl_keras.text.tower_batches import tower_batches
 
 TEXTS = ["the film was good", "bad", "", "   ", "😀👍", "영화 좋다", "boring plot , awful music", "good film " * 10_000]

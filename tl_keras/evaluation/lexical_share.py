@@ -9,7 +9,7 @@ import numpy as np
 from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
 from tl_keras.errors import UserError
 from tl_keras.evaluation.similarity import similarity_report
-from tl_keras.models.lexical import JoinVectors
+from tl_keras.models.lexical import JoinVectors, join_layer_of
 from tl_keras.models.similarity_head import sentence_encoder_of
 
 SHARES = np.linspace(0.0, 1.0, 21)
@@ -40,7 +40,7 @@ def choose_lexical_share(model, examples: ScoredExamples | RetrievalPairs, batch
         tlk.choose_lexical_share(model, valid)
     """
     model = sentence_encoder_of(model)
-    layer = next((layer for layer in model.layers if isinstance(layer, JoinVectors)), None)
+    layer = join_layer_of(model)
     if layer is None:
         raise UserError("the model has no lexical part: build it with sentence_encoder(..., lexical_share=0.5).")
     if isinstance(examples, ScoredExamples):

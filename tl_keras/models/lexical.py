@@ -111,6 +111,11 @@ class JoinVectors(keras.layers.Layer):
         return {**super().get_config(), "share": self.first_share}
 
 
+def join_layer_of(model: keras.Model) -> JoinVectors | None:
+    """The layer that joins a lexical part to a sentence encoder's vectors; None if it has no such part."""
+    return next((layer for layer in model.layers if isinstance(layer, JoinVectors)), None)
+
+
 def units(piece: str) -> list[str]:
     """What a word piece counts as: its characters where each says something by itself (Hangul, Han, Kana), else the piece.
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from tl_keras._keras import keras
-from tl_keras.data.examples import Examples, length_order
+from tl_keras.data.examples import Examples
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder
+from tl_keras.models.text_vectors import TextVectors
 
 MOST_TEXTS = 4096
 """So many texts are enough to tell the covariance of a few hundred numbers."""
-BATCH = 64
 
 
 def whitening(vectors: np.ndarray, dimensions: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -69,6 +69,4 @@ def pooled_vectors(model: keras.Model, encoder: Encoder, texts: Sequence[str]) -
     different = np.array(list(dict.fromkeys(texts)), object)
     if len(different) > MOST_TEXTS:
         different = different[np.sort(np.random.default_rng(0).permutation(len(different))[:MOST_TEXTS])]
-    in_order = Examples.from_lists(different[length_order(different)].tolist())
-    batches = encoder.batches(in_order, batch_size=BATCH)
-    return np.concatenate([np.asarray(model(batch, training=False), "float32") for batch in batches])
+    return TextVectors(model, encoder).compute(Examples.from_lists(different.tolist()))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 from keras import ops
 
 from tl_keras.errors import UserError
+from tl_keras.pretraining.draft import draft_in
 from tl_keras.pretraining.model import BertPretrainer
 from tl_keras.pretraining.pair_start import NSP_HEAD
 from tl_keras.pretraining.vocabulary import WordPiece
@@ -50,8 +49,7 @@ def export_encoder_pair(
         ) from error
     folder = Path(folder)
     weights = dataclasses.replace(read_backbone(model.backbone), dropout=dropout, attention_dropout=dropout)
-    draft = folder / f".pair{os.getpid()}"
-    try:
+    with draft_in(folder) as draft:
         write_encoder_pair(
             draft,
             weights,
@@ -68,10 +66,4 @@ def export_encoder_pair(
             kernel=ops.convert_to_numpy(model.nsp_head.kernel),
             bias=ops.convert_to_numpy(model.nsp_head.bias),
         )
-        for part in draft.iterdir():
-            target = folder / part.name
-            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-            part.rename(target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return folder

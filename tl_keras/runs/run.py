@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import math
 import time
@@ -271,14 +272,16 @@ class Run:
     def _checkpoints(self, folder: RunFolder, best: BestWeights) -> Checkpoints:
         """What saves; a run goes on only under the settings that decide what is learned, and from the same data."""
         settings = {name: value for name, value in dataclasses.asdict(self.settings).items() if name not in _MAY_CHANGE}
-        settings.update(replicas=self.strategy.num_replicas_in_sync, data=self._data_hashes())
+        settings.update(replicas=self.strategy.num_replicas_in_sync, data=self._data_hashes)
         return Checkpoints(folder.backup, self.settings.checkpoint_every, best=best, settings=settings)
 
     def _agreed(self, report) -> float:
         """The monitored figure of a report, the same for all workers."""
         return from_chief(self.figure(report), self.strategy)
 
+    @functools.cached_property
     def _data_hashes(self) -> dict[str, str]:
+        """SHA-256 of the data files."""
         files = [self.settings.train, *([self.settings.validation] if self.settings.validation else [])]
         return {file: file_sha256(file) for file in files}
 
@@ -312,7 +315,7 @@ class Run:
             "keras": KERAS_NAME,
             "libraries": library_versions(),
             "replicas": self.strategy.num_replicas_in_sync,
-            "data_sha256": self._data_hashes(),
+            "data_sha256": self._data_hashes,
         }
 
     def _write_numbers(self, folder: RunFolder, outcome: Outcome) -> None:

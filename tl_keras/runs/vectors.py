@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tl_keras.evaluation.lexical_share import choose_lexical_share
 from tl_keras.hub.encoder import Encoder
-from tl_keras.models.lexical import JoinVectors, can_join_letters
+from tl_keras.models.lexical import can_join_letters, join_layer_of
 
 logger = logging.getLogger(__name__)
 
@@ -62,5 +62,5 @@ def choose_share(run, default: str):
 
 def share_of(model) -> float | None:
     """The lexical share of a sentence encoder; None if it has no such part."""
-    layer = next((layer for layer in model.layers if isinstance(layer, JoinVectors)), None)
+    layer = join_layer_of(model)
     return None if layer is None else round(float(layer.share), 4)

@@ -11,7 +11,6 @@ from tl_keras._keras import keras, tf_variable
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder, encoder_layer_of
 from tl_keras.models.similarity_head import score_head_of, sentence_encoder_of
-from tl_keras.serving.encode import encode  # noqa: F401  (the name it was public under)
 from tl_keras.serving.exported_similarity import Regressor, TextEncoder
 from tl_keras.text.preprocessor import trim
 

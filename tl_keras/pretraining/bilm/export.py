@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import tensorflow as tf
 from tl_keras.pretraining.bilm.features import StringFeatures
 from tl_keras.pretraining.bilm.model import Bilm
 from tl_keras.pretraining.bilm.words import BEGIN, END, Lexicon
+from tl_keras.pretraining.draft import draft_in
 from tl_keras.text.words import WordTokenizer, lower_words
 
 INFO = "bilm.json"
@@ -94,9 +93,7 @@ def export_bilm(folder: str | Path, model: Bilm, lexicon: Lexicon, info: dict | 
     """
     folder = Path(folder)
     root = elmo_module(model, lexicon)
-    draft = folder / f".export{os.getpid()}"
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
+    with draft_in(folder) as draft:
         signatures = {"default": root.of_strings, "tokens": root.of_tokens}
         tf.saved_model.save(root, str(draft), signatures=signatures)
         facts = {"layers": model.shape.layers, "width": model.shape.width, "tokens": model.shape.tokens, **(info or {})}
@@ -106,13 +103,6 @@ def export_bilm(folder: str | Path, model: Bilm, lexicon: Lexicon, info: dict | 
         # For whoever wants to go on with the language models themselves.
         softmax = {"weights": model.softmax_weights.numpy(), "bias": model.softmax_bias.numpy()}
         np.savez(draft / EXTRA / "softmax.npz", **softmax)
-        # The main file last: without it, the folder is no SavedModel yet.
-        for part in sorted(draft.iterdir(), key=lambda path: path.name == "saved_model.pb"):
-            target = folder / part.name
-            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-            part.rename(target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return folder
 
 
