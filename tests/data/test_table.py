@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from tl_keras import UserError, read_table
+from tl_keras.data.row_stream import RowStream
 
 
 def write(path, content: str | bytes):
@@ -55,6 +56,10 @@ def test_gzip_and_other_encodings(tmp_path):
     assert read_table(korean, encoding="cp949").texts[1] == "지루하다"
     with pytest.raises(UserError, match="utf-16"):
         read_table(write(tmp_path / "u.csv", content.encode("utf-16")))
+    for read in (read_table, lambda path, encoding: RowStream(path, ["text"], encoding=encoding)):
+        with pytest.raises(UserError, match="no encoding is called 'hangeul'; common ones are utf-8, cp949"):
+            read(korean, encoding="hangeul")
+    assert list(RowStream(korean, ["text"], encoding="cp949"))[1] == ["지루하다"]
 
 
 @pytest.mark.parametrize(

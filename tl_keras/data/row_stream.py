@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tl_keras.data.csv_rows import csv_rows
+from tl_keras.data.table import codec_name
 from tl_keras.errors import UserError
 
 JSON_LINES = (".jsonl", ".ndjson")
@@ -43,7 +44,7 @@ class RowStream:
         self.path = Path(path)
         self.columns = list(columns)
         self.quoting = quoting
-        self.encoding = "utf-8-sig" if encoding.lower().replace("-", "") == "utf8" else encoding
+        self.encoding = codec_name(encoding)
         if not self.path.is_file():
             raise UserError(f"no file {self.path}.")
         suffixes = [suffix for suffix in self.path.suffixes if suffix != ".gz"]

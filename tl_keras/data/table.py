@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import difflib
 import gzip
@@ -180,14 +181,29 @@ def decode_file(path: Path, encoding: str = "utf-8") -> str:
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff") and encoding == "utf-8":
         raise UserError(f'{path} looks like UTF-16; pass encoding="utf-16" (--encoding utf-16) or save it as UTF-8.')
     try:
-        return raw.decode("utf-8-sig" if encoding.lower().replace("-", "") == "utf8" else encoding)
-    except LookupError as error:
-        raise UserError(f"no encoding is called {encoding!r}; common ones are utf-8, cp949 and latin-1.") from error
+        return raw.decode(codec_name(encoding))
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise UserError(
             f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not {encoding}. {_encoding_advice(raw, encoding)}"
         ) from error
+
+
+def codec_name(encoding: str) -> str:
+    """The codec that reads files of an encoding: UTF-8 may have a byte order mark.
+
+    Raises:
+        UserError: nobody knows it.
+
+    Example:
+        >>> codec_name("UTF8"), codec_name("cp949")
+        ('utf-8-sig', 'cp949')
+    """
+    try:
+        known = codecs.lookup(encoding).name
+    except LookupError as error:
+        raise UserError(f"no encoding is called {encoding!r}; common ones are utf-8, cp949 and latin-1.") from error
+    return "utf-8-sig" if known == "utf-8" else encoding
 
 
 def _encoding_advice(raw: bytes, encoding: str) -> str:

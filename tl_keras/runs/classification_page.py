@@ -7,8 +7,8 @@ from pathlib import Path
 from tl_keras.data.examples import Examples
 from tl_keras.evaluation.plots import plot_confusion_matrix
 from tl_keras.runs.encoder import coverage_line, encoder_line
+from tl_keras.runs.outcome import Outcome
 from tl_keras.runs.page import MISTAKES, best_epoch_line, cell, draw, section, table, write_page
-from tl_keras.runs.run import Outcome
 from tl_keras.serving.predict import predict
 
 

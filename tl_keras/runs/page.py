@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tl_keras.errors import UserError
 from tl_keras.evaluation.plots import plot_history
-from tl_keras.runs.run import Outcome
+from tl_keras.runs.outcome import Outcome
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.evaluation.question_answering import score_answers
+from tl_keras.runs.outcome import Outcome
 from tl_keras.runs.page import MISTAKES, best_epoch_line, cell, draw, section, table, write_page
-from tl_keras.runs.run import Outcome
 from tl_keras.serving.predict import predict
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tl_keras.data.pairs import RetrievalPairs
 from tl_keras.retrieval.exact import nearest
+from tl_keras.runs.outcome import Outcome
 from tl_keras.runs.page import MISTAKES, cell, draw, section, table, write_page
-from tl_keras.runs.run import Outcome
 from tl_keras.runs.similarity_page import kept_line
 from tl_keras.serving.predict import as_predictor
 

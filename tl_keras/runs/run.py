@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import tensorflow as tf
 
 from tl_keras._keras import KERAS_NAME, keras
@@ -18,6 +17,7 @@ from tl_keras.data.table import file_sha256
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder, load_encoder
 from tl_keras.runs.folder import RunFolder, library_versions
+from tl_keras.runs.outcome import FinishedRun, Outcome, write_numbers
 from tl_keras.runs.settings import RunSettings
 from tl_keras.serving.export import export
 from tl_keras.training.batch_size import share_batches
@@ -34,41 +34,6 @@ logger = logging.getLogger(__name__)
 
 _MAY_CHANGE = ("out", "overwrite", "resume", "checkpoint_every", "strategy", "steps_per_execution")
 """Settings that change nothing about what is learned, so that a run may go on under others."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FinishedRun:
-    """What a run hands back: its folder, the validation report, seconds of training, whether Ctrl-C ended it.
-
-    `chief` is false for those of several workers that write no run folder.
-    """
-
-    folder: Path
-    report: Any
-    seconds: float
-    interrupted: bool
-    chief: bool = True
-
-
-@dataclasses.dataclass
-class Outcome:
-    """What training came to: the material of `config.json`, `metrics.json`, `history.csv` and the report page.
-
-    Args:
-        config: what `config.json` holds.
-        report: on the validation examples.
-        history: of `fit`.
-        best_epoch: from 0; `None` where the weights are not those of an epoch.
-        seconds: of training.
-        interrupted: whether Ctrl-C ended it.
-    """
-
-    config: dict
-    report: Any
-    history: dict
-    best_epoch: int | None
-    seconds: float
-    interrupted: bool = False
 
 
 class Run:
@@ -181,7 +146,7 @@ class Run:
             # All workers save together, or those that do would wait for the others.
             export(self.model, folder.work / "saved_model" / "1", **self.export_options())
             if chief:
-                self._write_numbers(folder, outcome)
+                write_numbers(folder, settings, outcome)
                 self.write_page(folder.work, outcome)
         return FinishedRun(folder.path, outcome.report, outcome.seconds, outcome.interrupted, chief)
 
@@ -317,21 +282,6 @@ class Run:
             "replicas": self.strategy.num_replicas_in_sync,
             "data_sha256": self._data_hashes,
         }
-
-    def _write_numbers(self, folder: RunFolder, outcome: Outcome) -> None:
-        settings = self.settings
-        rows = pd.DataFrame({name: list(values) for name, values in outcome.history.items()})
-        rows.insert(0, "epoch", range(1, len(rows) + 1))
-        rows.to_csv(folder.work / "history.csv", index=False)
-        folder.write_json("config.json", outcome.config)
-        result = {
-            "data": settings.validation or f"{settings.validation_split:g} of {settings.train}",
-            **outcome.report.to_dict(),
-            "best_epoch": None if outcome.best_epoch is None else outcome.best_epoch + 1,
-            "train_seconds": round(outcome.seconds, 2),
-            "interrupted": outcome.interrupted,
-        }
-        folder.write_json("metrics.json", result)
 
 
 def default_epochs(examples: int, batch_size: int, transfer: str) -> int:

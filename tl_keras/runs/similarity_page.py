@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from tl_keras.data.pairs import ScoredExamples
+from tl_keras.runs.outcome import Outcome
 from tl_keras.runs.page import MISTAKES, best_epoch_line, cell, draw, section, write_page
-from tl_keras.runs.run import Outcome
 from tl_keras.serving.predict import as_predictor
 
 

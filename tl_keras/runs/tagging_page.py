@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tl_keras.data.tagging import TaggedExamples
 from tl_keras.runs.encoder import coverage_line, encoder_line
+from tl_keras.runs.outcome import Outcome
 from tl_keras.runs.page import MISTAKES, best_epoch_line, cell, draw, section, table, write_page
-from tl_keras.runs.run import Outcome
 from tl_keras.serving.predict import predict
 
 
