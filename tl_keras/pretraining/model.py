@@ -144,7 +144,7 @@ class BertPretrainer(keras.Model):
 
     def train_on_batch(self, *args, **kwargs):
         """As in `keras.Model`; returns the figures of this batch alone."""
-        # Early versions of Keras 3 (3.8 is one) go on averaging from batch to batch, later ones reset.
+        # Early versions of Keras 3 (3.10 is one) go on averaging from batch to batch, later ones reset.
         self.reset_metrics()
         return super().train_on_batch(*args, **kwargs)
 
