@@ -64,7 +64,10 @@ def make(vocabulary: int, nan_at: int | None = None) -> keras.Model:
     keras.utils.set_random_seed(3)
     names = ("input_word_ids", "input_mask", "input_type_ids")
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
-    x = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(vocabulary, 8)(inputs["input_word_ids"]))
+    # Some versions of Keras 3 refuse inputs that lead nowhere. Padding is 0 in any case, and so is the first segment.
+    ids = keras.layers.Multiply()([inputs["input_word_ids"], inputs["input_mask"]])
+    ids = keras.layers.Add()([ids, inputs["input_type_ids"]])
+    x = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(vocabulary, 8)(ids))
     x = keras.layers.Dropout(0.3)(keras.layers.Dense(8, activation="tanh")(keras.layers.Dropout(0.3)(x)))
     x = keras.layers.Dense(2, activation="softmax")(x)
     if nan_at is not None:
