@@ -134,8 +134,7 @@ def _run(settings, resume: bool, export: bool) -> None:
     from tl_keras.pretraining.terminal import progress_line, this_command, train_or_stop
 
     pretraining = Pretraining(settings, resume, progress_line(), this_command())
-    if not train_or_stop(pretraining):
-        return
+    train_or_stop(pretraining)
     if export:
         pretraining.export()
         typer.echo(f"wrote the encoder pair {settings.out}")

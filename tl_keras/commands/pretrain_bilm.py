@@ -130,6 +130,6 @@ def _run(settings, resume: bool) -> None:
         raise UserError(f"pre-training needs the package {error.name}: pip install 'tl_keras[pretrain]'") from error
 
     pretraining = BilmPretraining(settings, resume, progress_line(), this_command())
-    if train_or_stop(pretraining):
-        pretraining.export()
-        typer.echo(f"wrote the biLM {settings.out}")
+    train_or_stop(pretraining)
+    pretraining.export()
+    typer.echo(f"wrote the biLM {settings.out}")

@@ -20,14 +20,17 @@ def progress_line() -> Callable[[Report], None] | None:
     return _progress_line if sys.stderr.isatty() else None
 
 
-def train_or_stop(pretraining: PretrainingRun) -> bool:
-    """Train; on Ctrl-C and SIGTERM stop with a checkpoint, and say how to go on.
+def train_or_stop(pretraining: PretrainingRun) -> None:
+    """Train to the end; on Ctrl-C and SIGTERM stop with a checkpoint, and say how to go on.
 
-    Returns:
-        Whether the end was reached.
+    Raises:
+        SystemExit: Stopped before the end, with 128 + the signal's number, as a shell reports it: what was asked for is
+            not there yet.
     """
+    came: list[int] = []
 
-    def stop() -> None:
+    def stop(number: int) -> None:
+        came.append(number)
         pretraining.trainer.stop_requested = True
 
     with stop_on_signals(stop):
@@ -35,7 +38,7 @@ def train_or_stop(pretraining: PretrainingRun) -> bool:
     if not finished:
         folder = pretraining.settings.out
         print(f"stopped at step {pretraining.trainer.step}; go on with --out {folder} --resume", file=sys.stderr)
-    return finished
+        raise SystemExit(128 + came[0])
 
 
 def _progress_line(report: Report) -> None:
@@ -52,9 +55,10 @@ def _progress_line(report: Report) -> None:
 
 
 @contextlib.contextmanager
-def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` on Ctrl-C and SIGTERM, instead of ending at once, as long as the context lasts."""
-    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+def stop_on_signals(stop: Callable[[int], None]) -> Iterator[None]:
+    """Call `stop` with the signal's number on Ctrl-C and SIGTERM, instead of ending at once, as long as the context lasts."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, frame: stop(number)) for number in signals}
     try:
         yield
     finally:

@@ -1,0 +1,42 @@
+"""Pre-training on the terminal: a signal ends it with a checkpoint, a word on how to go on, and a code that says so."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import SimpleNamespace
+
+import pytest
+
+from tl_keras.pretraining.terminal import train_or_stop
+
+
+class Training:
+    """Trains until asked to stop; a signal may come in its third step."""
+
+    def __init__(self, number: int | None = None):
+        self.settings = SimpleNamespace(out="models/mine")
+        self.trainer = SimpleNamespace(stop_requested=False, step=0)
+        self.number = number
+
+    def run(self) -> bool:
+        while self.trainer.step < 5 and not self.trainer.stop_requested:
+            self.trainer.step += 1
+            if self.number and self.trainer.step == 3:
+                os.kill(os.getpid(), self.number)
+        return self.trainer.step == 5
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_no_success(capsys, number, code):
+    handler = signal.getsignal(number)
+    with pytest.raises(SystemExit) as end:
+        train_or_stop(Training(number))
+    assert end.value.code == code
+    assert capsys.readouterr().err == "stopped at step 3; go on with --out models/mine --resume\n"
+    assert signal.getsignal(number) is handler
+
+
+def test_the_end_says_nothing(capsys):
+    train_or_stop(Training())
+    assert capsys.readouterr().err == ""
