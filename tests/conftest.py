@@ -83,7 +83,12 @@ def tiny_pair(tmp_path_factory) -> Path:
     """
     keras = pytest.importorskip("keras")
     keras_hub = pytest.importorskip("keras_hub")
+    import tensorflow as tf
+
     from tl_keras.hub.pair import write_encoder_pair
+
+    # Rewriting a graph for speed takes longer than a tiny encoder ever runs. Processes that tests start do rewrite theirs.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
     keras.utils.set_random_seed(11)
     backbone = keras_hub.models.BertBackbone(
