@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from tl_keras._keras import keras
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder, encoder_layer_of
+from tl_keras.hub.encoder import Encoder
+from tl_keras.hub.encoder_layer import encoder_layer_of
 from tl_keras.models.body import pooled_features
 from tl_keras.models.lexical import JoinVectors, LexicalVector, lexical_table
 from tl_keras.models.similarity_head import CosineSimilarity, SentenceVector, sentence_encoder_of

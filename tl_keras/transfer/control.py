@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from tl_keras._keras import keras
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder, EncoderLayer
+from tl_keras.hub.encoder import Encoder
+from tl_keras.hub.encoder_layer import EncoderLayer
 from tl_keras.training.optimizer import AdamW, WarmupLinearDecay, default_learning_rate
 from tl_keras.transfer.blocks import HEAD
 from tl_keras.transfer.plan import Transfer

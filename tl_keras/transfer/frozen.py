@@ -14,7 +14,8 @@ import tensorflow as tf
 from tl_keras._keras import keras
 from tl_keras.data.examples import Examples
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder, encoder_layer_of
+from tl_keras.hub.encoder import Encoder
+from tl_keras.hub.encoder_layer import encoder_layer_of
 from tl_keras.models.text_vectors import Progress, TextVectors
 from tl_keras.text.batches import POOL_BATCHES, buckets_of, check_sizes, finish_batches
 from tl_keras.transfer import feature_store

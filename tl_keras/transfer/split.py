@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tl_keras._keras import IS_KERAS_3, keras, register
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import EncoderLayer
+from tl_keras.hub.encoder_layer import EncoderLayer
 from tl_keras.models.heads import MaskedPooling, ScalarMix
 from tl_keras.models.transfer_model import TransferModel
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tl_keras._keras import keras, register, tf_variable
 from tl_keras.errors import UserError
 from tl_keras.hub.dense_gradients import call_with_dense_gradients
-from tl_keras.hub.encoder import EncoderLayer
+from tl_keras.hub.encoder_layer import EncoderLayer
 from tl_keras.transfer.blocks import EMBEDDINGS, Part, Parts
 from tl_keras.transfer.plan import Transfer
 from tl_keras.vectors.preprocessor import FIRST_WORD, SEPARATOR, UNKNOWN
