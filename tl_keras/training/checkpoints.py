@@ -238,8 +238,11 @@ def _make_metrics(model: keras.Model, batch: tuple) -> None:
     if IS_KERAS_3:
         model._symbolic_build(data_batch=batch)
         return
-    inputs, labels = batch[:2]
-    outputs = model(inputs, training=False)
+    # Not by calling the model: outside a step of several workers, a SavedModel's function cannot run.
+    outputs = tf.nest.map_structure(
+        lambda spec: tf.zeros([2 if size is None else size for size in spec.shape], spec.dtype), model.output
+    )
+    labels = batch[1]
     for container, arguments in ((model.compiled_loss, (outputs,)), (model.compiled_metrics, (outputs, labels))):
         if container is not None and not container._built:
             container.build(*arguments)
