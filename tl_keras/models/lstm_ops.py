@@ -78,7 +78,9 @@ def over_time(step: Callable, products: tf.Tensor, sizes: Sequence[int]) -> tf.T
         states = step(parts.read(time), *states)
         return (time + 1, outputs.write(time, states[0]), *states)
 
-    _, outputs, *_ = tf.while_loop(lambda time, *_: time < length, go_on, (0, outputs, *start))
+    # XLA, which TPUs need, wants to know how many states the gradient will ask for: a length that is fixed is the most there can be.
+    most = products.shape[1]
+    _, outputs, *_ = tf.while_loop(lambda time, *_: time < length, go_on, (0, outputs, *start), maximum_iterations=most)
     return tf.ensure_shape(tf.transpose(outputs.stack(), [1, 0, 2]), [fixed, products.shape[1], sizes[0]])
 
 
