@@ -11,9 +11,14 @@ import tensorflow as tf
 from tl_keras import UserError, text_classifier
 from tl_keras._keras import keras
 from tl_keras.hub.layer_common import load_module
+from tl_keras.runs import run as run_module
+from tl_keras.runs.settings import TextClassificationSettings
+from tl_keras.runs.text_classification import TextClassificationRun
 from tl_keras.training import strategy as module
 from tl_keras.training.batch_size import batch_line, scaled_rate, share_batches
+from tl_keras.training.checkpoints import Checkpoints
 from tl_keras.training.cluster import cluster_from_environment
+from tl_keras.training.fit import fit, from_anywhere
 from tl_keras.training.optimizer import make_optimizer
 from tl_keras.training.precision import use_mixed_precision
 from tl_keras.training.strategy import batch_options, from_chief, get_strategy, refuse_outside
@@ -146,3 +151,51 @@ def test_asking_for_a_tpu_takes_no_time(monkeypatch):
     with pytest.raises(UserError, match="there is no TPU"):
         get_strategy("tpu")
     assert not asked
+
+
+@pytest.mark.parametrize(
+    ("transfer", "resume", "message"),
+    [
+        (
+            "freeze",
+            True,
+            "each worker steps at its own pace, so a training cannot go on step by step: leave --resume .* out",
+        ),
+        ("gradual", False, "no common step at which a part could wake: gradual unfreezing is not possible"),
+    ],
+)
+def test_what_a_parameter_server_cannot_do(encoder, reviews, monkeypatch, tmp_path, transfer, resume, message):
+    model = text_classifier(encoder, reviews.classes, transfer)
+    servers = object.__new__(tf.distribute.ParameterServerStrategy)
+    monkeypatch.setattr(type(model), "distribute_strategy", servers, raising=False)
+    checkpoints = Checkpoints(tmp_path / "backup") if resume else None
+    with pytest.raises(UserError, match=message):
+        fit(model, encoder.batches(reviews, training=True), epochs=1, checkpoints=checkpoints)
+    assert not (tmp_path / "backup").exists()
+
+
+def test_workers_of_a_parameter_server_begin_at_different_places():
+    tf.random.set_seed(1)
+    batches = tf.data.Dataset.range(1000)
+    first = {int(next(iter(from_anywhere(batches, 1000)))) for _ in range(5)}
+    assert len(first) > 1
+    some = [int(number) for number in from_anywhere(batches, 1000).take(1500)]
+    assert set(some) == set(range(1000))
+
+
+def test_a_tpu_takes_no_strings(reviews, bilm_folder, monkeypatch, tmp_path):
+    """One device stands for the TPU; what the run asks about it is only of what kind it is."""
+    monkeypatch.setattr(tf.distribute, "TPUStrategy", tf.distribute.OneDeviceStrategy)
+    monkeypatch.setattr(run_module, "get_strategy", lambda name: tf.distribute.OneDeviceStrategy("/cpu:0"))
+    rows = [f"{text},{label}" for text, label in zip(reviews.texts, reviews.label_names, strict=True)]
+    (tmp_path / "reviews.csv").write_text("\n".join(["text,label", *rows]) + "\n", "utf-8")
+    settings = TextClassificationSettings(
+        train=str(tmp_path / "reviews.csv"),
+        out=str(tmp_path / "run"),
+        encoder=TextClassificationSettings.NO_VECTORS,
+        elmo=str(bilm_folder),
+        strategy="tpu",
+    )
+    with pytest.raises(UserError, match=r"a TPU takes no strings, and .* wants them; choose an encoder with a prepro"):
+        TextClassificationRun(settings).execute(0)
+    assert [path.name for path in tmp_path.iterdir()] == ["reviews.csv"]

@@ -101,7 +101,31 @@ def _fit_by_servers(model, x, epochs, checkpoints, callbacks, class_weight, argu
     # Keras wants to be told how many steps there are to validate on, too.
     if arguments.get("validation_data") is not None:
         arguments["validation_steps"] = int(arguments["validation_data"].cardinality())
-    return model.fit(batches.repeat(), epochs=epochs, steps_per_epoch=steps, callbacks=list(callbacks), **arguments)
+    endless = from_anywhere(batches, steps)
+    return model.fit(endless, epochs=epochs, steps_per_epoch=steps, callbacks=list(callbacks), **arguments)
+
+
+def from_anywhere(dataset: tf.data.Dataset, steps: int) -> tf.data.Dataset:
+    """The dataset again and again, from another place whenever it is iterated.
+
+    Workers that do not share batches each have a copy, shuffled alike. If they began alike, each would learn what another has just learned.
+
+    Args:
+        dataset: of `steps` elements.
+        steps: how many of them may be left out at first.
+
+    Example:
+        >>> numbers = next(iter(from_anywhere(tf.data.Dataset.range(3), 3).batch(6))).numpy()
+        >>> sorted(numbers.tolist()), ((numbers[1:] - numbers[:-1]) % 3).tolist()
+        ([0, 0, 1, 1, 2, 2], [1, 1, 1, 1, 1])
+    """
+    # Of no seed, also where the program has one: that would be the same for all workers.
+    ends = {"minval": tf.constant(0, tf.int64), "maxval": tf.constant(steps, tf.int64)}
+    return tf.data.Dataset.from_tensors(0).flat_map(
+        lambda _: dataset.repeat().skip(
+            tf.raw_ops.RandomUniformInt(shape=tf.constant([], tf.int32), seed=0, seed2=0, **ends)
+        )
+    )
 
 
 def set_steps_per_execution(model: keras.Model, steps: int) -> None:

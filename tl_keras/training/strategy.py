@@ -245,11 +245,14 @@ def _parameter_server() -> tf.distribute.Strategy:
     if resolver.task_type in ("worker", "ps"):
         import tensorflow_text  # noqa: F401  (the chief sends pipelines that are made of its operations)
 
+        # TensorFlow takes a thread for each processor. Where there is one, the step that waits for a weight keeps it from coming.
+        threads = max(os.cpu_count() or 1, cluster.workers + 2)
         server = tf.distribute.Server(
             resolver.cluster_spec(),
             job_name=resolver.task_type,
             task_index=resolver.task_id,
             protocol="grpc",
+            config=tf.compat.v1.ConfigProto(inter_op_parallelism_threads=threads),
             start=True,
         )
         server.join()
