@@ -40,6 +40,7 @@ class QuestionExamples:
             not answer. None for questions that are to be answered.
         documents: int64 `[n]`: which document the context belongs to.
         source: where the questions came from, for messages.
+        rows: int64 array `[n]`: of a part, which questions of the whole they are, from 0; None for the whole.
 
     Example:
         >>> examples = QuestionExamples.from_lists(["Who sleeps?"], ["Ada sleeps."], [[{"text": "Ada", "answer_start": 0}]])
@@ -53,6 +54,7 @@ class QuestionExamples:
     answers: tuple[tuple[Answer, ...], ...] | None
     documents: np.ndarray
     source: str = "the given questions"
+    rows: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
 
     @classmethod
     def from_lists(
@@ -147,6 +149,7 @@ class QuestionExamples:
             ids=self.ids[rows],
             answers=None if self.answers is None else tuple(self.answers[row] for row in rows),
             documents=self.documents[rows],
+            rows=np.arange(len(self))[rows] if self.rows is None else self.rows[rows],
         )
 
     def sample(self, size: int, seed: int = 0) -> QuestionExamples:

@@ -78,6 +78,7 @@ class TaggedExamples:
         words: for each text `(start, end)` of its words, where the data come in words: then scores count words.
         scheme: `"bio"` or `"plain"`; see `TagSet`.
         source: where the texts came from, for messages.
+        rows: int64 array `[n]`: of a part, which texts of the whole they are, from 0; None for the whole.
 
     Example:
         >>> examples = TaggedExamples.from_words([["Ada", "lives", "in", "New", "York"]], [["B-PER", "O", "O", "B-LOC", "I-LOC"]])
@@ -91,6 +92,7 @@ class TaggedExamples:
     words: tuple[tuple[tuple[int, int], ...], ...] | None = None
     scheme: Literal["bio", "plain"] = "bio"
     source: str = "the given texts"
+    rows: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
 
     @classmethod
     def from_words(
@@ -231,6 +233,7 @@ class TaggedExamples:
             texts=self.texts[rows],
             spans=None if self.spans is None else tuple(self.spans[row] for row in rows),
             words=None if self.words is None else tuple(self.words[row] for row in rows),
+            rows=np.arange(len(self))[rows] if self.rows is None else self.rows[rows],
         )
 
     def sample(self, size: int, seed: int = 0) -> TaggedExamples:

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras
 from tl_keras.data.examples import Examples
+from tl_keras.data.questions import QuestionExamples
 from tl_keras.errors import UserError
 from tl_keras.training.epoch_batches import Orders
 
@@ -98,6 +99,7 @@ class RowFinder:
         batches: makes the training dataset with row numbers in the place of labels; of several numbers for a row of the batch (its
             pieces' for a tagger) the highest counts. What else it is made of (texts, seed, batch size) must be the same, for that is what
             the order depends on.
+        rows: what each of these numbers stands for, where the examples are a part of their source; None for the numbers themselves.
 
     Example:
         >>> numbers = tf.data.Dataset.range(6)
@@ -106,14 +108,16 @@ class RowFinder:
         [0, 1, 2, 3, 4, 5]
     """
 
-    def __init__(self, batches: Callable[[], tf.data.Dataset]):
+    def __init__(self, batches: Callable[[], tf.data.Dataset], rows: np.ndarray | None = None):
         self.batches = batches
+        self.rows = rows
 
     def __call__(self, epoch: int, step: int) -> list[int]:
         """The row numbers of a batch, in its order; epoch and step from 0."""
         found = np.asarray(next(Orders(self.batches()).iterator(epoch, skip=step))[1])
         # A window that is cut out of a long text stands for it as well as any other.
-        return [row for row in dict.fromkeys(found.reshape(len(found), -1).max(axis=1).tolist()) if row >= 0]
+        places = [place for place in dict.fromkeys(found.reshape(len(found), -1).max(axis=1).tolist()) if place >= 0]
+        return places if self.rows is None else self.rows[places].tolist()
 
 
 def row_finder(batches: Callable[..., tf.data.Dataset], examples) -> RowFinder:
@@ -124,8 +128,10 @@ def row_finder(batches: Callable[..., tf.data.Dataset], examples) -> RowFinder:
             answerers' examples, whose batches hold windows, it must also take `numbered=True`.
         examples: those that are trained on.
     """
+    if isinstance(examples, QuestionExamples):
+        examples = examples.learnable()  # the others are in no batch
     if not isinstance(examples, Examples):
-        return RowFinder(lambda: batches(examples, numbered=True))
+        return RowFinder(lambda: batches(examples, numbered=True), examples.rows)
     numbers = np.arange(len(examples)) if examples.rows is None else examples.rows
     numbered = Examples(examples.texts, examples.text_pairs, numbers, None, examples.source)
     return RowFinder(lambda: batches(numbered))
