@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from tl_keras import UserError, load_exported, predict
 from tl_keras._keras import IS_KERAS_3
+from tl_keras.training.guards import WorkerLost, end_with_others
 from tl_keras.training.local_workers import run_workers
 from tl_keras.training.strategy import get_strategy
 
@@ -27,20 +29,24 @@ SLOW = pytest.mark.skipif(not os.environ.get("TL_KERAS_SLOW"), reason="takes lon
 
 
 @pytest.mark.skipif(IS_KERAS_3, reason="Keras 3's fit fails under MultiWorkerMirroredStrategy: refused, see below")
-@pytest.mark.parametrize(("count", "place"), [(2, ()), (2, ("1", "2")), (3, ("2", "3"))])
+@pytest.mark.parametrize(
+    ("count", "transfer", "place"),
+    [(2, "freeze", ()), (2, "fine-tune", ()), (2, "freeze", ("1", "2")), (3, "fine-tune", ("2", "3"))],
+)
 @SLOW
-def test_workers_learn_what_one_process_learns(tiny_pair, tmp_path, count, place):
-    lines = []
-    command = [sys.executable, str(SCRIPT), str(tiny_pair), str(tmp_path / "workers"), "multi-worker", *place]
+def test_workers_learn_what_one_process_learns(tiny_pair, tmp_path, count, transfer, place):
+    """Fine-tuned within 1e-3: where all weights learn, other orders of adding up gradients show sooner."""
+    lines, within = [], 1e-4 if transfer == "freeze" else 1e-3
+    command = [sys.executable, str(SCRIPT), str(tiny_pair), str(tmp_path / "workers"), "multi-worker", transfer, *place]
     code = run_workers(command, count, restarts=1 if place else 0, say=lines.append, grace=1, timeout=300)
     assert code == 0, "\n".join(lines[-40:])
     workers = [json.loads(line.split("] ", 1)[1]) for line in lines if '{"history"' in line]
     assert [worker["replicas"] for worker in workers] == [count] * count
     assert (tmp_path / "workers" / "killed").exists() == bool(place)
-    alone = train(tiny_pair, tmp_path / "alone", get_strategy("one-device"))
+    alone = train(tiny_pair, tmp_path / "alone", get_strategy("one-device"), transfer)
     for worker in workers:
         assert worker["history"] == workers[0]["history"]
-        np.testing.assert_allclose(worker["history"]["loss"], alone["history"]["loss"], atol=1e-4)
+        np.testing.assert_allclose(worker["history"]["loss"], alone["history"]["loss"], atol=within)
         np.testing.assert_allclose(worker["history"]["accuracy"], alone["history"]["accuracy"], atol=1e-6)
         # Over all 31 rows.
         assert worker["evaluated"]["accuracy"] == pytest.approx(alone["evaluated"]["accuracy"], abs=1e-6)
@@ -48,7 +54,7 @@ def test_workers_learn_what_one_process_learns(tiny_pair, tmp_path, count, place
     exports = [
         predict(load_exported(tmp_path / name / "export"), ["good film", "bad"]) for name in ("alone", "workers")
     ]
-    np.testing.assert_allclose(exports[0]["score"], exports[1]["score"], atol=1e-4)
+    np.testing.assert_allclose(exports[0]["score"], exports[1]["score"], atol=within)
 
 
 @pytest.mark.skipif(not IS_KERAS_3, reason="Keras 2 can")
@@ -69,13 +75,16 @@ def test_a_chief_two_workers_and_a_parameter_server(tmp_path, tiny_pair, reviews
         [
             sys.executable, "-m", "tl_keras", "train", "text-classification", "--train", str(tmp_path / "reviews.csv"),
             "--out", str(tmp_path / "run"), "--encoder", str(tiny_pair), "--seq-length", "32", "--strategy", "parameter-server",
-            "--learning-rate", "0.01", "--batch-size", "8", "--epochs", "6", "--validation-split", "0.25", "--pooling", "mean",
+            "--learning-rate", "0.01", "--batch-size", "8", "--epochs", "20", "--validation-split", "0.25", "--pooling", "mean",
         ],
         2, parameter_servers=1, say=lines.append, timeout=300,
+        # As on a machine with one processor, where each would wait for the other.
+        environment={**os.environ, "TF_NUM_INTEROP_THREADS": "1"},
     )  # fmt: skip
     assert code == 0, "\n".join(lines[-40:])
     losses = pd.read_csv(tmp_path / "run" / "history.csv").loss
-    assert losses.iloc[-1] < 0.8 * losses[0]
+    # One process: 0.70 in the first epoch, 0.20 in the seventh, below 0.01 from the ninth on.
+    assert losses.iloc[-1] < 0.2 * losses[0]
     assert len(predict(tmp_path / "run", ["good film", "dull"])) == 2
 
 
@@ -84,6 +93,20 @@ def test_what_a_parameter_server_wants(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", TWO)
     with pytest.raises(UserError, match="tl-keras launch --workers 2 --parameter-servers 1"):
         get_strategy("parameter-server")
+
+
+def test_one_that_another_worker_has_left_ends_in_one_line(caplog):
+    gone = tf.errors.UnavailableError(None, None, "Collective ops is aborted by: recvmsg:Connection reset by peer")
+    workers = object.__new__(tf.distribute.MultiWorkerMirroredStrategy)
+    with pytest.raises(WorkerLost) as end, end_with_others(workers):
+        raise gone
+    # Kubeflow starts codes of 128 and above again.
+    assert end.value.code == 138
+    assert "another worker has gone" in caplog.text
+    with pytest.raises(tf.errors.UnavailableError), end_with_others(tf.distribute.get_strategy()):
+        raise gone
+    with pytest.raises(tf.errors.InvalidArgumentError), end_with_others(workers):
+        raise tf.errors.InvalidArgumentError(None, None, "shapes")
 
 
 def test_what_is_not_there(monkeypatch):

@@ -1,6 +1,6 @@
 """One worker of several: trains a classifier, saves and exports with the others. Run by test_workers.py, in Keras 2.
 
-`python workers_run.py PAIR FOLDER STRATEGY [KILL_EPOCH KILL_STEP]`: the last worker kills itself there, the first time it comes by.
+`python workers_run.py PAIR FOLDER STRATEGY TRANSFER [KILL_EPOCH KILL_STEP]`: the last worker kills itself there, the first time it comes by.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 
-def train(pair, folder, strategy, kill_at=()) -> dict:
+def train(pair, folder, strategy, transfer, kill_at=()) -> dict:
     """Train, evaluate and export; gives the history, the figures, and the number of replicas."""
     from builders import build, texts  # beside this file
 
@@ -39,7 +39,7 @@ def train(pair, folder, strategy, kill_at=()) -> dict:
     keras.utils.set_random_seed(2)
     encoder = load_encoder(str(pair), seq_length=16)
     with strategy.scope():
-        model, batches = build("text_classifier", encoder, "freeze", rows=60, batch_size=12)
+        model, batches = build("text_classifier", encoder, transfer, rows=60, batch_size=12)
     checkpoints = Checkpoints(folder / "backup", 2)
     history = fit(model, batches, epochs=3, checkpoints=checkpoints, callbacks=[Kill()], verbose=0)
     given = texts(31, seed=7)
@@ -57,9 +57,9 @@ if __name__ == "__main__":
     from tl_keras.training.cluster import cluster_from_environment
     from tl_keras.training.strategy import get_strategy
 
-    pair, folder, name, *place = sys.argv[1:]
+    pair, folder, name, transfer, *place = sys.argv[1:]
     # Before anything else, so that the workers find each other.
     strategy = get_strategy(name)
     cluster = cluster_from_environment()
     last = cluster is not None and cluster.index == cluster.workers - 1
-    print(json.dumps(train(pair, Path(folder), strategy, place if last else ())))
+    print(json.dumps(train(pair, Path(folder), strategy, transfer, place if last else ())))

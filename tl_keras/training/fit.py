@@ -10,7 +10,7 @@ from tl_keras._keras import IS_KERAS_3, keras
 from tl_keras.errors import UserError
 from tl_keras.training.checkpoints import Checkpoints
 from tl_keras.training.epoch_batches import EpochBatches, weighted
-from tl_keras.training.guards import StopWhenNotFinite, StopWhenPreempted, watch_sigterm
+from tl_keras.training.guards import StopWhenNotFinite, StopWhenPreempted, end_with_others, watch_sigterm
 from tl_keras.training.strategy import refuse_outside
 from tl_keras.transfer.control import find_encoder_layer
 
@@ -52,6 +52,7 @@ def fit(
     Raises:
         NotFiniteError: the loss is not a number.
         Preempted: SIGTERM came.
+        WorkerLost: of several workers one has gone.
         UserError: the checkpoint does not fit, or a layer was made outside the strategy's scope; or it is a parameter server's, under which
             steps cannot be repeated, nor parts woken at one of them.
 
@@ -73,13 +74,14 @@ def fit(
         # The guard before the checkpoints: what it finds must not be saved.
         ends = [guard, *([] if checkpoints is None else [checkpoints]), StopWhenPreempted(came, checkpoints)]
         try:
-            return model.fit(
-                feed.stand_in,
-                epochs=epochs,
-                initial_epoch=first,
-                callbacks=[feed, *callbacks, *ends],
-                **arguments,
-            )
+            with end_with_others(model.distribute_strategy):
+                return model.fit(
+                    feed.stand_in,
+                    epochs=epochs,
+                    initial_epoch=first,
+                    callbacks=[feed, *callbacks, *ends],
+                    **arguments,
+                )
         finally:
             feed.release()
 

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 PREEMPTED = 143
 """The exit code after SIGTERM: 128 + 15, as a shell reports it. Schedulers such as Kubeflow start such a task again."""
+WORKER_LOST = 138
+"""The exit code of a worker that another one has left: of those that Kubeflow starts again, the one that is a program's own."""
 SHOWN = 20
 
 
@@ -39,6 +41,36 @@ class Preempted(SystemExit):
 
     def __init__(self):
         super().__init__(PREEMPTED)
+
+
+class WorkerLost(SystemExit):
+    """Another worker has gone, so no step can end any more. Ends the program with exit code 138."""
+
+    def __init__(self):
+        super().__init__(WORKER_LOST)
+
+
+@contextlib.contextmanager
+def end_with_others(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """End this worker, in one line, when TensorFlow finds that another one has gone.
+
+    Args:
+        strategy: what is trained under; without several workers nothing is changed.
+
+    Raises:
+        WorkerLost: a worker has gone; start all of them again.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        gone = isinstance(error, tf.errors.UnavailableError) or "Collective ops is aborted" in str(error)
+        if not (several and gone):
+            raise
+        logger.error(
+            "another worker has gone (its own output says why), so this one ends too. Start all again; with --resume they go on."
+        )
+        raise WorkerLost from None
 
 
 class StopWhenNotFinite(keras.callbacks.Callback):
