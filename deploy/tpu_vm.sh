@@ -3,7 +3,8 @@
 #
 # What was tested here: no TPU can be reached, so nothing of this has run on one. Rehearsed were what a TPU asks for: batches of one shape,
 # no strings and no calls to the host in the training step, XLA compiling the step to the same loss
-# (tests/training/test_tpu_rehearsal.py; not yet those of question_answerer and word_vector_classifier), and modules loaded with the local device for reading files.
+# (tests/training/test_tpu_rehearsal.py; the steps of all builders but those on ELMo, which read strings and are refused), and modules
+# loaded with the local device for reading files.
 
 set -eu
 NAME=tl-keras ZONE=us-central2-b

@@ -55,8 +55,11 @@ def test_the_step_of_every_builder(name, tiny_pair):
         assert spec.shape.is_fully_defined()
         assert spec.shape[0] == 8
         assert spec.dtype != tf.string
-    assert len(list(batches)) == 2
-    batch = next(iter(batches))
+    # An answerer cuts a text into several windows, so it has more of them than rows.
+    found = list(batches)
+    assert len(found) >= 2
+    assert {len(part) for part in tf.nest.flatten(found)} == {8}
+    batch = found[0]
 
     def step(data):
         # What `fit` runs on a replica.
@@ -85,7 +88,9 @@ def test_the_step_of_every_builder(name, tiny_pair):
     found = compiled(batch)
     np.testing.assert_allclose(float(found["loss"]), float(expected["loss"]), rtol=1e-4)
     for a, b in zip(moved, model.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-4)
+        # A softmax over places does not feel the bias that all places share. Its gradient is 0 but for rounding, and Adam makes steps of it.
+        if not (name == "question_answerer" and a.shape == (2,)):
+            np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 def test_several_steps_for_a_call(encoder):
