@@ -72,6 +72,18 @@ def test_train_evaluate_predict_export(call, files, tiny_pair, caplog):
     examples = read_squad(files / "data.json")
     assert [row["id"] for row in rows] == examples.ids.tolist()
     assert all(row["answer"] == c[row["start"] : row["end"]] for row, c in zip(rows, examples.contexts, strict=True))
+    # A table goes row by row, with all that belongs to it; SQuAD's JSON is read whole.
+    (files / "new.csv").write_text("n,question,context\n7,what ?,it was a good film .\n8,what is ?,the plot\n", "utf-8")
+    code, out, err = call(
+        "predict", run, "--data", files / "new.csv", "--out", files / "new.jsonl", "--keep", "n", "--resume"
+    )
+    assert (code, out) == (0, f"2 rows answered: {files / 'new.jsonl'}\n"), err
+    rows = [json.loads(line) for line in (files / "new.jsonl").read_text("utf-8").splitlines()]
+    assert [(new["n"], new["question"]) for new in rows] == [("7", "what ?"), ("8", "what is ?")]
+    assert rows[0]["answer"] == row["answer"]
+    code, _, err = call("predict", run, "--data", files / "data.json", "--out", files / "part.jsonl", "--shard", "0/2")
+    assert (code, "--shard is for files that are read row by row (CSV, TSV, JSON lines)" in err) == (2, True), err
+    assert not (files / "part.jsonl").exists()
     assert call("export", run, "--out", files / "models")[0] == 0
     with pytest.raises(UserError, match="two by two"):
         question_answering.predict(None, str(run), ["only a question"], None, Columns())

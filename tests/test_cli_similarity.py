@@ -94,6 +94,18 @@ def test_retrieval_train_index_search(call, files, base):
     assert code == 0, err
     assert out.splitlines()[1].split(maxsplit=2) == ["1", "1.0000", "the good was actor , very good"]
     assert json.loads((index / "meta.json").read_text())["made_with"] == {"encoder": str(run)}
+    found = []
+    for part in ("0/2", "1/2"):
+        out = files / "scores.csv"
+        code, _, err = call("predict", run, "--data", files / "questions.csv", "--out", out, "--shard", part)
+        assert code == 0, err
+        found.append(pd.read_csv(out))
+    found, questions = pd.concat(found, ignore_index=True), pd.read_csv(files / "questions.csv")
+    assert found.text.tolist() == questions.question.tolist()
+    assert found.score.between(-1.0001, 1.0001).all()
+    (files / "questions.json").write_text("{}", "utf-8")
+    code, _, err = call("predict", run, "--data", files / "questions.json", "--out", files / "x.csv")
+    assert (code, "only CSV, TSV and JSON lines (.jsonl) can be read row by row" in err) == (2, True), err
     run.rename(files / "moved")
     code, out, err = call("search", index, "which bad")
     assert (code, "Say where it is with --encoder" in err) == (2, True)

@@ -68,6 +68,9 @@ def test_train_evaluate_predict_export(call, files, tiny_pair):
     found, there = read_tagged(files / "found.jsonl"), read_tagged(files / "data.jsonl")
     assert found.texts.tolist() == there.texts.tolist()
     assert sum(a == b for a, b in zip(found.spans, there.spans, strict=True)) >= 36
+    code, _, err = call("predict", run, "--data", files / "data.conll", "--out", files / "part.jsonl", "--resume")
+    assert (code, "--resume is for files that are read row by row (CSV, TSV, JSON lines)" in err) == (2, True), err
+    assert not (files / "part.jsonl").exists()
     assert call("export", run, "--out", files / "models")[0] == 0
     assert (files / "models" / "1" / "saved_model.pb").is_file()
 

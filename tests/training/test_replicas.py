@@ -28,7 +28,7 @@ def result(request, tiny_pair, tmp_path_factory):
 def test_the_losses_of_one_device(result):
     assert result["replicas"] == 2
     assert SLOW or list(result["apart"]) == CASES
-    assert max(result["apart"].values()) < 1e-4, result["apart"]
+    assert {case: apart for case, apart in result["apart"].items() if not apart < 1e-4} == {}
     assert min(result["learned"].values()) > 1e-3, result["learned"]
 
 
