@@ -78,6 +78,8 @@ def build(name: str, encoder, transfer, rows: int = 64, **options):
     if name == "question_answerer":
         answers = [[{"text": t.split()[-1], "answer_start": t.rindex(t.split()[-1])}] for t in given]
         model = question_answerer(encoder, transfer, dropout=0.0, learning_rate=RATE)
+        # There are more windows than texts: their last batch need not divide among replicas, which then weigh its rows differently.
+        options = {"drop_remainder": True, **options}
         return model, question_batches(model, QuestionExamples.from_lists(["what ?"] * rows, given, answers), **options)
     scores = [len(text) % 7 for text in given]
     if name == "text_regressor":
