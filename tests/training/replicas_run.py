@@ -20,7 +20,7 @@ if __name__ == "__main__":
     )
 
     from tl_keras import Transfer, UserError, load_encoder
-    from tl_keras._keras import keras
+    from tl_keras._keras import IS_KERAS_3, keras
     from tl_keras.training.checkpoints import Checkpoints
     from tl_keras.training.fit import fit
     from tl_keras.training.strategy import get_strategy
@@ -51,8 +51,10 @@ if __name__ == "__main__":
     if wanted == ["all"]:
         # Word vectors have no blocks that could wake one by one; a biLM is frozen in any case.
         ways = {"word_vector_classifier": TRANSFERS[:2], "elmo_classifier": TRANSFERS[:1]}
+        # Models that read strings are refused in Keras 3: see test_strategy.py.
+        builders = [builder for builder in BUILDERS if not (IS_KERAS_3 and builder.startswith("elmo"))]
         wanted = [
-            f"{builder}:{transfer}" for builder in BUILDERS[::-1] for transfer in ways.get(builder, TRANSFERS)[::-1]
+            f"{builder}:{transfer}" for builder in builders[::-1] for transfer in ways.get(builder, TRANSFERS)[::-1]
         ]
     result = {"replicas": two.num_replicas_in_sync, "apart": {}, "learned": {}}
     for case in wanted:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tl_keras import UserError, text_classifier
-from tl_keras._keras import keras
+from tl_keras._keras import IS_KERAS_3, keras
 from tl_keras.hub.layer_common import load_module
+from tl_keras.models.transfer_model import TransferModel
 from tl_keras.runs import run as run_module
 from tl_keras.runs.settings import TextClassificationSettings
 from tl_keras.runs.text_classification import TextClassificationRun
@@ -199,3 +201,14 @@ def test_a_tpu_takes_no_strings(reviews, bilm_folder, monkeypatch, tmp_path):
     with pytest.raises(UserError, match=r"a TPU takes no strings, and .* wants them; choose an encoder with a prepro"):
         TextClassificationRun(settings).execute(0)
     assert [path.name for path in tmp_path.iterdir()] == ["reviews.csv"]
+
+
+@pytest.mark.skipif(not IS_KERAS_3, reason="Keras 2 can: see test_replicas.py")
+def test_several_devices_take_no_strings(monkeypatch):
+    text = keras.Input((), dtype="string")
+    number = keras.layers.Embedding(2, 1)(keras.layers.StringLookup(vocabulary=["a"])(text))
+    model = TransferModel(text, number)
+    model.compile("sgd", "mse")
+    monkeypatch.setattr(type(model), "distribute_strategy", SimpleNamespace(num_replicas_in_sync=2), raising=False)
+    with pytest.raises(UserError, match="Take one device, or Keras 2: `tl-keras --keras 2"):
+        model.fit(tf.constant(["a", "b"]), tf.constant([[1.0], [0.0]]), verbose=0)

@@ -7,7 +7,8 @@ import math
 
 import tensorflow as tf
 
-from tl_keras._keras import keras, register
+from tl_keras._keras import IS_KERAS_3, keras, register
+from tl_keras.errors import UserError
 from tl_keras.training.optimizer import WarmupLinearDecay
 from tl_keras.transfer.control import find_encoder_layer, prepare
 from tl_keras.transfer.gradual import GradualUnfreezing
@@ -24,7 +25,12 @@ class TransferModel(keras.Model):
     """
 
     def fit(self, *args, **kwargs):
-        """Train; see `keras.Model.fit`."""
+        """Train; see `keras.Model.fit`.
+
+        Raises:
+            UserError: Keras 3 is to train a model that reads strings on several devices.
+        """
+        _refuse_strings_on_replicas(self)
         call = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
         call.apply_defaults()
         schedule, steps = _schedule(getattr(self, "optimizer", None)), _steps_per_epoch(call.arguments)
@@ -46,6 +52,16 @@ class TransferModel(keras.Model):
         """Make what `fit` and `train_on_batch` run; see `keras.Model`."""
         prepare(self)
         return super().make_train_function(force)
+
+
+def _refuse_strings_on_replicas(model: keras.Model) -> None:
+    """Keras 3 takes the mean of the replicas' first batches to build a model, which strings do not have: TensorFlow's error says no more."""
+    strings = any(tf.as_dtype(tensor.dtype) == tf.string for tensor in model.inputs)
+    if IS_KERAS_3 and strings and model.distribute_strategy.num_replicas_in_sync > 1:
+        raise UserError(
+            "Keras 3 cannot train a model that reads strings (a text embedding module, ELMo) on several devices. Take one device, or "
+            "Keras 2: `tl-keras --keras 2 ...`, or set TF_USE_LEGACY_KERAS=1 before TensorFlow is imported."
+        )
 
 
 def _with_first(callback: keras.callbacks.Callback, others, model: keras.Model):
