@@ -29,7 +29,8 @@ def test_the_losses_of_one_device(result):
     assert result["replicas"] == 2
     assert SLOW or list(result["apart"]) == CASES
     assert {case: apart for case, apart in result["apart"].items() if not apart < 1e-4} == {}
-    assert min(result["learned"].values()) > 1e-3, result["learned"]
+    # Something was trained, or equal losses would say nothing.
+    assert min(result["changed"].values()) > 1e-3, result["changed"]
 
 
 def test_a_last_batch_of_one_row(result):
