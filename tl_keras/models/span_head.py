@@ -116,7 +116,8 @@ class SpanAccuracy(keras.metrics.Mean):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Count a batch: places `[batch, 2]`, log-probabilities `[batch, length, 2]`."""
-        right = tf.argmax(y_pred, axis=1, output_type=tf.int32) == _places(y_true)
+        # Not `==`, of which TensorFlow does not know the rank where it does not know the sizes.
+        right = tf.equal(tf.argmax(y_pred, axis=1, output_type=tf.int32), _places(y_true))
         return super().update_state(tf.cast(tf.reduce_all(right, axis=1), tf.float32), sample_weight=sample_weight)
 
 
