@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -52,11 +53,12 @@ def train(call, pair, table, tmp_path):
             ["--class-weight", "balanced", "--pooling", "mix", "--hidden", 6, "--dropout", 0.3],
             "accuracy",
         ),
-        (
+        pytest.param(
             "sentence-similarity",
             SentenceSimilarityRun,
             ["--text-pair", "second", "--architecture", "cross-encoder", "--pooling", "mean"],
             "spearman",
+            marks=pytest.mark.skipif(not os.environ.get("TL_KERAS_SLOW"), reason="takes long: set TL_KERAS_SLOW=1"),
         ),
     ],
 )
