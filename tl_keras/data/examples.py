@@ -183,6 +183,15 @@ class Examples:
         return self.take(np.flatnonzero(mask)), self.take(held_rows)
 
 
+def row_numbers(examples) -> np.ndarray:
+    """Which rows of the whole that they come from the examples are, from 0: int64 `[n]`.
+
+    Args:
+        examples: of any task, with a length and `rows`.
+    """
+    return np.arange(len(examples)) if examples.rows is None else examples.rows
+
+
 def length_order(texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> np.ndarray:
     """Row numbers `[n]` that put texts in order of their length in characters (both segments together)."""
     lengths = np.array([len(text) for text in texts], "int64")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tl_keras.data.examples import _string_array
+from tl_keras.data.examples import _string_array, row_numbers
 from tl_keras.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ class QuestionExamples:
             ids=self.ids[rows],
             answers=None if self.answers is None else tuple(self.answers[row] for row in rows),
             documents=self.documents[rows],
-            rows=np.arange(len(self))[rows] if self.rows is None else self.rows[rows],
+            rows=row_numbers(self)[rows],
         )
 
     def sample(self, size: int, seed: int = 0) -> QuestionExamples:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tl_keras.data.examples import _string_array
+from tl_keras.data.examples import _string_array, row_numbers
 from tl_keras.data.tags import Scheme, find_scheme, spans_of_tags
 from tl_keras.errors import UserError
 
@@ -233,7 +233,7 @@ class TaggedExamples:
             texts=self.texts[rows],
             spans=None if self.spans is None else tuple(self.spans[row] for row in rows),
             words=None if self.words is None else tuple(self.words[row] for row in rows),
-            rows=np.arange(len(self))[rows] if self.rows is None else self.rows[rows],
+            rows=row_numbers(self)[rows],
         )
 
     def sample(self, size: int, seed: int = 0) -> TaggedExamples:

@@ -54,10 +54,14 @@ class TransferModel(keras.Model):
         return super().make_train_function(force)
 
 
+def reads_strings(model: keras.Model) -> bool:
+    """Whether a model takes texts as they are, as those on text embedding modules and on ELMo do."""
+    return any(tf.as_dtype(tensor.dtype) == tf.string for tensor in model.inputs)
+
+
 def _refuse_strings_on_replicas(model: keras.Model) -> None:
     """Keras 3 takes the mean of the replicas' first batches to build a model, which strings do not have: TensorFlow's error says no more."""
-    strings = any(tf.as_dtype(tensor.dtype) == tf.string for tensor in model.inputs)
-    if IS_KERAS_3 and strings and model.distribute_strategy.num_replicas_in_sync > 1:
+    if IS_KERAS_3 and reads_strings(model) and model.distribute_strategy.num_replicas_in_sync > 1:
         raise UserError(
             "Keras 3 cannot train a model that reads strings (a text embedding module, ELMo) on several devices. Take one device, or "
             "Keras 2: `tl-keras --keras 2 ...`, or set TF_USE_LEGACY_KERAS=1 before TensorFlow is imported."

@@ -16,6 +16,7 @@ from tl_keras._keras import KERAS_NAME, keras
 from tl_keras.data.table import file_sha256
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder import Encoder, load_encoder
+from tl_keras.models.transfer_model import reads_strings
 from tl_keras.runs.folder import RunFolder, library_versions
 from tl_keras.runs.outcome import FinishedRun, Outcome, write_numbers
 from tl_keras.runs.settings import RunSettings
@@ -158,8 +159,7 @@ class Run:
 
     def _refuse_strings(self) -> None:
         """Refuse models that read strings, such as text embedding modules and ELMo, under a strategy that cannot."""
-        strings = any(tf.as_dtype(tensor.dtype) == tf.string for tensor in tf.nest.flatten(self.trained.input))
-        if strings and isinstance(self.strategy, tf.distribute.TPUStrategy):
+        if isinstance(self.strategy, tf.distribute.TPUStrategy) and reads_strings(self.trained):
             raise UserError(
                 f"a TPU takes no strings, and {self.encoder.name} wants them; choose an encoder with a preprocessing module (tl-keras "
                 "encoders), or another --strategy."

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tl_keras._keras import keras
-from tl_keras.data.examples import Examples
+from tl_keras.data.examples import Examples, row_numbers
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.errors import UserError
 from tl_keras.training.epoch_batches import Orders
@@ -164,8 +164,7 @@ def row_finder(batches: Callable[..., tf.data.Dataset], examples) -> RowFinder:
         examples = examples.learnable()  # the others are in no batch
     if not isinstance(examples, Examples):
         return RowFinder(lambda: batches(examples, numbered=True), examples.rows)
-    numbers = np.arange(len(examples)) if examples.rows is None else examples.rows
-    numbered = Examples(examples.texts, examples.text_pairs, numbers, None, examples.source)
+    numbered = Examples(examples.texts, examples.text_pairs, row_numbers(examples), None, examples.source)
     return RowFinder(lambda: batches(numbered))
 
 
