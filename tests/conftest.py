@@ -15,6 +15,14 @@ import pytest
 gc.set_threshold(100_000, 50, 100)
 
 
+def pytest_collection_modifyitems(items):
+    """Leave out the tests marked `slow`, unless they are asked for."""
+    if not os.environ.get("TL_KERAS_SLOW"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="takes long: set TL_KERAS_SLOW=1"))
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder with real data beside the checkout; tests that need it skip, visibly, without it."""

@@ -33,6 +33,7 @@ def _active_keras():
 keras = _active_keras()
 IS_KERAS_3: bool = not keras.__version__.startswith("2.")
 KERAS_NAME: str = f"{'keras' if IS_KERAS_3 else 'tf_keras'} {keras.__version__}"
+WAY_TO_KERAS_2 = "Keras 2: `tl-keras --keras 2 ...`, or set TF_USE_LEGACY_KERAS=1 before TensorFlow is imported."
 
 
 def register(cls):

@@ -113,14 +113,21 @@ def test_token_files_are_reused_and_serve_without_the_corpus(run, monkeypatch, t
 
 
 def test_init_goes_on_where_the_pair_stopped(run, corpus_files, tmp_path):
-    """Rebuilt from its SavedModel, the encoder has the loss it ended with, on the same held-out documents."""
+    """Rebuilt from its SavedModel, the encoder has the loss it ended with, on the same held-out documents; what suited it is kept."""
     pretraining, folder = run
+    facts = json.loads((folder / "info.json").read_text())
+    assert facts["suggested"] == {"pooling": "mean"}
+    (folder / "info.json").write_text(json.dumps({**facts, "suggested": {"pooling": "max", "whiten": True}}))
     settings = BertSettings(
         out=str(tmp_path / "o"), corpus=tuple(map(str, corpus_files)), init=str(folder), steps=2, **SMALL
     )
     again = Pretraining(settings)
     before, after = pretraining.trainer.measure_heldout(), again.trainer.measure_heldout()
     assert after == pytest.approx(before, abs=1e-4)
+    assert again.run()
+    Pretraining(BertSettings.resumed(tmp_path / "o"), resume=True).export()
+    facts = json.loads((tmp_path / "o" / "info.json").read_text())
+    assert (facts["continued_from"], facts["suggested"]) == (folder.name, {"pooling": "max", "whiten": True})
     (tmp_path / "v.txt").write_text("\n".join([*pretraining.word_piece.vocabulary[:-1], "other"]))
     settings = dataclasses.replace(settings, out=str(tmp_path / "p"), vocab=str(tmp_path / "v.txt"))
     with pytest.raises(UserError, match="has a vocabulary of its own"):

@@ -41,7 +41,7 @@ def test_a_last_batch_of_one_row(result):
     assert result["finite_after_partial_batch"]
 
 
-@pytest.mark.skipif(not SLOW, reason="takes long: set TL_KERAS_SLOW=1")
+@pytest.mark.slow
 def test_resumed_on_two_replicas(result):
     assert result["resumed_apart"] < 1e-5
 

@@ -25,7 +25,6 @@ from tl_keras.training.guards import NotFiniteError, Preempted, row_finder
 from tl_keras.training.optimizer import make_optimizer
 
 STEPS, EPOCHS = 7, 3
-SLOW = pytest.mark.skipif(not os.environ.get("TL_KERAS_SLOW"), reason="takes long: set TL_KERAS_SLOW=1")
 BATCH = {"training": True, "batch_size": 8, "seed": 5}
 
 
@@ -151,7 +150,7 @@ def test_sigterm_saves_at_once_and_the_next_start_goes_on(whole, encoder, review
     assert_same(whole, train(encoder, reviews, len(vocabulary), tmp_path, (0, 0, interrupt)))
 
 
-@SLOW
+@pytest.mark.slow
 @pytest.mark.parametrize(("epoch", "step"), [(0, 1), (0, 4), (1, 6), (2, 1)])
 def test_killed_at_other_places(whole, encoder, reviews, vocabulary, tmp_path, epoch, step):
     with pytest.raises(KeyboardInterrupt):
@@ -159,7 +158,7 @@ def test_killed_at_other_places(whole, encoder, reviews, vocabulary, tmp_path, e
     assert_same(whole, train(encoder, reviews, len(vocabulary), tmp_path))
 
 
-@SLOW
+@pytest.mark.slow
 def test_kill_9_in_other_processes(whole, tiny_pair, reviews, vocabulary, tmp_path):
     given = {"texts": reviews.texts.tolist(), "labels": reviews.label_names, "vocabulary": len(vocabulary)}
     (tmp_path / "given.json").write_text(json.dumps(given), "utf-8")

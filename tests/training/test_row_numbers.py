@@ -13,7 +13,6 @@ from tl_keras import UserError
 from tl_keras.runs import run as run_module
 from tl_keras.training.guards import StopWhenNotFinite
 
-SLOW = pytest.mark.skipif(not os.environ.get("TL_KERAS_SLOW"), reason="takes long: set TL_KERAS_SLOW=1")
 ROWS = 26
 NAMES = [f"q{chr(97 + row)}" for row in range(ROWS)]
 """A word of two pieces for each row, by which it is known again in a batch."""
@@ -58,13 +57,16 @@ PAIRS = ("--text", "text", "--text-pair", "other")
         ("token-classification", "tags.jsonl", ()),
         ("question-answering", "answers.json", ()),
         pytest.param(
-            "sentence-similarity", "pairs.csv", (*PAIRS, "--label", "score", "--architecture", "bi-encoder"), marks=SLOW
+            "sentence-similarity",
+            "pairs.csv",
+            (*PAIRS, "--label", "score", "--architecture", "bi-encoder"),
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             "sentence-similarity",
             "pairs.csv",
             (*PAIRS, "--label", "score", "--architecture", "cross-encoder"),
-            marks=SLOW,
+            marks=pytest.mark.slow,
         ),
         ("retrieval", "pairs.csv", PAIRS),
     ],
@@ -98,7 +100,7 @@ def test_the_rows_of_a_batch(call, data, tiny_pair, vocabulary, monkeypatch, tas
     assert (max(trained) > 20, len(trained) < 22) == (True, True)
 
 
-@SLOW
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "file"), [("token-classification", "tags.jsonl"), ("question-answering", "answers.json")]
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -40,10 +39,9 @@ def ops_in(function) -> list[tf.Operation]:
     return seen
 
 
-SLOW = pytest.mark.skipif(not os.environ.get("TL_KERAS_SLOW"), reason="takes long: set TL_KERAS_SLOW=1")
-
-
-@pytest.mark.parametrize("name", [BUILDERS[0], *(pytest.param(name, marks=SLOW) for name in BUILDERS[1:-1])])
+@pytest.mark.parametrize(
+    "name", [BUILDERS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in BUILDERS[1:-1])]
+)
 def test_the_step_of_every_builder(name, tiny_pair):
     """Those on ELMo read strings, and so are refused on a TPU."""
     from tl_keras import load_encoder

@@ -25,15 +25,12 @@ SCRIPT = Path(__file__).with_name("workers_run.py")
 TWO = '{"cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "task": {"type": "worker", "index": 0}}'
 
 
-SLOW = pytest.mark.skipif(not os.environ.get("TL_KERAS_SLOW"), reason="takes long: set TL_KERAS_SLOW=1")
-
-
 @pytest.mark.skipif(IS_KERAS_3, reason="Keras 3's fit fails under MultiWorkerMirroredStrategy: refused, see below")
 @pytest.mark.parametrize(
     ("count", "transfer", "place"),
     [(2, "freeze", ()), (2, "fine-tune", ()), (2, "freeze", ("1", "2")), (3, "fine-tune", ("2", "3"))],
 )
-@SLOW
+@pytest.mark.slow
 def test_workers_learn_what_one_process_learns(tiny_pair, tmp_path, count, transfer, place):
     """Fine-tuned within 1e-3: where all weights learn, other orders of adding up gradients show sooner."""
     lines, within = [], 1e-4 if transfer == "freeze" else 1e-3
@@ -66,7 +63,7 @@ def test_keras_3_names_the_way_out(monkeypatch, name):
 
 
 @pytest.mark.skipif(IS_KERAS_3, reason="Keras 3's fit has no coordinator: refused, see above")
-@SLOW
+@pytest.mark.slow
 def test_a_chief_two_workers_and_a_parameter_server(tmp_path, tiny_pair, reviews):
     frame = pd.DataFrame({"text": reviews.texts, "label": reviews.label_names})
     frame.to_csv(tmp_path / "reviews.csv", index=False)

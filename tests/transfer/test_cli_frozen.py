@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 
 import numpy as np
@@ -58,7 +57,7 @@ def train(call, pair, table, tmp_path):
             SentenceSimilarityRun,
             ["--text-pair", "second", "--architecture", "cross-encoder", "--pooling", "mean"],
             "spearman",
-            marks=pytest.mark.skipif(not os.environ.get("TL_KERAS_SLOW"), reason="takes long: set TL_KERAS_SLOW=1"),
+            marks=pytest.mark.slow,
         ),
     ],
 )

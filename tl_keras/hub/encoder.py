@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 import tensorflow as tf
 
@@ -16,7 +14,7 @@ from tl_keras.data.tagging import TaggedExamples
 from tl_keras.errors import UserError
 from tl_keras.hub.encoder_layer import HubEncoderLayer, encoder_layer_of
 from tl_keras.hub.offset_tokenizer import offset_tokenizer
-from tl_keras.hub.resolve import resolve_pair
+from tl_keras.hub.resolve import read_suggestions, resolve_pair
 from tl_keras.text.batches import string_batches, token_batches
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor
@@ -93,13 +91,7 @@ class Encoder:
         `pooling`, the peak `learning_rate` of fine-tuning, and whether to `whiten` the vectors of texts before they are compared. It
         stands in `info.json` beside `encoder/` and `preprocess/`.
         """
-        path = Path(self.folder).parent / "info.json"
-        if Path(self.folder).name != "encoder" or not path.is_file():
-            return {}
-        try:
-            return dict(json.loads(path.read_text("utf-8")).get("suggested", {}))
-        except ValueError as error:
-            raise UserError(f"{path} is not valid JSON: {error}.") from error
+        return read_suggestions(self.folder)
 
     @functools.cached_property
     def preprocessor(self) -> Preprocessor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import logging
 import os
 from importlib import resources
@@ -187,3 +188,25 @@ def _not_found(text: str, path: Path) -> str:
     if text.count("/") == 1:
         hint += "; another library's checkpoint is converted first: tl-keras convert CHECKPOINT --out FOLDER"
     return f"{text} is neither a file, a folder nor a preset; {hint}."
+
+
+def read_suggestions(encoder_folder: str | Path) -> dict:
+    """What an encoder's makers found to work, from the `info.json` beside `encoder/`; empty without one.
+
+    Args:
+        encoder_folder: the encoder's SavedModel.
+
+    Returns:
+        See `Encoder.suggested`.
+
+    Raises:
+        UserError: the file is no JSON.
+    """
+    folder = Path(encoder_folder)
+    path = folder.parent / "info.json"
+    if folder.name != "encoder" or not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text("utf-8")).get("suggested", {}))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON: {error}.") from error

@@ -7,7 +7,7 @@ import math
 
 import tensorflow as tf
 
-from tl_keras._keras import IS_KERAS_3, keras, register
+from tl_keras._keras import IS_KERAS_3, WAY_TO_KERAS_2, keras, register
 from tl_keras.errors import UserError
 from tl_keras.training.optimizer import WarmupLinearDecay
 from tl_keras.transfer.control import find_encoder_layer, prepare
@@ -64,7 +64,7 @@ def _refuse_strings_on_replicas(model: keras.Model) -> None:
     if IS_KERAS_3 and reads_strings(model) and model.distribute_strategy.num_replicas_in_sync > 1:
         raise UserError(
             "Keras 3 cannot train a model that reads strings (a text embedding module, ELMo) on several devices. Take one device, or "
-            "Keras 2: `tl-keras --keras 2 ...`, or set TF_USE_LEGACY_KERAS=1 before TensorFlow is imported."
+            + WAY_TO_KERAS_2
         )
 
 

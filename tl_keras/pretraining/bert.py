@@ -68,12 +68,14 @@ class Pretraining(PretrainingRun):
             self.tokens = open_token_files(self._token_folder)
             self.word_piece = self.tokens.word_piece()
             self.model = self._earlier_model()
+            self._suggested = self.earlier.get("suggested", {})
         else:
             start = None
             if settings.init:
                 start = start_from_pair(settings.init, settings.dropout, settings.precision, self._sample())
             self.tokens, self.word_piece = self._prepare_tokens(start.word_piece if start else None)
             self.model = start.model if start else self._new_model()
+            self._suggested = start.suggested if start else {}
         if schedule.longest > self.model.backbone.max_sequence_length:
             raise UserError(
                 f"--length-schedule asks for rows of {schedule.longest} pieces, but the encoder has "
@@ -94,7 +96,7 @@ class Pretraining(PretrainingRun):
             weight_decay=settings.weight_decay,
         )
         shape = backbone_shape(self.model.backbone)
-        self.begin(resume, {"corpora": self.tokens.meta, "shape": shape})
+        self.begin(resume, {"corpora": self.tokens.meta, "shape": shape, "suggested": self._suggested})
 
     def versions(self):
         """Those of the libraries, and Keras's backend."""
@@ -116,6 +118,9 @@ class Pretraining(PretrainingRun):
         meta = self.tokens.meta
         info = {
             "name": self.settings.name or self.folder.name,
+            **({"continued_from": Path(self.settings.init).name} if self.settings.init else {}),
+            # The pooler has only ever told next sentences from others; the vectors of the pieces carry the text.
+            "suggested": {"pooling": "mean", **self._suggested},
             "corpora": [{key: corpus[key] for key in ("path", "sha256", "licence")} for corpus in meta["corpora"]],
         }
         seq_length = min(128, self.model.backbone.max_sequence_length)

@@ -58,8 +58,7 @@ def export_encoder_pair(
             strip_accents=word_piece.strip_accents,
             seq_length=seq_length,
             mlm_head=model.mlm_head,
-            # The pooler has only ever told next sentences from others; the vectors of the pieces carry the text.
-            info={"suggested": {"pooling": "mean"}, **(info or {})},
+            info=info,
         )
         np.savez(
             draft / NSP_HEAD,

@@ -119,8 +119,9 @@ def _note(folder: Path, name: str, otherwise: str) -> str:
 
 def _limits(config: dict) -> str:
     longest = max(row for _, row in config["lengths"])
+    later = "were not trained any further" if config["init"] else "are untrained"
     lines = [
         "- It knows the language of its corpora, their time and their prejudices, and little of the world beside them.",
-        f"- It saw rows of up to {longest} pieces; the vectors of later positions are untrained.",
+        f"- It saw rows of up to {longest} pieces; the vectors of later positions {later}.",
     ]
     return "\n".join(lines)

@@ -29,11 +29,13 @@ class PairStart:
         model: The backbone with both heads; a head that the pair lacks is new.
         word_piece: Its tokenizer.
         new_heads: Names of the heads that are new.
+        suggested: What its makers found to work when it is fine-tuned, as in `Encoder.suggested`.
     """
 
     model: BertPretrainer
     word_piece: WordPiece
     new_heads: tuple[str, ...]
+    suggested: dict
 
 
 def start_from_pair(
@@ -58,7 +60,7 @@ def start_from_pair(
         import tensorflow_text  # noqa: F401  (registers the ops of the preprocessor)
     except ImportError as error:
         raise UserError("--init reads a TensorFlow SavedModel: install tensorflow and tensorflow-text") from error
-    from tl_keras.hub.resolve import resolve_pair
+    from tl_keras.hub.resolve import read_suggestions, resolve_pair
 
     encoder_folder, preprocess_folder = resolve_pair(handle)
     if preprocess_folder is None:
@@ -79,7 +81,7 @@ def start_from_pair(
     word_piece = _matching_tokenizer(
         vocabulary, bool(encoder.do_lower_case.numpy()), tf.saved_model.load(str(preprocess_folder)), sample, handle
     )
-    return PairStart(model, word_piece, tuple(new_heads))
+    return PairStart(model, word_piece, tuple(new_heads), read_suggestions(encoder_folder))
 
 
 def _backbone_like(

@@ -9,7 +9,7 @@ import os
 
 import tensorflow as tf
 
-from tl_keras._keras import IS_KERAS_3, keras
+from tl_keras._keras import IS_KERAS_3, WAY_TO_KERAS_2, keras
 from tl_keras.errors import UserError
 from tl_keras.training.cluster import STRATEGIES, cluster_from_environment
 
@@ -54,10 +54,7 @@ def get_strategy(
     if name == "auto":
         name, reason = _choose(tpu or tpu_address(), len(gpus))
     if name in NEEDS_KERAS_2 and IS_KERAS_3:
-        raise UserError(
-            f"{NEEDS_KERAS_2[name]}, so strategy {name!r} needs Keras 2: `tl-keras --keras 2 ...`, or set TF_USE_LEGACY_KERAS=1 "
-            "before Python starts."
-        )
+        raise UserError(f"{NEEDS_KERAS_2[name]}, so strategy {name!r} needs {WAY_TO_KERAS_2}")
     make = {
         "one-device": tf.distribute.get_strategy,
         "mirrored": _mirrored,
