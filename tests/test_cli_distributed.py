@@ -15,7 +15,7 @@ import pytest
 
 from tl_keras import UserError, load_exported, predict
 from tl_keras._keras import IS_KERAS_3, keras
-from tl_keras.runs.settings import TextClassificationSettings
+from tl_keras.runs.task_settings import TextClassificationSettings
 from tl_keras.runs.text_classification import TextClassificationRun
 from tl_keras.training.guards import StopWhenNotFinite
 

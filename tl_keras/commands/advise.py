@@ -10,7 +10,7 @@ import typer
 
 from tl_keras.commands import options
 from tl_keras.commands.running import import_tensorflow
-from tl_keras.runs.settings import TextClassificationSettings
+from tl_keras.runs.task_settings import TextClassificationSettings
 
 # typer evaluates these at run time, also on Python 3.10, where only Optional[...] reads as it should.
 # ruff: noqa: UP045

@@ -7,7 +7,7 @@ import json
 from tl_keras.commands.running import Columns, Predictions, columns_as_trained, is_rows, refuse_columns, run_settings
 from tl_keras.commands.training import train_command
 from tl_keras.errors import UserError
-from tl_keras.runs.settings import QuestionAnsweringSettings
+from tl_keras.runs.task_settings import QuestionAnsweringSettings
 
 train = train_command(
     QuestionAnsweringSettings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tl_keras.commands import sentence_similarity
 from tl_keras.commands.running import Columns, refuse_columns, run_settings
 from tl_keras.commands.training import train_command
-from tl_keras.runs.settings import RetrievalSettings
+from tl_keras.runs.task_settings import RetrievalSettings
 
 train = train_command(
     RetrievalSettings,

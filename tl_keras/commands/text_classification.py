@@ -5,7 +5,7 @@ from __future__ import annotations
 from tl_keras.commands.running import Columns, Predictions, columns_as_trained, read_as_trained, refuse_columns
 from tl_keras.commands.training import train_command
 from tl_keras.errors import UserError
-from tl_keras.runs.settings import TextClassificationSettings
+from tl_keras.runs.task_settings import TextClassificationSettings
 
 train = train_command(
     TextClassificationSettings,

@@ -6,7 +6,7 @@ import json
 
 from tl_keras.commands.running import Columns, Predictions, columns_as_trained, is_rows, refuse_columns, run_settings
 from tl_keras.commands.training import train_command
-from tl_keras.runs.settings import TokenClassificationSettings
+from tl_keras.runs.task_settings import TokenClassificationSettings
 
 train = train_command(
     TokenClassificationSettings,
