@@ -1,11 +1,9 @@
-"""Freeze, let the upper half learn, or fine-tune: accuracy and seconds by data set and number of labels; and what advice is worth.
+"""Freeze, let the upper half learn, or fine-tune: accuracy and seconds by data set and number of labels.
 
     python benchmarks/transfer_modes.py --data DATA_FOLDER                # everything that is not in the results yet
     python benchmarks/transfer_modes.py --data DATA_FOLDER --quick        # nsmc and trec, 100 labels, one seed: two or three minutes
     python benchmarks/transfer_modes.py --data DATA_FOLDER --estimate     # what is missing, and about how long it will take
     python benchmarks/transfer_modes.py --table                           # Markdown, for the README
-    python benchmarks/transfer_modes.py --advice                          # what following tl_keras/advice/rules.py costs
-    python benchmarks/transfer_modes.py --gains                           # ERRORS_REMOVED anew, to put into rules.py
 
 DATA_FOLDER holds `nsmc/train.csv`, `nsmc/test.csv`, `sst2/train.csv`, `sst2/dev.csv`, `trec/train.csv`, `question_pair/train.csv` and
 `question_pair/dev.csv`. Set TF_USE_LEGACY_KERAS as you like; each row says which Keras it was.
@@ -18,7 +16,7 @@ are left out of training, and nothing is tuned on the test file: epochs and rate
 - `top`: the upper half of the blocks, the pooler and the head; `top-1`, `top-2`, ... can be asked for besides;
 - `fine-tune`: everything; `gradual`: everything, one block more at a time.
 
-`evidence` is what `advise` finds out from the same training texts, for `--advice`. Seconds are those of training (for `freeze` with the
+`evidence` is what `advise` finds out from the same training texts, for benchmarks/advice.py. Seconds are those of training (for `freeze` with the
 encoding of the training texts), without loading, building the graph and scoring: `seconds` on the clock, `cpu_seconds` of the processor,
 which other programs on the machine hardly change. Raw results, a row for each seed: benchmarks/results/transfer_modes.json.
 
@@ -30,12 +28,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import statistics
 import time
 from pathlib import Path
 
 import numpy as np
+from rows import add_row, read_rows
 
 RESULTS = Path(__file__).parent / "results" / "transfer_modes.json"
 MODES = ("tf-idf", "evidence", "freeze", "top", "fine-tune")
@@ -291,22 +289,9 @@ def _seconds(seconds: np.ndarray) -> dict:
     return {"seconds": round(float(seconds[0]), 1), "cpu_seconds": round(float(seconds[1]), 1)}
 
 
-def read_results() -> list[dict]:
-    return json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else []
-
-
-def add_result(row: dict) -> None:
-    """Put a row into the file, in place of an earlier one for the same run; half a file is never left."""
-    rows = [old for old in read_results() if any(old[k] != row[k] for k in KEY)] + [row]
-    RESULTS.parent.mkdir(exist_ok=True, parents=True)
-    beside = RESULTS.with_suffix(".partial")
-    beside.write_text("[\n" + ",\n".join(" " + json.dumps(r) for r in rows) + "\n]\n", "utf-8")
-    beside.replace(RESULTS)
-
-
 def missing_runs(options) -> list[tuple[str, str, int, int]]:
     """`(data, mode, labels, seed)` of what is asked for and not measured yet."""
-    done = {tuple(row[k] for k in KEY) for row in read_results()}
+    done = {tuple(row[k] for k in KEY) for row in read_rows(RESULTS)}
     encoder = Path(options.encoder).name
     return [
         (data, mode, labels, seed)
@@ -321,7 +306,7 @@ def missing_runs(options) -> list[tuple[str, str, int, int]]:
 def estimate(runs: list[tuple[str, str, int, int]]) -> str:
     """About how long the missing runs take on two cores with ko-en-mini, from what is measured or else from what it is made of."""
     known: dict[tuple[str, str, int], list[float]] = {}
-    for row in read_results():
+    for row in read_rows(RESULTS):
         known.setdefault((row["data"], row["mode"], row["labels"]), []).append(row["seconds"])
     # Training examples a second, and what scoring the test file adds.
     speed = {"top": 300.0, "top-1": 350.0, "fine-tune": 170.0, "gradual": 150.0}
@@ -351,7 +336,7 @@ def cells(rows: list[dict], encoder: str) -> dict[tuple[str, int], dict[str, lis
 
 def table(encoder: str) -> str:
     """Mean and spread over seeds of accuracy, and seconds, in Markdown: a row for each data set and number of labels."""
-    found = cells(read_results(), encoder)
+    found = cells(read_rows(RESULTS), encoder)
     modes = [mode for mode in SHOWN if any(mode in cell for cell in found.values())]
     lines = [f"| {encoder}, labels | " + " | ".join(modes) + " |", "|---" * (len(modes) + 1) + "|"]
     for (data, labels), cell in found.items():
@@ -373,90 +358,6 @@ def table(encoder: str) -> str:
     )
 
 
-def gains(found, without: str | None = None) -> dict[str, dict[int, dict[str, float]]]:
-    """Share of the frozen encoder's errors that are gone, mean over data sets: what rules.py keeps as ERRORS_REMOVED.
-
-    Args:
-        found: of `cells`.
-        without: a data set to leave out, to see how the rules do on what they were not made from.
-    """
-    shares: dict = {}
-    for (data, labels), cell in found.items():
-        if data == without or not {"freeze", "top", "fine-tune"} <= set(cell):
-            continue
-        mean = {mode: statistics.mean(row["accuracy"] for row in cell[mode]) for mode in ("freeze", "top", "fine-tune")}
-        kind = "pair" if DATA[data].text_pair else "single"
-        for mode in ("top", "fine-tune"):
-            share = (mean[mode] - mean["freeze"]) / max(100 - mean["freeze"], 1e-9)
-            shares.setdefault(kind, {}).setdefault(labels, {}).setdefault(mode, []).append(share)
-    return {
-        kind: {n: {m: round(statistics.mean(s), 3) for m, s in by_mode.items()} for n, by_mode in sorted(by.items())}
-        for kind, by in shares.items()
-    }
-
-
-def advice(encoder: str) -> str:
-    """What following the rules costs: the best mode's mean accuracy less that of the recommended one, in points."""
-    from tl_keras.advice.rules import Evidence, recommend
-
-    found = cells(read_results(), encoder)
-    lines = [
-        "| data | labels | freeze | top | fine-tune | recommended (seeds) | loss | loss, rules made without this data |",
-        "|---" * 8 + "|",
-    ]
-    losses, blind, always = [], [], {mode: [] for mode in ("freeze", "top", "fine-tune")}
-    for (data, labels), cell in found.items():
-        if not {*always, "evidence"} <= set(cell):
-            continue
-        mean = {mode: statistics.mean(row["accuracy"] for row in cell[mode]) for mode in always}
-        best = max(mean.values())
-        rest = gains(found, without=data)
-        kind = "pair" if DATA[data].text_pair else "single"
-        # The only pairs there are: without them, what single texts say has to do.
-        rest = {kind: rest.get(kind) or rest.get("single")} if rest else None
-        evidence = [Evidence(**row["evidence"]) for row in cell["evidence"]]
-        chosen = [recommend(entry).way for entry in evidence]
-        loss = statistics.mean(best - mean[way] for way in chosen)
-        losses.append(loss)
-        unseen = None
-        if rest and rest[kind]:
-            unseen = statistics.mean(best - mean[recommend(entry, rest).way] for entry in evidence)
-            blind.append(unseen)
-        for mode, accuracy in mean.items():
-            always[mode].append(best - accuracy)
-        said = ", ".join(f"{way} ({chosen.count(way)})" for way in dict.fromkeys(chosen))
-        shown = " | ".join(f"{mean[mode]:.1f}" for mode in always)
-        lines.append(
-            f"| {data} | {labels:,} | {shown} | {said} | {loss:.1f} | {'' if unseen is None else f'{unseen:.1f}'} |"
-        )
-    if not losses:
-        return "nothing to replay yet: measure freeze, top, fine-tune and evidence first"
-    constant = ", ".join(f"always {mode} {statistics.mean(entry):.2f}" for mode, entry in always.items())
-    lines += ["", f"Mean loss against the best choice: {statistics.mean(losses):.2f} points (target: at most 1)."]
-    if blind:
-        lines.append(f"With the gains made from the other data sets only: {statistics.mean(blind):.2f} points.")
-    return "\n".join([*lines, f"For comparison: {constant}.", *forecast_errors(found)])
-
-
-def forecast_errors(found) -> list[str]:
-    """How far the accuracy that `advise` expects from the training texts is from the one that was measured, by seed."""
-    lines = []
-    for mode, name in (("freeze", "frozen"), ("tf-idf", "words")):
-        gaps = []
-        for cell in found.values():
-            measured = {row["seed"]: row["accuracy"] for row in cell.get(mode, [])}
-            for row in cell.get("evidence", []):
-                expected = row["evidence"][name]
-                if expected is not None and row["seed"] in measured:
-                    gaps.append(100 * expected - measured[row["seed"]])
-        if gaps:
-            off = statistics.mean(map(abs, gaps))
-            lines.append(
-                f"The expected accuracy of {mode} is off by {off:.1f} points on average, bias {statistics.mean(gaps):+.1f} ({len(gaps)} runs)."
-            )
-    return lines
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with the data sets")
@@ -466,7 +367,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=list(LABELS))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--quick", action="store_true", help="nsmc and trec, 100 labels, one seed")
-    for name in ("estimate", "table", "advice", "gains"):
+    for name in ("estimate", "table"):
         parser.add_argument(f"--{name}", action="store_true", help="see above; measures nothing")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file with the raw rows")
     options = parser.parse_args()
@@ -474,15 +375,11 @@ def main() -> None:
     if options.quick:
         options.sets, options.labels, options.seeds = ["nsmc", "trec"], [100], [0]
     encoder = Path(options.encoder).name
-    if options.table or options.advice or options.gains or options.estimate:
-        for wanted, text in (
-            (options.estimate, lambda: estimate(missing_runs(options))),
-            (options.table, lambda: table(encoder)),
-            (options.advice, lambda: advice(encoder)),
-            (options.gains, lambda: json.dumps(gains(cells(read_results(), encoder)), indent=4)),
-        ):
-            if wanted:
-                print(text())
+    if options.estimate:
+        print(estimate(missing_runs(options)))
+    if options.table:
+        print(table(encoder))
+    if options.estimate or options.table:
         return
     if options.data is None:
         parser.error("--data is needed to measure")
@@ -506,8 +403,7 @@ def main() -> None:
             facts = {"trained_on": real, "tested_on": len(bench.test)}
             learned = {} if mode in ("tf-idf", "evidence") else {"keras": KERAS_NAME}
             row = {**key, **bench.run(mode, labels, seed), **facts, **learned}
-            print(json.dumps(row), flush=True)
-            add_result(row)
+            add_row(RESULTS, row, KEY)
     print(table(encoder))
 
 

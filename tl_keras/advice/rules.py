@@ -1,6 +1,6 @@
 """Which way of transfer? The rules, and the measurements they rest on.
 
-Everything numeric stands at the top, with where it comes from. `python benchmarks/transfer_modes.py --advice` replays these rules on
+Everything numeric stands at the top, with where it comes from. `python benchmarks/advice.py` replays these rules on
 what was measured and says what following them costs; `--gains` prints `ERRORS_REMOVED` anew.
 """
 
@@ -15,7 +15,7 @@ WAYS = (FREEZE, TOP, FINE_TUNE)
 """From the cheapest to the dearest."""
 
 # Share of a frozen encoder's errors that are gone when its upper half, or all of it, learns; by number of labels. From
-# benchmarks/results/transfer_modes.json (`--gains`), ko-en-mini, two seeds: mean of nsmc, sst2 and trec for single texts,
+# benchmarks/results/transfer_modes.json (`benchmarks/advice.py --gains`), ko-en-mini, two seeds: mean of nsmc, sst2 and trec for single texts,
 # question_pair alone for pairs. The data sets differ much: of fine-tuning with 1,000 labels nsmc, whose kind the encoder read most, gains
 # nothing, trec 0.46.
 ERRORS_REMOVED: dict[str, dict[int, dict[str, float]]] = {
