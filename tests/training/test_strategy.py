@@ -174,6 +174,11 @@ def test_what_a_parameter_server_cannot_do(encoder, reviews, monkeypatch, tmp_pa
     with pytest.raises(UserError, match=message):
         fit(model, encoder.batches(reviews, training=True), epochs=1, checkpoints=checkpoints)
     assert not (tmp_path / "backup").exists()
+    # Asked for by name, it is refused before anything is loaded.
+    with pytest.raises(UserError, match=message):
+        TextClassificationSettings(
+            train="t.csv", out="o", transfer=transfer, resume=resume, strategy="parameter-server"
+        )
 
 
 def test_workers_of_a_parameter_server_begin_at_different_places():

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from tl_keras.errors import UserError
-from tl_keras.training.cluster import STRATEGIES
+from tl_keras.training.cluster import STRATEGIES, refuse_under_servers
 from tl_keras.transfer.plan import MODES, Transfer, check_mode, interval, parse_rates
 from tl_keras.vectors.read import looks_like_vectors
 from tl_keras.vectors.ways import way
@@ -114,6 +114,8 @@ class RunSettings:
         check_mode(self.mode)
         interval(self.unfreeze_every)
         parse_rates(self.rate)
+        if self.strategy == "parameter-server":
+            refuse_under_servers(self.resume, self.mode == "gradual")
 
     @property
     def mode(self) -> str:

@@ -16,6 +16,27 @@ STRATEGIES = ("auto", "one-device", "mirrored", "multi-worker", "tpu", "paramete
 """What `get_strategy` knows by name; here, where no TensorFlow is needed to check a name."""
 
 
+def refuse_under_servers(checkpoints: bool, gradual: bool) -> None:
+    """What needs all workers to be at the same step, which workers of a parameter server never are.
+
+    Args:
+        checkpoints: whether the training is to go on where it was interrupted.
+        gradual: whether parts of the model are to wake at a step.
+
+    Raises:
+        UserError: one of them is asked for.
+    """
+    if checkpoints:
+        raise UserError(
+            "under a parameter server each worker steps at its own pace, so a training cannot go on step by step: leave --resume "
+            "(checkpoints) out, or take the strategy multi-worker."
+        )
+    if gradual:
+        raise UserError(
+            "under a parameter server there is no common step at which a part could wake: gradual unfreezing is not possible."
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Cluster:
     """This process among those that train together.

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tl_keras._keras import IS_KERAS_3, keras
 from tl_keras.errors import UserError
 from tl_keras.training.checkpoints import Checkpoints
+from tl_keras.training.cluster import refuse_under_servers
 from tl_keras.training.epoch_batches import EpochBatches, weighted
 from tl_keras.training.guards import StopWhenNotFinite, StopWhenPreempted, end_with_others, watch_sigterm
 from tl_keras.training.strategy import refuse_outside
@@ -88,16 +89,8 @@ def fit(
 
 def _fit_by_servers(model, x, epochs, checkpoints, callbacks, class_weight, arguments) -> keras.callbacks.History:
     """`model.fit` where workers step at their own pace, each through batches shuffled by itself: nothing is the same twice."""
-    if checkpoints is not None:
-        raise UserError(
-            "under a parameter server each worker steps at its own pace, so a training cannot go on step by step: leave --resume "
-            "(checkpoints) out, or take the strategy multi-worker."
-        )
     layer = find_encoder_layer(model)
-    if layer is not None and layer.transfer.mode == "gradual":
-        raise UserError(
-            "under a parameter server there is no common step at which a part could wake: gradual unfreezing is not possible."
-        )
+    refuse_under_servers(checkpoints is not None, layer is not None and layer.transfer.mode == "gradual")
     steps = int(x.cardinality())
     batches = weighted(x, class_weight) if class_weight else x
     # Keras wants to be told how many steps there are to validate on, too.
