@@ -6,7 +6,8 @@
 
 Files are in the format of SQuAD. `bm25` and `untrained` ask every question of the file and search all of its paragraphs. `trained`
 learns from four paragraphs in five with their questions, asks the questions of the fifth (from 5 splits, `--folds` of them) and
-searches all; `bm25-folds` and `untrained-folds` ask just the same questions, to compare with. Needs `bm25s` for BM25.
+searches all; `bm25-folds` and `untrained-folds` ask just the same questions, to compare with. With `--whiten` vectors begin without the
+direction that all paragraphs have in common, with `--lexical-share 0.5` half of a cosine is shared words and characters. Needs `bm25s` for BM25.
 Raw results go to benchmarks/results/retrieval.json.
 """
 
@@ -62,9 +63,19 @@ def folds(pairs: RetrievalPairs, count: int):
         yield fold, pairs.take(np.flatnonzero(~held)), pairs.take(np.flatnonzero(held))
 
 
+def build(encoder, transfer: str, paragraphs: list[str], options) -> keras.Model:
+    return sentence_encoder(
+        encoder,
+        transfer,
+        whiten_texts=paragraphs if options.whiten else (),
+        lexical_share=options.lexical_share,
+        lexical_texts=paragraphs if options.lexical_share else (),
+    )
+
+
 def train(encoder, train: RetrievalPairs, options) -> keras.Model:
     keras.utils.set_random_seed(options.seed)
-    model = sentence_encoder(encoder)
+    model = build(encoder, "fine-tune", train.documents.tolist(), options)
     towers = two_towers(model, "in-batch", learning_rate=options.learning_rate)
     batches = tower_batches(encoder, train, training=True, batch_size=options.batch_size, seed=options.seed)
     towers.fit(batches, epochs=options.epochs, verbose=2)
@@ -92,7 +103,7 @@ def runs(options):
             if mode == "trained":
                 model = train(encoder, learn, options)
             else:
-                model = untrained = untrained or sentence_encoder(encoder, "freeze")
+                model = untrained = untrained or build(encoder, "freeze", paragraphs, options)
             yield (
                 mode.split("-")[0],
                 fold,
@@ -148,6 +159,8 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--whiten", action="store_true")
+    parser.add_argument("--lexical-share", type=float, default=0.0)
     parser.add_argument("--limit", type=int, help="so many questions only, to try the script")
     parser.add_argument("--texts", type=int, default=100_000)
     parser.add_argument("--width", type=int, default=384)
@@ -156,7 +169,20 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
-    same = ("data", "method", "encoder", "keras", "fold", "seq_length", "epochs", "batch_size", "seed", "limit")
+    same = (
+        "data",
+        "method",
+        "encoder",
+        "keras",
+        "whiten",
+        "lexical_share",
+        "fold",
+        "seq_length",
+        "epochs",
+        "batch_size",
+        "seed",
+        "limit",
+    )
     if "speed" in options.modes:
         options.modes.remove("speed")
         for row in speed(options):
@@ -166,11 +192,13 @@ def main() -> None:
             of_encoder = (
                 {} if method.startswith("bm25") else {"encoder": Path(options.encoder).name, "keras": KERAS_NAME}
             )
+            changed = {name: getattr(options, name) for name in ("whiten", "lexical_share") if getattr(options, name)}
             settings = {name: getattr(options, name) for name in ("seq_length", "epochs", "batch_size", "seed")}
             row = {
                 "data": Path(options.data).parent.name,
                 "method": method,
                 **of_encoder,
+                **(changed if of_encoder else {}),
                 **({"fold": fold} if fold is not None else {}),
                 **(settings if method == "trained" else {"seq_length": options.seq_length} if of_encoder else {}),
                 **({"limit": options.limit} if options.limit else {}),
