@@ -69,7 +69,7 @@ def build(encoder, transfer: str, paragraphs: list[str], options) -> keras.Model
         transfer,
         whiten_texts=paragraphs if options.whiten else (),
         lexical_share=options.lexical_share,
-        lexical_texts=paragraphs if options.lexical_share else (),
+        lexical_texts=paragraphs,
     )
 
 
@@ -189,16 +189,17 @@ def main() -> None:
             add_row(options.results, row, same)
     if options.modes:
         for method, fold, report, seconds in runs(options):
-            of_encoder = (
-                {} if method.startswith("bm25") else {"encoder": Path(options.encoder).name, "keras": KERAS_NAME}
-            )
             changed = {name: getattr(options, name) for name in ("whiten", "lexical_share") if getattr(options, name)}
+            of_encoder = (
+                {}
+                if method.startswith("bm25")
+                else {"encoder": Path(options.encoder).name, "keras": KERAS_NAME, **changed}
+            )
             settings = {name: getattr(options, name) for name in ("seq_length", "epochs", "batch_size", "seed")}
             row = {
                 "data": Path(options.data).parent.name,
                 "method": method,
                 **of_encoder,
-                **(changed if of_encoder else {}),
                 **({"fold": fold} if fold is not None else {}),
                 **(settings if method == "trained" else {"seq_length": options.seq_length} if of_encoder else {}),
                 **({"limit": options.limit} if options.limit else {}),

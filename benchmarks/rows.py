@@ -19,10 +19,12 @@ def has_row(path: Path, row: dict) -> bool:
 
 
 def add_row(path: Path, row: dict, key: Sequence[str]) -> None:
-    """Put a row into the file, in place of an earlier one that has the same values of `key`, and print it."""
+    """Put a row into the file, in place of an earlier one that has the same values of `key`, and print it; half a file is never left."""
     print(json.dumps(row, ensure_ascii=False), flush=True)
     path.parent.mkdir(exist_ok=True)
     with open(path.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         rows = [old for old in read_rows(path) if any(old.get(name) != row.get(name) for name in key)] + [row]
-        path.write_text("[\n" + ",\n".join(" " + json.dumps(r, ensure_ascii=False) for r in rows) + "\n]\n")
+        beside = path.with_suffix(".partial")
+        beside.write_text("[\n" + ",\n".join(" " + json.dumps(r, ensure_ascii=False) for r in rows) + "\n]\n")
+        beside.replace(path)

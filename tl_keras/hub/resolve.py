@@ -204,7 +204,7 @@ def read_suggestions(encoder_folder: str | Path) -> dict:
     """
     folder = Path(encoder_folder)
     path = folder.parent / "info.json"
-    if folder.name != "encoder" or not path.is_file():
+    if folder.name != ENCODER or not path.is_file():
         return {}
     try:
         return dict(json.loads(path.read_text("utf-8")).get("suggested", {}))
