@@ -14,8 +14,9 @@ import json
 import statistics
 from pathlib import Path
 
+from labelled_data import DATA
 from rows import read_rows
-from transfer_modes import DATA, RESULTS, cells
+from transfer_modes import RESULTS, cells
 
 from tl_keras.advice.rules import Evidence, recommend
 
