@@ -20,9 +20,10 @@ from tl_keras.training import strategy as module
 from tl_keras.training.batch_size import batch_line, scaled_rate, share_batches
 from tl_keras.training.checkpoints import Checkpoints
 from tl_keras.training.cluster import cluster_from_environment
-from tl_keras.training.fit import fit, from_anywhere
+from tl_keras.training.fit import fit
 from tl_keras.training.optimizer import make_optimizer
 from tl_keras.training.precision import use_mixed_precision
+from tl_keras.training.servers import ChiefValidation, from_anywhere
 from tl_keras.training.strategy import batch_options, from_chief, get_strategy, refuse_outside
 
 WORKERS = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}'
@@ -188,6 +189,19 @@ def test_workers_of_a_parameter_server_begin_at_different_places():
     assert len(first) > 1
     some = [int(number) for number in from_anywhere(batches, 1000).take(1500)]
     assert set(some) == set(range(1000))
+
+
+def test_the_chief_validates_on_each_row_once(encoder, reviews):
+    model = text_classifier(encoder, reviews.classes, "freeze")
+    batches = encoder.batches(reviews, batch_size=5)
+    assert len(reviews) % 5
+    rows = []
+    keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: rows.append(dict(logs)))
+    history = model.fit(batches, epochs=2, verbose=0, callbacks=[ChiefValidation(batches), keep]).history
+    expected = model.evaluate(batches, verbose=0, return_dict=True)
+    assert {name: history[f"val_{name}"][1] for name in expected} == pytest.approx(expected, abs=1e-6)
+    assert [row["val_loss"] for row in rows] == history["val_loss"]
+    assert history["val_loss"][0] != history["val_loss"][1]
 
 
 def test_a_tpu_takes_no_strings(reviews, bilm_folder, monkeypatch, tmp_path):

@@ -79,9 +79,15 @@ def test_a_chief_two_workers_and_a_parameter_server(tmp_path, tiny_pair, reviews
         environment={**os.environ, "TF_NUM_INTEROP_THREADS": "1"},
     )  # fmt: skip
     assert code == 0, "\n".join(lines[-40:])
-    losses = pd.read_csv(tmp_path / "run" / "history.csv").loss
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    losses = history.loss
     # One process: 0.70 in the first epoch, 0.20 in the seventh, below 0.01 from the ninth on.
     assert losses.iloc[-1] < 0.2 * losses[0]
+    # The best epoch's validation is what the run then finds out text by text.
+    best = history.val_loss.idxmin()
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["loss"] == pytest.approx(history.val_loss[best], abs=1e-5)
+    assert metrics["accuracy"] == pytest.approx(history.val_accuracy[best], abs=1e-6)
     assert len(predict(tmp_path / "run", ["good film", "dull"])) == 2
 
 

@@ -6,7 +6,9 @@ The options of the command line are made from the same fields. Nothing here impo
 from __future__ import annotations
 
 import dataclasses
+import re
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from tl_keras.errors import UserError
@@ -111,6 +113,8 @@ class RunSettings:
                 raise UserError(f"{option(field)} {value!r} is not known; choose one of: {', '.join(choices)}.")
             if least is not None and any(v < least for v in (value if isinstance(value, list) else [value])):
                 raise UserError(f"{option(field)} must be at least {least}, not {value}.")
+        if self.validation and re.fullmatch(r"0?\.\d+|\d+ ?%", self.validation) and not Path(self.validation).exists():
+            raise UserError(f"--validation takes a file, and there is none named {self.validation}; a share is --validation-split.")
         check_mode(self.mode)
         interval(self.unfreeze_every)
         parse_rates(self.rate)

@@ -9,11 +9,10 @@ import tensorflow as tf
 from tl_keras._keras import IS_KERAS_3, keras
 from tl_keras.errors import UserError
 from tl_keras.training.checkpoints import Checkpoints
-from tl_keras.training.cluster import refuse_under_servers
-from tl_keras.training.epoch_batches import EpochBatches, weighted
+from tl_keras.training.epoch_batches import EpochBatches
 from tl_keras.training.guards import StopWhenNotFinite, StopWhenPreempted, end_with_others, watch_sigterm
+from tl_keras.training.servers import fit_by_servers
 from tl_keras.training.strategy import refuse_outside
-from tl_keras.transfer.control import find_encoder_layer
 
 
 def fit(
@@ -64,7 +63,8 @@ def fit(
         fit(model, encoder.batches(train, training=True), epochs=10, checkpoints=checkpoints, callbacks=[best])
     """
     if isinstance(model.distribute_strategy, tf.distribute.ParameterServerStrategy):
-        return _fit_by_servers(model, x, epochs, checkpoints, callbacks, class_weight, arguments)
+        resumable = checkpoints is not None
+        return fit_by_servers(model, x, epochs, callbacks, class_weight, checkpoints=resumable, **arguments)
     refuse_outside(model)
     if steps_per_execution != 1:
         set_steps_per_execution(model, steps_per_execution)
@@ -85,42 +85,6 @@ def fit(
                 )
         finally:
             feed.release()
-
-
-def _fit_by_servers(model, x, epochs, checkpoints, callbacks, class_weight, arguments) -> keras.callbacks.History:
-    """`model.fit` where workers step at their own pace, each through batches shuffled by itself: nothing is the same twice."""
-    layer = find_encoder_layer(model)
-    refuse_under_servers(checkpoints is not None, layer is not None and layer.transfer.mode == "gradual")
-    steps = int(x.cardinality())
-    batches = weighted(x, class_weight) if class_weight else x
-    # Keras wants to be told how many steps there are to validate on, too.
-    if arguments.get("validation_data") is not None:
-        arguments["validation_steps"] = int(arguments["validation_data"].cardinality())
-    endless = from_anywhere(batches, steps)
-    return model.fit(endless, epochs=epochs, steps_per_epoch=steps, callbacks=list(callbacks), **arguments)
-
-
-def from_anywhere(dataset: tf.data.Dataset, steps: int) -> tf.data.Dataset:
-    """The dataset again and again, from another place whenever it is iterated.
-
-    Workers that do not share batches each have a copy, shuffled alike. If they began alike, each would learn what another has just learned.
-
-    Args:
-        dataset: of `steps` elements.
-        steps: how many of them may be left out at first.
-
-    Example:
-        >>> numbers = next(iter(from_anywhere(tf.data.Dataset.range(3), 3).batch(6))).numpy()
-        >>> sorted(numbers.tolist()), ((numbers[1:] - numbers[:-1]) % 3).tolist()
-        ([0, 0, 1, 1, 2, 2], [1, 1, 1, 1, 1])
-    """
-    # Of no seed, also where the program has one: that would be the same for all workers.
-    ends = {"minval": tf.constant(0, tf.int64), "maxval": tf.constant(steps, tf.int64)}
-    return tf.data.Dataset.from_tensors(0).flat_map(
-        lambda _: dataset.repeat().skip(
-            tf.raw_ops.RandomUniformInt(shape=tf.constant([], tf.int32), seed=0, seed2=0, **ends)
-        )
-    )
 
 
 def set_steps_per_execution(model: keras.Model, steps: int) -> None:
