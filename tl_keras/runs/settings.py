@@ -114,7 +114,9 @@ class RunSettings:
             if least is not None and any(v < least for v in (value if isinstance(value, list) else [value])):
                 raise UserError(f"{option(field)} must be at least {least}, not {value}.")
         if self.validation and re.fullmatch(r"0?\.\d+|\d+ ?%", self.validation) and not Path(self.validation).exists():
-            raise UserError(f"--validation takes a file, and there is none named {self.validation}; a share is --validation-split.")
+            raise UserError(
+                f"--validation takes a file, and there is none named {self.validation}; a share is --validation-split."
+            )
         check_mode(self.mode)
         interval(self.unfreeze_every)
         parse_rates(self.rate)
