@@ -126,6 +126,36 @@ def test_an_index_with_an_encoder_as_it_is(call, files, tiny_pair):
     assert len(results) == 3
 
 
+def test_an_index_whose_encoder_counts_shared_words(call, files, tiny_pair):
+    """The encoder belongs to the texts then, so it is kept with them, wherever the folder goes."""
+    (files / "lines.txt").write_text("good film good film\nbad plot\ndull music\n", "utf-8")
+    made = [
+        "index",
+        "--encoder",
+        tiny_pair,
+        "--seq-length",
+        16,
+        "--data",
+        files / "lines.txt",
+        "--out",
+        files / "index",
+    ]
+    code, _, err = call(*made, "--lexical-share", 0.99)
+    assert code == 0, err
+    (files / "index").rename(files / "elsewhere")
+    code, out, err = call("search", files / "elsewhere", "film good", "bad music", "--json")
+    assert code == 0, err
+    results = json.loads(out.strip().splitlines()[-1])["results"]
+    # The same words in another order and number: a cosine of 1, but for the hundredth of meaning.
+    assert (results[0]["text"], results[0]["score"] > 0.97) == ("good film good film", True)
+    assert {row["text"] for row in results[3:5]} == {"bad plot", "dull music"}
+    code, _, err = call(*made, "--lexical-share", 1.5)
+    assert (code, "--lexical-share must be at least 0 and below 1, not 1.5" in err) == (2, True)
+    code, _, err = call(*made[:2], files / "elsewhere" / "encoder", *made[3:], "--lexical-share", 0.5)
+    assert (code, "leave --lexical-share out" in err) == (2, True), err
+    assert not (files / "index").exists()
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [

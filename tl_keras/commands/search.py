@@ -32,6 +32,13 @@ def index(
         int, typer.Option(help="Of a pre-trained encoder: longest text in pieces; longer ones are cut.")
     ] = 256,
     pooling: options.Pooling = "mean",
+    lexical_share: Annotated[
+        Optional[float],
+        typer.Option(
+            help="Of a pre-trained encoder: how much of the likeness is shared words and characters (TF-IDF), 0 to 1. Helps small encoders. "
+            "Default: what the encoder's makers suggest, else 0.",
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Texts in a batch.")] = 64,
     overwrite: options.Overwrite = False,
     preprocessor: options.Preprocessor = None,
@@ -43,22 +50,27 @@ def index(
         raise UserError(f"{folder} exists; choose another --out, or pass --overwrite to replace it.")
     if batch_size < 1:
         raise UserError(f"--batch-size must be at least 1, not {batch_size}.")
+    if lexical_share is not None and not 0.0 <= lexical_share < 1.0:
+        raise UserError(f"--lexical-share must be at least 0 and below 1, not {lexical_share:g}.")
     from tl_keras.data.pairs import read_collection
 
     texts = read_collection(data, text, encoding)
     import_tensorflow()
+    from tl_keras.models.lexical import join_layer_of
     from tl_keras.retrieval.index import TextIndex
     from tl_keras.retrieval.text_encoders import load_text_encoder
     from tl_keras.serving.exported_similarity import ExportedTextEncoder
 
     how = {"seq_length": seq_length, "pooling": pooling, "preprocessor": preprocessor}
-    model = load_text_encoder(encoder, **how)
+    model = load_text_encoder(encoder, **how, lexical_share=lexical_share, lexical_texts=texts)
     # So that `search` finds it again, from wherever it is called.
     made_with = {"encoder": str(Path(encoder).resolve()) if Path(encoder).exists() else encoder}
     if not isinstance(model, ExportedTextEncoder):
         made_with.update(how)
     built = TextIndex.build(model, texts, approximate=approximate, batch_size=batch_size, made_with=made_with)
-    built.save(out, overwrite=overwrite)
+    # How rare a word is was learned from these texts, so the encoder is theirs.
+    own = not isinstance(model, ExportedTextEncoder) and join_layer_of(model.keep) is not None
+    built.save(out, overwrite=overwrite, with_encoder=own)
     typer.echo(f"{len(built)} texts indexed: {out}")
 
 
@@ -91,7 +103,8 @@ def search(
     from tl_keras.retrieval.text_encoders import load_text_encoder
 
     how = dict(read_meta(index)["made_with"])
-    handle = encoder or how["encoder"]
+    inside = Path(index) / how["encoder"]
+    handle = encoder or (inside if inside.is_dir() else how["encoder"])
     known = {name: how[name] for name in ("seq_length", "pooling", "preprocessor") if name in how}
     try:
         model = load_text_encoder(handle, **known)

@@ -88,8 +88,8 @@ class Encoder:
     def suggested(self) -> dict:
         """What its makers found to work; what they did not say is left out.
 
-        `pooling`, the peak `learning_rate` of fine-tuning, and whether to `whiten` the vectors of texts before they are compared. It
-        stands in `info.json` beside `encoder/` and `preprocess/`.
+        `pooling`, the peak `learning_rate` of fine-tuning, whether to `whiten` the vectors of texts before training on their likeness,
+        and the `lexical_share` of a search without training. It stands in `info.json` beside `encoder/` and `preprocess/`.
         """
         return read_suggestions(self.folder)
 

@@ -20,6 +20,7 @@ from tl_keras.errors import UserError
 from tl_keras.retrieval.approximate import ApproximateIndex
 from tl_keras.retrieval.exact import nearest
 from tl_keras.retrieval.fingerprint import fingerprint, same_encoder
+from tl_keras.serving.export import export
 from tl_keras.serving.exported_similarity import TextEncoder
 from tl_keras.serving.predict import as_predictor
 
@@ -31,6 +32,8 @@ CHUNK = 4096
 MANY = 100_000
 """Texts from which on an approximate index is worth a thought."""
 META, TEXTS, VECTORS, PROBES, GRAPH = "meta.json", "texts.jsonl", "vectors.npy", "fingerprint.npy", "neighbours.usearch"
+ENCODER = "encoder"
+"""Folder inside an index for an encoder that belongs to these texts alone."""
 
 
 class TextIndex:
@@ -177,12 +180,13 @@ class TextIndex:
         order = np.argsort(-scores, axis=1, kind="stable")
         return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
 
-    def save(self, folder: str | os.PathLike, *, overwrite: bool = False) -> Path:
-        """Write the index, without the encoder: `vectors.npy`, `texts.jsonl`, `fingerprint.npy`, `meta.json`.
+    def save(self, folder: str | os.PathLike, *, overwrite: bool = False, with_encoder: bool = False) -> Path:
+        """Write the index: `vectors.npy`, `texts.jsonl`, `fingerprint.npy`, `meta.json`.
 
         Args:
             folder: to write; it appears whole or not at all.
             overwrite: replace an index that is there.
+            with_encoder: also export the encoder, into `encoder/`, for one that is nowhere else. It must be a Keras model.
 
         Raises:
             UserError: the folder exists, is no index, or cannot be written.
@@ -198,7 +202,7 @@ class TextIndex:
             "tl_keras": __version__,
             "texts": len(self),
             "width": int(self.vectors.shape[1]),
-            "made_with": self.made_with,
+            "made_with": {"encoder": ENCODER} if with_encoder else self.made_with,
             "approximate": self.approximate is not None,
         }
         try:
@@ -215,6 +219,8 @@ class TextIndex:
                 stream.writelines(json.dumps(text, ensure_ascii=False) + "\n" for text in self.texts)
             if self.approximate is not None:
                 self.approximate.save(work / GRAPH)
+            if with_encoder:
+                export(self.encoder.keep, work / ENCODER)
             (work / META).write_text(json.dumps(meta, ensure_ascii=False, indent=2) + "\n", "utf-8")
             if folder.exists():
                 shutil.rmtree(folder)
