@@ -10,7 +10,8 @@ the test file. The ways:
 - `tf-idf`: logistic regression on TF-IDF of characters 1 to 4 (`--words`: words 1 to 2), scikit-learn;
 - `freeze`: logistic regression on the frozen encoder's mean-pooled outputs;
 - `fine-tune`: `text_classifier(..., "fine-tune", pooling="mean")`, with the epochs and rates in `FINE_TUNE`;
-- `scratch`: the same, the encoder's weights drawn anew before training.
+- `slow-embeddings`: the same, but the word pieces' vectors learn at a tenth of the rate, as `--rate embeddings=0.1` has it;
+- `scratch`: as `fine-tune`, the encoder's weights drawn anew before training.
 
 Raw results: benchmarks/results/transfer.json, one row for each seed; a run whose row is there is skipped (`--again` repeats it), so
 that several processes may share the work.
@@ -33,7 +34,7 @@ import tl_keras as tlk
 from tl_keras._keras import KERAS_NAME, keras
 
 RESULTS = Path(__file__).parent / "results" / "transfer.json"
-WAYS = ("tf-idf", "scratch", "freeze", "fine-tune")
+WAYS = ("tf-idf", "scratch", "freeze", "fine-tune", "slow-embeddings")
 # Labels at most -> epochs and peak rate. Few labels need many rounds; many labels are seen often enough.
 FINE_TUNE = {100: (15, 5e-4), 1000: (6, 5e-4), 5000: (3, 5e-4), 10**9: (2, 5e-4)}
 
@@ -70,11 +71,12 @@ def draw_weights_anew(model, seed: int) -> None:
                     variable.assign(random.normal(0, 0.02, shape).astype("float32"))
 
 
-def fine_tune(encoder, train, test, seed: int, scratch: bool) -> float:
+def fine_tune(encoder, train, test, seed: int, way: str) -> float:
     keras.utils.set_random_seed(seed)
     epochs, rate = next(setting for most, setting in FINE_TUNE.items() if len(train) <= most)
-    model = tlk.text_classifier(encoder, train.classes, "fine-tune", pooling="mean", learning_rate=rate)
-    if scratch:
+    transfer = tlk.Transfer("fine-tune", rates={"embeddings": 0.1} if way == "slow-embeddings" else {})
+    model = tlk.text_classifier(encoder, train.classes, transfer, pooling="mean", learning_rate=rate)
+    if way == "scratch":
         draw_weights_anew(model, seed)
     model.fit(encoder.batches(train, training=True, seed=seed), epochs=epochs, verbose=0)
     return tlk.evaluate(model, test).accuracy
@@ -147,7 +149,7 @@ def main() -> None:
                         vectors["test"] = mean_vectors(encoder, test)
                     accuracy = freeze(mean_vectors(encoder, part), part, vectors["test"], test)
                 else:
-                    accuracy = fine_tune(encoder, part, test, seed, scratch=way == "scratch")
+                    accuracy = fine_tune(encoder, part, test, seed, way)
                 seconds = round(time.perf_counter() - started, 1)
                 add_row(RESULTS, {**run, "accuracy": round(100 * accuracy, 2), "seconds": seconds}, key=tuple(run))
     print(table())
