@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -30,6 +31,15 @@ def files(tmp_path):
 def base(tiny_pair):
     # Frozen, because tracing gradients through the encoder is most of a small run's time.
     return ["--encoder", tiny_pair, "--seq-length", 32, "--transfer", "freeze", "--epochs", 1]
+
+
+@pytest.fixture
+def lexical_pair(tiny_pair, tmp_path):
+    """The same encoder, whose makers suggest shared words."""
+    shutil.copytree(tiny_pair, tmp_path / "pair")
+    facts = json.loads((tmp_path / "pair" / "info.json").read_text())
+    (tmp_path / "pair" / "info.json").write_text(json.dumps({**facts, "suggested": {"lexical_share": 0.99}}))
+    return tmp_path / "pair"
 
 
 def test_similarity_train_evaluate_predict(call, files, base):
@@ -74,14 +84,17 @@ def test_cross_encoder(call, files, base):
     assert scores.between(0, 5).all()
 
 
-def test_retrieval_train_index_search(call, files, base):
+def test_retrieval_train_index_search(call, files, base, lexical_pair):
     run, index = files / "run", files / "index"
-    code, out, err = call("train", "retrieval", "--train", files / "questions.csv", *base, "--out", run)
+    learn = ["train", "retrieval", "--train", files / "questions.csv", "--encoder", lexical_pair, *base[2:]]
+    code, out, err = call(*learn, "--out", run)
     assert code == 0, err
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["documents"] == round(0.1 * 25)
     config = json.loads((run / "config.json").read_text())
     assert (config["task"], config["before_training"]["documents"]) == ("retrieval", 2)
+    # Suggested by the encoder's makers, chosen on the validation pairs.
+    assert config["lexical_share"] is not None
     code, out, err = call("evaluate", run, "--data", files / "questions.csv", "--json")
     assert code == 0, err
     assert json.loads(out.strip().splitlines()[-1])["documents"] == 25
@@ -126,22 +139,13 @@ def test_an_index_with_an_encoder_as_it_is(call, files, tiny_pair):
     assert len(results) == 3
 
 
-def test_an_index_whose_encoder_counts_shared_words(call, files, tiny_pair):
+def test_an_index_whose_encoder_counts_shared_words(call, files, lexical_pair, caplog):
     """The encoder belongs to the texts then, so it is kept with them, wherever the folder goes."""
     (files / "lines.txt").write_text("good film good film\nbad plot\ndull music\n", "utf-8")
-    made = [
-        "index",
-        "--encoder",
-        tiny_pair,
-        "--seq-length",
-        16,
-        "--data",
-        files / "lines.txt",
-        "--out",
-        files / "index",
-    ]
-    code, _, err = call(*made, "--lexical-share", 0.99)
+    made = ["index", "--encoder", lexical_pair, "--data", files / "lines.txt", "--out", files / "index"]
+    code, _, err = call(*made, "--seq-length", 16)
     assert code == 0, err
+    assert "shared words and characters count 0.99 and meaning 0.01" in caplog.text
     (files / "index").rename(files / "elsewhere")
     code, out, err = call("search", files / "elsewhere", "film good", "bad music", "--json")
     assert code == 0, err

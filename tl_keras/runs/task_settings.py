@@ -110,7 +110,7 @@ class _VectorSettings(_TableSettings):
     lexical_share: str | None = model_setting(
         None,
         help="How much of the likeness is shared words and characters (TF-IDF): 0 to 1, or auto for what is best on validation. Helps small "
-        "encoders. Default: auto for a bi-encoder of sentence-similarity, 0 for retrieval.",
+        "encoders. Default: auto for a bi-encoder of sentence-similarity, for retrieval only where the encoder's makers suggest shared words.",
     )
 
     def __post_init__(self):

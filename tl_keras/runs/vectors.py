@@ -31,6 +31,11 @@ def texts_to_whiten(setting: str, encoder: Encoder, texts: Sequence[str]) -> Seq
     return texts if setting == "yes" else ()
 
 
+def suggested_share(encoder: Encoder) -> str:
+    """The setting of a retrieval run that is told none: `"auto"` where the encoder's makers suggest shared words, else `"0"`."""
+    return "auto" if encoder.suggested.get("lexical_share") else "0"
+
+
 def share_in_training(setting: str, encoder: Encoder) -> float:
     """The share that the model is built with.
 
