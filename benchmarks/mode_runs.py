@@ -13,6 +13,16 @@ from pathlib import Path
 import numpy as np
 from labelled_data import DATA, read
 
+import tl_keras as tlk
+from tl_keras._keras import keras, tf_variable
+from tl_keras.advice.advise import SAMPLE, gather_evidence, joins_words, measure_curves
+from tl_keras.advice.curve import stratified_order, words_method
+from tl_keras.advice.frozen import FrozenEncoder
+from tl_keras.advice.labels import different_rows, label_report
+from tl_keras.advice.rules import TOP, epochs_for, learning_rate_for, transfer_name
+from tl_keras.training.optimizer import WarmupLinearDecay, make_optimizer
+from tl_keras.transfer.control import optimizer_of
+
 
 class Clock:
     """Seconds since it was made."""
@@ -29,10 +39,6 @@ class Bench:
     """One data set and one encoder: what its runs share."""
 
     def __init__(self, name: str, folder: Path, handle: str, needed: set[tuple[int, int]]):
-        import tl_keras as tlk
-        from tl_keras.advice.curve import stratified_order
-        from tl_keras.advice.frozen import FrozenEncoder
-
         self.name = name
         self.train, self.test = read(folder, DATA[name])
         self.encoder = tlk.load_encoder(handle, seq_length=128)
@@ -70,9 +76,6 @@ class Bench:
         return self._freeze(labels, seed) if mode == "freeze" else self._train(mode, labels, seed)
 
     def _tf_idf(self, labels: int, seed: int) -> dict:
-        from tl_keras.advice.advise import joins_words
-        from tl_keras.advice.curve import words_method
-
         part = self.part(labels, seed)
         both = _joined(part, self.test)
         clock = Clock()
@@ -81,9 +84,6 @@ class Bench:
         return _row(np.mean(answers == self.test.labels), clock.read())
 
     def _evidence(self, labels: int, seed: int) -> dict:
-        from tl_keras.advice.advise import SAMPLE, gather_evidence, measure_curves
-        from tl_keras.advice.labels import different_rows, label_report
-
         part = self.part(labels, seed)
         clock = Clock()
         # As `advise` does: each text once, and a sample of many. (Any beginning of the rows holds the classes in proportion.)
@@ -96,10 +96,6 @@ class Bench:
         return {"evidence": dataclasses.asdict(evidence), **_seconds(clock.read())}
 
     def _freeze(self, labels: int, seed: int) -> dict:
-        from tl_keras._keras import keras
-        from tl_keras.advice.rules import epochs_for, learning_rate_for
-        from tl_keras.training.optimizer import WarmupLinearDecay, make_optimizer
-
         rows, part = self.rows[labels, seed], self.part(labels, seed)
         vectors, labels = self.vectors(rows), len(rows)
         keras.utils.set_random_seed(seed)
@@ -118,10 +114,6 @@ class Bench:
         return _row(np.mean(answers == self.test.labels), seconds, epochs=epochs, learning_rate=rate)
 
     def _train(self, mode: str, labels: int, seed: int) -> dict:
-        import tl_keras as tlk
-        from tl_keras._keras import keras
-        from tl_keras.advice.rules import TOP, epochs_for, learning_rate_for, transfer_name
-
         transfer = transfer_name(TOP, self.frozen.blocks) if mode == "top" else mode
         part = self.part(labels, seed)
         epochs = epochs_for(len(part), mode)
@@ -154,8 +146,6 @@ class Bench:
 
 def _asleep(model) -> np.ndarray | None:
     """Of gradual unfreezing: which groups sleep at the start."""
-    from tl_keras.transfer.control import optimizer_of
-
     optimizer = optimizer_of(model)
     if not optimizer.group_names:
         return None
@@ -164,9 +154,6 @@ def _asleep(model) -> np.ndarray | None:
 
 def _forget(model, asleep: np.ndarray | None) -> None:
     """Put the optimizer back to before its first step: no moments, no steps, its groups asleep again."""
-    from tl_keras._keras import tf_variable
-    from tl_keras.transfer.control import optimizer_of
-
     optimizer = optimizer_of(model)
     kept = {"group_rates", "learning_rate"}
     for variable in optimizer.variables:

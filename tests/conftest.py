@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,19 @@ VOCABULARY = [*SPECIAL, *WORDS, *LETTERS]
 def vocabulary() -> list[str]:
     """The word pieces of the tiny encoder, by id."""
     return VOCABULARY
+
+
+@pytest.fixture
+def suggesting_pair(tiny_pair, tmp_path):
+    """Makes a copy of `tiny_pair` whose makers suggest what they are given."""
+
+    def make(**suggested) -> Path:
+        pair = shutil.copytree(tiny_pair, tmp_path / "pair")
+        facts = json.loads((pair / "info.json").read_text())
+        (pair / "info.json").write_text(json.dumps({**facts, "suggested": suggested}))
+        return pair
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pandas as pd
 import pytest
@@ -34,12 +33,9 @@ def base(tiny_pair):
 
 
 @pytest.fixture
-def lexical_pair(tiny_pair, tmp_path):
+def lexical_pair(suggesting_pair):
     """The same encoder, whose makers suggest shared words."""
-    shutil.copytree(tiny_pair, tmp_path / "pair")
-    facts = json.loads((tmp_path / "pair" / "info.json").read_text())
-    (tmp_path / "pair" / "info.json").write_text(json.dumps({**facts, "suggested": {"lexical_share": 0.99}}))
-    return tmp_path / "pair"
+    return suggesting_pair(lexical_share=0.99)
 
 
 def test_similarity_train_evaluate_predict(call, files, base):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import subprocess
 import sys
 
@@ -178,11 +176,8 @@ def test_loading_what_is_not_there_or_of_the_other_keras(tmp_path):
         load_model(tmp_path / "m.keras")
 
 
-def test_the_encoders_makers_know_its_pooling_and_rate(tiny_pair, tmp_path):
-    pair = tmp_path / "pair"
-    shutil.copytree(tiny_pair, pair)
-    facts = json.loads((pair / "info.json").read_text())
-    (pair / "info.json").write_text(json.dumps({**facts, "suggested": {"pooling": "max", "learning_rate": 7e-4}}))
+def test_the_encoders_makers_know_its_pooling_and_rate(suggesting_pair):
+    pair = suggesting_pair(pooling="max", learning_rate=7e-4)
     encoder = load_encoder(str(pair), seq_length=32)
     model = text_classifier(encoder, ["a", "b"])
     assert model.get_layer("pooling").mode == "max"

@@ -65,11 +65,12 @@ def index(
     model = load_text_encoder(encoder, **how, lexical_share=lexical_share, lexical_texts=texts)
     # So that `search` finds it again, from wherever it is called.
     made_with = {"encoder": str(Path(encoder).resolve()) if Path(encoder).exists() else encoder}
-    if not isinstance(model, ExportedTextEncoder):
+    pretrained = not isinstance(model, ExportedTextEncoder)
+    if pretrained:
         made_with.update(how)
     built = TextIndex.build(model, texts, approximate=approximate, batch_size=batch_size, made_with=made_with)
     # How rare a word is was learned from these texts, so the encoder is theirs.
-    own = not isinstance(model, ExportedTextEncoder) and join_layer_of(model.keep) is not None
+    own = pretrained and join_layer_of(model.keep) is not None
     built.save(out, overwrite=overwrite, with_encoder=own)
     typer.echo(f"{len(built)} texts indexed: {out}")
 

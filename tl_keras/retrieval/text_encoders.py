@@ -66,8 +66,9 @@ def load_text_encoder(
                     "--lexical-share 0 leaves them out.",
                     pretrained.name, lexical_share, 1 - lexical_share,
                 )  # fmt: skip
-        share = {"lexical_share": lexical_share, "lexical_texts": lexical_texts} if lexical_share else {}
-        model = sentence_encoder(pretrained, "freeze", pooling=pooling, **share)
+        model = sentence_encoder(
+            pretrained, "freeze", pooling=pooling, lexical_share=lexical_share or 0.0, lexical_texts=lexical_texts
+        )
         made = keras_text_encoder(model)
         encoder = TextEncoder(made.function, made.width, made.name, keep=model)
     encoder.name = os.fspath(handle)

@@ -10,7 +10,7 @@ from tl_keras.evaluation.retrieval import evaluate_retrieval
 from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
 from tl_keras.runs.retrieval_page import write_retrieval_page
 from tl_keras.runs.run import Run
-from tl_keras.runs.vectors import choose_share, share_in_training, share_of, suggested_share, texts_to_whiten
+from tl_keras.runs.vectors import choose_share, share_in_training, share_of, texts_to_whiten
 from tl_keras.text.tower_batches import tower_batches
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,11 @@ class RetrievalRun(Run):
             )
         return train, valid
 
+    @property
+    def share_setting(self) -> str:
+        """How much shared letters count; unless told, chosen where the encoder's makers suggest that they should."""
+        return self.settings.lexical_share or ("auto" if self.encoder.suggested.get("lexical_share") else "0")
+
     def build(self):
         """A sentence encoder."""
         settings = self.settings
@@ -58,7 +63,7 @@ class RetrievalRun(Run):
             settings.plan,
             pooling=settings.pooling,
             dimensions=settings.projection,
-            lexical_share=share_in_training(settings.lexical_share or suggested_share(self.encoder), self.encoder),
+            lexical_share=share_in_training(self.share_setting, self.encoder),
             lexical_texts=texts,
             whiten_texts=texts_to_whiten(settings.whiten, self.encoder, texts),
         )
@@ -81,7 +86,7 @@ class RetrievalRun(Run):
 
     def settle(self, report):
         """How much shared letters count."""
-        return choose_share(self, suggested_share(self.encoder)) or report
+        return choose_share(self) or report
 
     def facts(self, report):
         """How many documents there were; what was chosen."""

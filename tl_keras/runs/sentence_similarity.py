@@ -52,6 +52,11 @@ class SentenceSimilarityRun(Run):
         """As set; else the mean for vectors, and what the encoder was made for where both texts are read together."""
         return choose_pooling(self.encoder, self.settings.pooling or ("mean" if self.settings.towers else None))
 
+    @property
+    def share_setting(self) -> str:
+        """How much shared letters count; chosen unless told."""
+        return self.settings.lexical_share or "auto"
+
     def build(self):
         """A sentence encoder, or a regressor that reads both texts."""
         settings = self.settings
@@ -62,7 +67,7 @@ class SentenceSimilarityRun(Run):
                 settings.plan,
                 pooling=self.pooling,
                 dimensions=settings.projection,
-                lexical_share=share_in_training(settings.lexical_share or "auto", self.encoder),
+                lexical_share=share_in_training(self.share_setting, self.encoder),
                 lexical_texts=texts,
                 whiten_texts=texts_to_whiten(settings.whiten, self.encoder, texts),
             )
@@ -103,7 +108,7 @@ class SentenceSimilarityRun(Run):
 
     def settle(self, report):
         """How much shared letters count."""
-        return choose_share(self, "auto") or report
+        return choose_share(self) or report
 
     def facts(self, report):
         """What was chosen or read from the data."""

@@ -31,11 +31,6 @@ def texts_to_whiten(setting: str, encoder: Encoder, texts: Sequence[str]) -> Seq
     return texts if setting == "yes" else ()
 
 
-def suggested_share(encoder: Encoder) -> str:
-    """The setting of a retrieval run that is told none: `"auto"` where the encoder's makers suggest shared words, else `"0"`."""
-    return "auto" if encoder.suggested.get("lexical_share") else "0"
-
-
 def share_in_training(setting: str, encoder: Encoder) -> float:
     """The share that the model is built with.
 
@@ -48,17 +43,16 @@ def share_in_training(setting: str, encoder: Encoder) -> float:
     return IN_TRAINING if can_join_letters(encoder) else 0.0
 
 
-def choose_share(run, default: str):
+def choose_share(run):
     """With `"auto"`: set the share of the run's model that is best on its validation examples.
 
     Args:
-        run: with `settings`, `model`, `valid` and `evaluate()`.
-        default: what holds where the settings say nothing.
+        run: with `share_setting`, `model`, `valid` and `evaluate()`.
 
     Returns:
         The report that then holds, or None where nothing is chosen.
     """
-    if (run.settings.lexical_share or default) != "auto" or share_of(run.model) is None:
+    if run.share_setting != "auto" or share_of(run.model) is None:
         return None
     share = choose_lexical_share(run.model, run.valid)
     logger.info("Shared letters count %.2f, meaning %.2f: the best on the validation examples.", share, 1 - share)

@@ -65,14 +65,14 @@ class ChiefValidation(keras.callbacks.Callback):
     def __init__(self, batches: tf.data.Dataset):
         super().__init__()
         self._batches = batches
-        self._step = None
+
+    def on_train_begin(self, logs=None):
+        """Make the function that validates on a batch; it is traced once for all epochs."""
+        self._step = tf.function(self.model.test_step, reduce_retracing=True)
 
     def on_epoch_end(self, epoch, logs=None):
         """Validate."""
-        model = self.model
-        if self._step is None:
-            self._step = tf.function(model.test_step, reduce_retracing=True)
-        model.reset_metrics()
+        self.model.reset_metrics()
         for batch in self._batches:
             figures = self._step(batch)
         logs.update({f"val_{name}": float(value) for name, value in figures.items()})
