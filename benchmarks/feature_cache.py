@@ -30,9 +30,9 @@ import tensorflow as tf
 
 import tl_keras as tlk
 from tl_keras._keras import KERAS_NAME, keras
-from tl_keras.hub.tfhub import hub
+from tl_keras.encoders.tfhub import hub
+from tl_keras.features.frozen import cache_features
 from tl_keras.training.optimizer import make_optimizer
-from tl_keras.transfer.frozen import cache_features
 
 RESULTS = Path(__file__).parent / "results" / "feature_cache.json"
 WAYS = ("tutorial", "uncached", "cached")

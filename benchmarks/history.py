@@ -155,8 +155,8 @@ def network(data: Data) -> dict:
 
 def vector_rows(way: str, data: Data, train, test, seed: int, vectors) -> dict:
     """Random embeddings and pre-trained word vectors."""
-    from tl_keras.transfer.plan import Transfer
-    from tl_keras.vectors.encoder import word_vector_encoder
+    from tl_keras.encoders.transfer_plan import Transfer
+    from tl_keras.encoders.word_vectors.encoder import word_vector_encoder
 
     texts = train.texts.tolist()
     encoder = word_vector_encoder(None if way == "random" else vectors, texts, width=vectors.width, seed=seed)
@@ -167,8 +167,8 @@ def vector_rows(way: str, data: Data, train, test, seed: int, vectors) -> dict:
 
 def elmo_rows(way: str, data: Data, train, test, seed: int, vectors, handle: str) -> dict:
     """Word vectors with those of a frozen biLM joined to them."""
+    from tl_keras.encoders.word_vectors.encoder import word_vector_encoder
     from tl_keras.models.elmo import load_elmo
-    from tl_keras.vectors.encoder import word_vector_encoder
 
     place = way.removeprefix("elmo-")
     encoder = word_vector_encoder(vectors, train.texts.tolist(), contextual=load_elmo(handle), contextual_at=place)
@@ -255,7 +255,7 @@ def main() -> None:
     if options.data is None:
         parser.error("name the folder of the data sets with --data")
     from tl_keras._keras import KERAS_NAME, keras
-    from tl_keras.vectors.read import read_vectors
+    from tl_keras.encoders.word_vectors.read import read_vectors
 
     loaded: dict = {}
     for name, way, seed, key in wanted_rows(options):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import tl_keras as tlk
 from tl_keras._keras import KERAS_NAME, keras
-from tl_keras.hub.tfhub import hub
+from tl_keras.encoders.tfhub import hub
 from tl_keras.training.optimizer import make_optimizer
 
 RESULTS = Path(__file__).parent / "results" / "padding.json"

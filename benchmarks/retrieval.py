@@ -25,10 +25,10 @@ from rows import add_row
 import tl_keras as tlk
 from tl_keras._keras import KERAS_NAME, keras
 from tl_keras.data.pairs import RetrievalPairs, read_retrieval_pairs
+from tl_keras.evaluation.nearest import nearest
 from tl_keras.evaluation.retrieval import DEPTH, RetrievalReport, evaluate_retrieval, retrieval_report
 from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
-from tl_keras.retrieval.approximate import ApproximateIndex
-from tl_keras.retrieval.exact import nearest
+from tl_keras.serving.approximate import ApproximateIndex
 from tl_keras.text.tower_batches import tower_batches
 
 RESULTS = Path(__file__).parent / "results" / "retrieval.json"

@@ -38,8 +38,8 @@ def export_tiny(folder: Path) -> Path:
 
     import tl_keras as tlk
     from tl_keras._keras import keras
-    from tl_keras.hub.pair import write_encoder_pair
-    from tl_keras.hub.resolve import resolve_pair
+    from tl_keras.encoders.pair import write_encoder_pair
+    from tl_keras.encoders.resolve import resolve_pair
 
     words = (Path(resolve_pair("ko-en-mini")[0]) / "assets" / "vocab_cased.txt").read_text("utf-8").splitlines()
     keras.utils.set_random_seed(0)

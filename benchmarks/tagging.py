@@ -22,7 +22,7 @@ from transfer import draw_weights_anew
 
 import tl_keras as tlk
 from tl_keras._keras import KERAS_NAME, keras
-from tl_keras.transfer.plan import Transfer
+from tl_keras.encoders.transfer_plan import Transfer
 
 RESULTS = Path(__file__).parent / "results" / "tagging.json"
 WAYS = ("fine-tune", "freeze", "scratch")

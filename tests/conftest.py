@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["stacks"]
+
 # Graphs are made of very many small objects: with Python's own thresholds a tenth of the tests' time goes into looking for garbage.
 gc.set_threshold(100_000, 50, 100)
 
@@ -107,7 +109,7 @@ def tiny_pair(tmp_path_factory) -> Path:
     keras_hub = pytest.importorskip("keras_hub")
     import tensorflow as tf
 
-    from tl_keras.hub.pair import write_encoder_pair
+    from tl_keras.encoders.pair import write_encoder_pair
 
     # Rewriting a graph for speed takes longer than a tiny encoder ever runs. Processes that tests start do rewrite theirs.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
@@ -231,7 +233,7 @@ def call(monkeypatch, capsys):
     An export is loaded at the first command that asks for it, and kept for the next ones: loading is most of what they do.
     """
 
-    from tl_keras import cli
+    from tl_keras.cli import app as cli
 
     load, loaded = cli._load, {}
 

@@ -12,7 +12,7 @@ import pytest
 def mlm_pair(tmp_path_factory, vocabulary) -> Path:
     """One block of width 16 and its masked-LM head, at random."""
     keras_hub = pytest.importorskip("keras_hub")
-    from tl_keras.hub.pair import write_encoder_pair
+    from tl_keras.encoders.pair import write_encoder_pair
 
     backbone = keras_hub.models.BertBackbone(
         len(vocabulary),

@@ -184,7 +184,7 @@ def by_hand(model, question, context) -> tuple[dict, float]:
 
 
 def as_predictor_parts(model):
-    from tl_keras.hub.encoder import Encoder
+    from tl_keras.encoders.base import Encoder
     from tl_keras.models.span_head import span_head_of
 
     return Encoder.of(model), span_head_of(model)

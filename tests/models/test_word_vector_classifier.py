@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from tl_keras import Encoder, TaggedExamples, UserError, export, load_exported, load_model, predict, token_classifier
 from tl_keras._keras import keras
+from tl_keras.encoders.word_vectors.encoder import word_vector_encoder
+from tl_keras.encoders.word_vectors.word_vectors import WordVectors
 from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.word_vector_classifier import word_vector_classifier
-from tl_keras.vectors.encoder import word_vector_encoder
-from tl_keras.vectors.word_vectors import WordVectors
 
 WORDS = (
     "the",

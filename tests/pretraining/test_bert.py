@@ -153,7 +153,7 @@ def test_init_from_a_pair_without_heads_makes_and_ties_them(tiny_pair, corpus_fi
     assert (moved[unseen] > 0).all(), "the output matrix is the embedding table, so every row gets a gradient"
 
 
-GO = "import sys; from tl_keras.commands.pretrain import app; app(sys.argv[1:])"
+GO = "import sys; from tl_keras.cli.pretrain import app; app(sys.argv[1:])"
 
 
 def command(*arguments):
@@ -231,6 +231,6 @@ def test_bad_calls_say_what_to_do(corpus_files, tmp_path, changes, reason):
 
 
 def test_help_needs_no_keras():
-    code = "import sys, tl_keras.commands.pretrain; assert not {'keras', 'tensorflow'} & set(sys.modules), 1"
+    code = "import sys, tl_keras.cli.pretrain; assert not {'keras', 'tensorflow'} & set(sys.modules), 1"
     environment = {**os.environ}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras.models.lstm_ops import lstm
+from tl_keras.encoders.lstm_ops import lstm
 from tl_keras.pretraining.bilm import sampled_softmax
 from tl_keras.pretraining.bilm.char_cnn import CharCnn, character_ids, word_bytes
 from tl_keras.pretraining.bilm.lazy_adam import LazyAdam

@@ -17,7 +17,7 @@ tf = pytest.importorskip("tensorflow")
 pytest.importorskip("tensorflow_text")
 pytest.importorskip("tokenizers")
 
-from tl_keras.commands.pretrain_bilm import bilm_command  # noqa: E402
+from tl_keras.cli.pretrain_bilm import bilm_command  # noqa: E402
 from tl_keras.errors import UserError  # noqa: E402
 from tl_keras.pretraining.bilm import BilmPretraining, BilmSettings  # noqa: E402
 
@@ -152,5 +152,5 @@ def test_a_call_that_will_not_do(tmp_path):
 
 
 def test_help_needs_no_tensorflow():
-    code = "import sys, tl_keras.commands.pretrain_bilm; assert not {'keras', 'tensorflow'} & set(sys.modules), 1"
+    code = "import sys, tl_keras.cli.pretrain_bilm; assert not {'keras', 'tensorflow'} & set(sys.modules), 1"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from tl_keras.encoders.word_vectors.coverage import count_words
 from tl_keras.errors import UserError
 from tl_keras.pretraining.bilm.batches import SentenceBatches
 from tl_keras.pretraining.bilm.negatives import draw_negatives
@@ -15,7 +16,6 @@ from tl_keras.pretraining.bilm.words import BEGIN, END, UNKNOWN, make_lexicon
 from tl_keras.pretraining.corpus import scan_corpus
 from tl_keras.pretraining.token_files import TokenFile, prepare_token_files
 from tl_keras.pretraining.windows import Place
-from tl_keras.vectors.coverage import count_words
 
 TEXTS = ["the film was good", "the film was bad .", "the plot", "The <S> end"]
 

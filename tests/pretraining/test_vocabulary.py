@@ -34,7 +34,7 @@ def preprocessor(pieces, tmp_path_factory):
     """The preprocessor that is exported with an encoder of this vocabulary."""
     tf = pytest.importorskip("tensorflow")
     pytest.importorskip("tensorflow_text")
-    from tl_keras.hub.pair import write_encoder_pair
+    from tl_keras.encoders.pair import write_encoder_pair
     from tl_keras.pretraining.model import build_backbone
 
     backbone = build_backbone(len(pieces), layers=1, width=8, max_positions=16)

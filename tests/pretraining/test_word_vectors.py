@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from tl_keras.vectors.read import read_vectors
+from tl_keras.encoders.word_vectors.read import read_vectors
 
 gensim_models = pytest.importorskip("gensim.models")
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tl_keras import UserError, load_encoder
-from tl_keras.hub.offset_tokenizer import offset_tokenizer
-from tl_keras.hub.pair_preprocess import TokenizerOptions, WordPieces
+from tl_keras.encoders.offset_tokenizer import offset_tokenizer
+from tl_keras.encoders.pair_preprocess import TokenizerOptions, WordPieces
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tl_keras.runs.settings import option
-from tl_keras.runs.task_settings import TextClassificationSettings
+from tl_keras.tasks.settings import option
+from tl_keras.tasks.task_settings import TextClassificationSettings
 from tl_keras.training.cluster import STRATEGIES
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"

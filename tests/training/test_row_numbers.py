@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tl_keras import UserError
-from tl_keras.runs import run as run_module
+from tl_keras.tasks import run as run_module
 from tl_keras.training.guards import StopWhenNotFinite
 
 ROWS = 26

@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from tl_keras import UserError, text_classifier
 from tl_keras._keras import IS_KERAS_3, keras
-from tl_keras.hub.layer_common import load_module
+from tl_keras.encoders.layer_common import load_module
 from tl_keras.models.transfer_model import TransferModel
-from tl_keras.runs import run as run_module
-from tl_keras.runs.task_settings import TextClassificationSettings
-from tl_keras.runs.text_classification import TextClassificationRun
+from tl_keras.tasks import run as run_module
+from tl_keras.tasks.task_settings import TextClassificationSettings
+from tl_keras.tasks.text_classification import TextClassificationRun
 from tl_keras.training import strategy as module
 from tl_keras.training.batch_size import batch_line, scaled_rate, share_batches
 from tl_keras.training.checkpoints import Checkpoints

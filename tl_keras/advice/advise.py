@@ -17,8 +17,8 @@ from tl_keras.advice.perplexity import pseudo_perplexity
 from tl_keras.advice.result import Advice, Likeness, label_notes
 from tl_keras.advice.rules import Evidence, Recommendation, recommend
 from tl_keras.data.examples import Examples
+from tl_keras.encoders.base import Encoder
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 

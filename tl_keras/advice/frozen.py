@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from tl_keras.data.examples import Examples
+from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.encoder_layer import encoder_layer_of
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder
-from tl_keras.hub.encoder_layer import encoder_layer_of
 from tl_keras.models.sentence_encoder import sentence_encoder
 from tl_keras.models.text_vectors import TextVectors
 

@@ -201,7 +201,7 @@ def epochs_for(labels: int, way: str) -> int:
         ([15, 15, 6, 3, 2], 13)
     """
     if way == FREEZE:
-        # As tl_keras.runs.run.default_epochs: 400 steps of a head on batches of 32, 10 to 40 epochs.
+        # As tl_keras.tasks.run.default_epochs: 400 steps of a head on batches of 32, 10 to 40 epochs.
         return max(10, min(math.ceil(400 / math.ceil(labels / 32)), 40))
     return max(FEWEST_EPOCHS, min(round(MOST_EPOCHS * (labels / 100) ** -0.4), MOST_EPOCHS))
 

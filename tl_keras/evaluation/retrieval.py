@@ -9,7 +9,7 @@ import numpy as np
 
 from tl_keras.data.pairs import RetrievalPairs
 from tl_keras.errors import UserError
-from tl_keras.retrieval.exact import nearest
+from tl_keras.evaluation.nearest import nearest
 
 DEPTH = 100
 """How many documents of each answer are looked at."""

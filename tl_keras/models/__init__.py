@@ -1,5 +1,1 @@
-"""Functional builders: an encoder and a head make a `keras.Model`."""
-
-from tl_keras.models.text_classifier import text_classifier
-
-__all__ = ["text_classifier"]
+"""Functional builders: an encoder and a head make a `keras.Model`; what of it learns, and how fast."""

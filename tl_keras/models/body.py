@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tl_keras._keras import keras
+from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder
 from tl_keras.models.heads import POOLINGS, MaskedPooling, ScalarMix
 from tl_keras.models.recurrent import Recurrence, RecurrentNetwork
 from tl_keras.training.optimizer import default_learning_rate
-from tl_keras.transfer.plan import Transfer
 
 RECURRENT_RATE = 2e-3
 """Peak learning rate of recurrent networks, and of word vectors that learn with them."""

@@ -10,10 +10,10 @@ from pathlib import Path
 import tensorflow as tf
 
 from tl_keras._keras import keras, register
+from tl_keras.encoders.keras_layer import KerasLayer
+from tl_keras.encoders.resolve import resolve
+from tl_keras.encoders.saved_model_files import _read
 from tl_keras.errors import UserError
-from tl_keras.hub.layer import KerasLayer
-from tl_keras.hub.resolve import resolve
-from tl_keras.hub.saved_model_files import _read
 from tl_keras.models.heads import ScalarMix
 
 PLACES = {"input": ("input",), "output": ("output",), "both": ("input", "output")}

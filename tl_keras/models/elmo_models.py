@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 from tl_keras._keras import keras
 from tl_keras.data.tagging import TagSet
+from tl_keras.encoders.transfer_plan import Transfer
+from tl_keras.encoders.word_vectors.encoder import WordVectorEncoder, word_vector_encoder
+from tl_keras.encoders.word_vectors.ways import way
+from tl_keras.encoders.word_vectors.word_vectors import WordVectors
 from tl_keras.errors import UserError
 from tl_keras.models.elmo import PLACES, Elmo, load_elmo
 from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.token_classifier import token_classifier
 from tl_keras.models.word_vector_classifier import word_vector_classifier
-from tl_keras.transfer.plan import Transfer
-from tl_keras.vectors.encoder import WordVectorEncoder, word_vector_encoder
-from tl_keras.vectors.ways import way
-from tl_keras.vectors.word_vectors import WordVectors
 
 
 def elmo_classifier(

@@ -11,9 +11,9 @@ import tensorflow as tf
 from scipy import sparse
 
 from tl_keras._keras import keras, register
+from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.offset_tokenizer import vocabulary_file
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder
-from tl_keras.hub.offset_tokenizer import vocabulary_file
 from tl_keras.text.preprocessor import piece_counts
 
 TEXTS_AT_ONCE = 1024

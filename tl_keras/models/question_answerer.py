@@ -9,15 +9,15 @@ import tensorflow as tf
 
 from tl_keras._keras import keras
 from tl_keras.data.questions import QuestionExamples
+from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder
 from tl_keras.models.body import hidden_layers, peak_rate
 from tl_keras.models.span_head import SpanAccuracy, SpanLogProbabilities, span_crossentropy, span_head_of
+from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.text import question_batches as batching
 from tl_keras.training.optimizer import make_optimizer
-from tl_keras.transfer.control import prepare
-from tl_keras.transfer.plan import Transfer
 
 
 def question_answerer(

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tl_keras._keras import keras
+from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.encoder_layer import encoder_layer_of
+from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder
-from tl_keras.hub.encoder_layer import encoder_layer_of
 from tl_keras.models.body import pooled_features
 from tl_keras.models.lexical import JoinVectors, LexicalVector, lexical_table
 from tl_keras.models.similarity_head import CosineSimilarity, SentenceVector, sentence_encoder_of
 from tl_keras.models.similarity_losses import Contrastive, CosineRanking, CosineRegression, InBatchNegatives
+from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.models.whitening import pooled_vectors, whitening
 from tl_keras.text.tower_batches import TOWERS
 from tl_keras.training.optimizer import default_learning_rate, make_optimizer
-from tl_keras.transfer.control import prepare
-from tl_keras.transfer.plan import Transfer
 
 LOSSES = ("cosine", "ranking", "contrastive", "in-batch")
 

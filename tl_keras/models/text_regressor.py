@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from tl_keras._keras import keras
 from tl_keras.data.pairs import check_range
+from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder
 from tl_keras.models.body import hidden_layers, peak_rate, pooled_features
 from tl_keras.models.similarity_head import ScoreInRange
 from tl_keras.models.similarity_losses import ScoreCrossEntropy
+from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.training.optimizer import make_optimizer
-from tl_keras.transfer.control import prepare
-from tl_keras.transfer.plan import Transfer
 
 
 def text_regressor(

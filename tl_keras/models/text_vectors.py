@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from tl_keras._keras import keras
 from tl_keras.data.examples import Examples, length_order
+from tl_keras.encoders.base import Encoder
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder
 from tl_keras.text.preprocessor import piece_counts, trim
 
 logger = logging.getLogger(__name__)

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from tl_keras._keras import keras
 from tl_keras.data.tagging import TagSet
+from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder
 from tl_keras.models.body import encoder_outputs, hidden_layers, in_context, peak_rate
 from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.tag_head import MaskedAccuracy, TagProbabilities, masked_crossentropy
+from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.training.optimizer import make_optimizer
-from tl_keras.transfer.control import prepare
-from tl_keras.transfer.plan import Transfer
 
 
 def token_classifier(

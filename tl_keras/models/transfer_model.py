@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from tl_keras._keras import IS_KERAS_3, WAY_TO_KERAS_2, keras, register
 from tl_keras.errors import UserError
+from tl_keras.models.gradual import GradualUnfreezing
+from tl_keras.models.transfer_control import find_encoder_layer, prepare
 from tl_keras.training.optimizer import WarmupLinearDecay
-from tl_keras.transfer.control import find_encoder_layer, prepare
-from tl_keras.transfer.gradual import GradualUnfreezing
 
 
 @register

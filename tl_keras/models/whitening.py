@@ -8,8 +8,8 @@ import numpy as np
 
 from tl_keras._keras import keras
 from tl_keras.data.examples import Examples
+from tl_keras.encoders.base import Encoder
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder
 from tl_keras.models.text_vectors import TextVectors
 
 MOST_TEXTS = 4096

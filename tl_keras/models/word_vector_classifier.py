@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 
 from tl_keras._keras import keras
+from tl_keras.encoders.transfer_plan import Transfer
+from tl_keras.encoders.word_vectors.encoder import WordVectorEncoder, word_vector_encoder
+from tl_keras.encoders.word_vectors.ways import SLOW, way
+from tl_keras.encoders.word_vectors.word_vectors import WordVectors
 from tl_keras.errors import UserError
 from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.text_classifier import text_classifier
-from tl_keras.transfer.plan import Transfer
-from tl_keras.vectors.encoder import WordVectorEncoder, word_vector_encoder
-from tl_keras.vectors.ways import SLOW, way
-from tl_keras.vectors.word_vectors import WordVectors
 
 
 def word_vector_classifier(

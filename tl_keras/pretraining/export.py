@@ -40,8 +40,8 @@ def export_encoder_pair(
         UserError: TensorFlow is not there.
     """
     try:
-        from tl_keras.hub.pair import write_encoder_pair
-        from tl_keras.hub.pair_encoder import read_backbone
+        from tl_keras.encoders.pair import write_encoder_pair
+        from tl_keras.encoders.pair_encoder import read_backbone
     except ImportError as error:
         raise UserError(
             "writing the encoder pair needs tensorflow and tensorflow-text; the training is saved: run the command "

@@ -60,7 +60,7 @@ def start_from_pair(
         import tensorflow_text  # noqa: F401  (registers the ops of the preprocessor)
     except ImportError as error:
         raise UserError("--init reads a TensorFlow SavedModel: install tensorflow and tensorflow-text") from error
-    from tl_keras.hub.resolve import read_suggestions, resolve_pair
+    from tl_keras.encoders.resolve import read_suggestions, resolve_pair
 
     encoder_folder, preprocess_folder = resolve_pair(handle)
     if preprocess_folder is None:

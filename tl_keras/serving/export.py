@@ -10,9 +10,9 @@ from pathlib import Path
 import tensorflow as tf
 
 from tl_keras._keras import keras, tf_variable
+from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.encoder_layer import encoder_layer_of, modules_inside
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder
-from tl_keras.hub.encoder_layer import encoder_layer_of, modules_inside
 from tl_keras.models.similarity_head import is_regressor, is_sentence_encoder
 from tl_keras.models.span_head import is_answerer
 from tl_keras.models.tag_head import is_tagger

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from tl_keras._keras import KERAS_NAME, keras
+from tl_keras.encoders.word_vectors import layer as _word_vectors  # noqa: F401
 from tl_keras.errors import UserError
 
 # Importing them registers the layers, models and optimizers that the file names.
@@ -15,7 +16,6 @@ from tl_keras.models import sentence_encoder as _sentence_encoder  # noqa: F401
 from tl_keras.models import text_classifier as _text_classifier  # noqa: F401
 from tl_keras.models import text_regressor as _text_regressor  # noqa: F401
 from tl_keras.models import token_classifier as _token_classifier  # noqa: F401
-from tl_keras.vectors import layer as _word_vectors  # noqa: F401
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:

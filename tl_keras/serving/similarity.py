@@ -8,9 +8,9 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tl_keras._keras import keras, tf_variable
+from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.encoder_layer import encoder_layer_of
 from tl_keras.errors import UserError
-from tl_keras.hub.encoder import Encoder
-from tl_keras.hub.encoder_layer import encoder_layer_of
 from tl_keras.models.similarity_head import score_head_of, sentence_encoder_of
 from tl_keras.serving.exported_similarity import Regressor, TextEncoder
 from tl_keras.text.preprocessor import trim

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from tl_keras.errors import UserError
 
 if TYPE_CHECKING:
-    from tl_keras.hub.encoder import Encoder
+    from tl_keras.encoders.base import Encoder
 
 
 class TextEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from tl_keras._keras import keras, tf_variable
 from tl_keras.data.tagging import TagSet
-from tl_keras.hub.encoder import Encoder
-from tl_keras.hub.encoder_layer import modules_inside
+from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.encoder_layer import modules_inside
 from tl_keras.models.tag_decoding import decode_spans
 from tl_keras.models.tag_head import tag_head_of
 from tl_keras.serving.exported_tagger import Tagger

@@ -13,7 +13,7 @@ from tl_keras.text.batches import POOL_BATCHES, buckets_of, check_sizes, finish_
 from tl_keras.text.preprocessor import trim
 
 if TYPE_CHECKING:
-    from tl_keras.hub.encoder import Encoder
+    from tl_keras.encoders.base import Encoder
 
 TOWERS = ("query", "document")
 

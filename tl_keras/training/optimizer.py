@@ -203,7 +203,7 @@ class AdamW(keras.optimizers.AdamW):
             # The two numbers first: each product with the weights is a pass over all of them.
             target.assign_sub(tf.convert_to_tensor(target) * (tf.cast(self.weight_decay, dtype) * rate))
         if self.amsgrad or isinstance(gradient, tf.IndexedSlices):
-            # The kernel knows neither. Our own layers hand out dense gradients (hub/dense_gradients.py).
+            # The kernel knows neither. Our own layers hand out dense gradients (encoders/dense_gradients.py).
             return super().update_step(gradient, variable, *(() if learning_rate is None else (learning_rate,)))
         tf.raw_ops.ResourceApplyAdam(
             var=target.handle,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tl_keras._keras import keras
+from tl_keras.models.transfer_control import find_encoder_layer
 from tl_keras.training.cluster import refuse_under_servers
 from tl_keras.training.epoch_batches import weighted
-from tl_keras.transfer.control import find_encoder_layer
 
 
 def fit_by_servers(

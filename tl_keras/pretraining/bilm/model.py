@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tl_keras.models.lstm_ops import lstm, reverse
+from tl_keras.encoders.lstm_ops import lstm, reverse
 from tl_keras.pretraining.bilm.char_cnn import CharCnn, _variable
 from tl_keras.pretraining.bilm.negatives import Negatives
 from tl_keras.pretraining.bilm.sampled_softmax import sampled_softmax_losses, softmax_losses, total_softmax_loss

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tl_keras.encoders.word_vectors.coverage import count_words
 from tl_keras.errors import UserError
 from tl_keras.pretraining.bilm.batches import SentenceBatches
 from tl_keras.pretraining.bilm.card import write_readme
@@ -23,7 +24,6 @@ from tl_keras.pretraining.run import PretrainingRun, can_plot
 from tl_keras.pretraining.run_log import Report
 from tl_keras.pretraining.schedule import Schedule
 from tl_keras.pretraining.token_files import TokenFolder, open_token_files, prepare_token_files
-from tl_keras.vectors.coverage import count_words
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class BilmPretraining(PretrainingRun):
 
     def _start_from_vectors(self) -> None:
         """Put word vectors into the rows of the words they are for."""
-        from tl_keras.vectors.read import read_vectors
+        from tl_keras.encoders.word_vectors.read import read_vectors
 
         vectors, table = read_vectors(self.settings.vectors), self.model.embeddings.numpy()
         if vectors.width != table.shape[1]:

@@ -1,0 +1,207 @@
+"""The command line: its commands, and what holds for all of them. Each task's part is in the module of its name.
+
+Nothing heavy is imported before a command runs, so that `tl-keras --help` answers at once, and so that Keras can still be chosen.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from typing import Annotated, Optional
+
+import typer
+
+from tl_keras._version import __version__
+from tl_keras.cli import (
+    advise,
+    encode,
+    encoders,
+    launch,
+    pretrain,
+    question_answering,
+    retrieval,
+    search,
+    sentence_similarity,
+    text_classification,
+    token_classification,
+)
+from tl_keras.cli.running import Columns, import_tensorflow, write_file
+from tl_keras.errors import UserError
+
+HELP = {"help_option_names": ["-h", "--help"]}
+# Each module has `train` (a command), `evaluate` and `predict` (what the commands below do for that task).
+TASKS = {
+    "text-classification": text_classification,
+    "token-classification": token_classification,
+    "question-answering": question_answering,
+    "sentence-similarity": sentence_similarity,
+    "retrieval": retrieval,
+}
+
+app = typer.Typer(
+    name="tl-keras",
+    help="Transfer learning for text: reuse a pre-trained encoder on your own labelled texts, and serve it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings=HELP,
+)
+train_app = typer.Typer(
+    help="Train on a file; leave a run folder with metrics, plots, report and SavedModel.",
+    no_args_is_help=True,
+    context_settings=HELP,
+)
+for _name, _module in TASKS.items():
+    train_app.command(_name, context_settings=HELP)(_module.train)
+app.add_typer(train_app, name="train")
+app.add_typer(pretrain.app, name="pretrain")
+app.command(context_settings=HELP)(advise.advise)
+app.command(context_settings=HELP)(encode.encode)
+app.command(context_settings=HELP)(encoders.convert)
+app.command(context_settings=HELP)(encoders.encoders)
+app.command(context_settings=HELP)(search.index)
+app.command(context_settings=HELP)(search.search)
+app.command(context_settings={**HELP, **launch.CONTEXT})(launch.launch)
+
+Run = Annotated[str, typer.Argument(help="Run folder, or an export.")]
+# typer reads annotations at run time, also on Python 3.10: hence Optional[...].
+OtherColumn = Optional[str]  # noqa: UP045
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tl_keras {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _before_any_command(
+    keras: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=2, max=3, help="Which Keras to run in: 2 (tf_keras) or 3. Default: TF_USE_LEGACY_KERAS, else 2."
+        ),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    # This process is ours, so we may choose its Keras; importing the library never does.
+    if keras is not None:
+        os.environ["TF_USE_LEGACY_KERAS"] = "1" if keras == 2 else "0"
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("tl_keras").setLevel(logging.INFO)
+
+
+@app.command(context_settings=HELP)
+def evaluate(
+    run: Run,
+    data: Annotated[str, typer.Option(help="Labelled file, of the form of the training file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, as the last line.")] = False,
+    text: Annotated[OtherColumn, typer.Option(help="Column with the text. Default: as in training.")] = None,
+    text_pair: Annotated[
+        OtherColumn, typer.Option(help="Column with the second text. Default: as in training.")
+    ] = None,
+    label: Annotated[OtherColumn, typer.Option(help="Column with the label. Default: as in training.")] = None,
+) -> None:
+    """Score a run's model on a labelled file."""
+    model = _load(run)
+    report = TASKS[model.task].evaluate(model, run, data, Columns(text, text_pair, label))
+    typer.echo(json.dumps({"data": data, **report.to_dict()}, ensure_ascii=False) if as_json else str(report))
+
+
+@app.command(context_settings=HELP)
+def predict(
+    run: Run,
+    texts: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(metavar="TEXT ...", help="Texts to answer for; for pairs, two by two."),
+    ] = None,
+    data: Annotated[OtherColumn, typer.Option(help="File with texts.")] = None,
+    out: Annotated[
+        OtherColumn, typer.Option(help="File to write: CSV, or JSON lines where an answer is more than a label.")
+    ] = None,
+    text: Annotated[OtherColumn, typer.Option(help="Column with the text. Default: as in training.")] = None,
+    text_pair: Annotated[
+        OtherColumn, typer.Option(help="Column with the second text. Default: as in training.")
+    ] = None,
+    keep: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Column of the file to copy into the answers, such as an id. Can be repeated."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed job stopped.")] = False,
+    shard: Annotated[str, typer.Option(help="Answer the i-th of n parts of the file only, i from 0.")] = "0/1",
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts in a batch.")] = 64,
+) -> None:
+    """Answer for texts, from the command line or from a file of any size."""
+    if bool(texts) == (data is not None):
+        raise UserError("give either texts, or a file with --data FILE --out FILE.")
+    if (data is None) != (out is None):
+        raise UserError("--data and --out go together: the file to read and the file to write.")
+    from tl_keras.data.row_stream import parse_shard
+
+    part = parse_shard(shard)
+    special = [name for name, given in (("--keep", keep), ("--resume", resume), ("--shard", part != (0, 1))) if given]
+    if special and data is None:
+        raise UserError(f"{special[0]} is for files; give one with --data FILE --out FILE.")
+    model = _load(run)
+    task, columns = TASKS[model.task], Columns(text, text_pair)
+    how = None if data is None else task.stream(model, run, data, columns)
+    if how is not None:
+        from tl_keras.serving.stream import predict_file
+
+        done = predict_file(model, data, out, **how, keep=keep or (), resume=resume, shard=part, batch_size=batch_size)
+        typer.echo(f"{done.rows} rows answered: {done.out}")
+        return
+    if special:
+        raise UserError(
+            f"{special[0]} is for files that are read row by row (CSV, TSV, JSON lines), which {data} is not."
+        )
+    answers = task.predict(model, run, texts, data, columns)
+    if out is None:
+        typer.echo(answers.content.rstrip("\n"))
+        return
+    write_file(out, answers.content)
+    typer.echo(f"{answers.count} {answers.done}: {out}")
+
+
+@app.command(context_settings=HELP)
+def export(
+    run: Annotated[str, typer.Argument(help="Run folder.")],
+    out: Annotated[str, typer.Option(help="Folder for numbered versions, as TensorFlow Serving expects.")],
+) -> None:
+    """Copy a run's SavedModel to the next version folder."""
+    import_tensorflow()
+    from tl_keras.serving.versions import add_version
+
+    typer.echo(f"exported to {add_version(run, out)}")
+
+
+def _load(run: str):
+    """The model of a run folder or export; `model.task` names its part of the command line."""
+    import_tensorflow()
+    from tl_keras.serving.exported import load_exported
+
+    return load_exported(run)
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 2 the call or the input is wrong, 1 our bug."""
+    arguments = sys.argv[1:]
+    if "--keras" in arguments[1:] and "--" not in arguments:
+        # It belongs before the command, but after it is where people look for it.
+        at = arguments.index("--keras")
+        arguments = [*arguments[at : at + 2], *arguments[:at], *arguments[at + 2 :]]
+    try:
+        app(arguments)
+    except UserError as error:
+        print(f"tl-keras: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

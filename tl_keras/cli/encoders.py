@@ -1,0 +1,52 @@
+"""`convert` and `encoders`: making an encoder pair, and listing those that are published."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated
+
+import typer
+
+from tl_keras.cli.running import import_tensorflow
+from tl_keras.errors import UserError
+
+
+def convert(
+    checkpoint: Annotated[
+        str, typer.Argument(help="Hugging Face folder, KerasHub preset, or an installed weights package.")
+    ],
+    out: Annotated[str, typer.Option(help="Folder for the encoder pair.")],
+    seq_length: Annotated[int, typer.Option(help="Default length of the preprocessing module.")] = 128,
+    overwrite: Annotated[bool, typer.Option(help="Replace the folder.")] = False,
+) -> None:
+    """Make an encoder pair (encoder/ and preprocess/) from another library's checkpoint."""
+    import_tensorflow()
+    from tl_keras.encoders.convert import convert as run_conversion
+
+    typer.echo(f"encoder pair written to {run_conversion(checkpoint, out, seq_length=seq_length, overwrite=overwrite)}")
+
+
+def encoders(
+    match: Annotated[str, typer.Argument(help="Only those whose name or language holds this.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+) -> None:
+    """List the presets: language, size, licence, where they come from."""
+    from tl_keras.encoders.presets import list_presets
+
+    presets = [p for p in list_presets() if match.lower() in p.name.lower() or match.lower() in p.language.lower()]
+    if not presets:
+        raise UserError(f"no preset's name or language holds {match!r}; tl-keras encoders lists all.")
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(preset) for preset in presets], ensure_ascii=False, indent=1))
+        return
+    width = max(len(preset.name) for preset in presets)
+    typer.echo(
+        f"{'name':{width}}  {'language':12}  {'blocks':>6}  {'width':>5}  {'million weights':>15}  licence, address"
+    )
+    for p in presets:
+        # A language list of a hundred codes would push everything else off the screen.
+        language = p.language if len(p.language) <= 12 else "multilingual"
+        size = "" if p.parameters is None else f"{p.parameters / 1e6:.1f}"
+        sizes = f"{p.layers or '':>6}  {p.width or '':>5}  {size:>15}"
+        typer.echo(f"{p.name:{width}}  {language:12}  {sizes}  {p.licence or ''}, {p.handle}")

@@ -1,0 +1,14 @@
+"""`tl-keras pretrain`: making encoders from unlabelled text. Importing this loads neither Keras nor TensorFlow."""
+
+from __future__ import annotations
+
+import typer
+
+from tl_keras.cli.pretrain_bert import bert_command
+from tl_keras.cli.pretrain_bilm import bilm_command
+from tl_keras.cli.pretrain_word_vectors import word_vectors_command
+
+app = typer.Typer(help="Make an encoder from unlabelled text.", no_args_is_help=True)
+app.command("bert")(bert_command)
+app.command("bilm")(bilm_command)
+app.command("word-vectors")(word_vectors_command)

@@ -1,0 +1,36 @@
+"""`retrieval` from the command line: a search by meaning, learned from questions and their documents."""
+
+from __future__ import annotations
+
+from tl_keras.cli import sentence_similarity
+from tl_keras.cli.running import Columns, refuse_columns, run_settings
+from tl_keras.cli.train import train_command
+from tl_keras.tasks.task_settings import RetrievalSettings
+
+train = train_command(
+    RetrievalSettings,
+    "tl_keras.tasks.retrieval:RetrievalRun",
+    "Learn to find documents from questions and the documents that answer them.",
+)
+
+
+def evaluate(model, run: str, data: str, columns: Columns):
+    """Let the questions of a file search among its documents; gives a `RetrievalReport`."""
+    from tl_keras.data.pairs import read_retrieval_pairs
+    from tl_keras.evaluation.retrieval import evaluate_retrieval
+
+    refuse_columns("retrieval", columns, "label")
+    config = run_settings(run)
+    pairs = read_retrieval_pairs(
+        data,
+        columns.text or config.get("text", "question"),
+        columns.text_pair or config.get("text_pair", "document"),
+        quoting=config.get("quoting", "auto"),
+        encoding=config.get("encoding", "utf-8"),
+    )
+    return evaluate_retrieval(model, pairs)
+
+
+# The cosine of a question and a document.
+predict = sentence_similarity.predict
+stream = sentence_similarity.stream

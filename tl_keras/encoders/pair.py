@@ -1,0 +1,211 @@
+"""Writing an encoder pair: a network and its vocabulary -> `encoder/` and `preprocess/`, as TF Hub publishes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import tensorflow as tf
+
+from tl_keras.encoders.pair_encoder import EncoderModule, EncoderWeights, MlmWeights, read_backbone, read_mlm_head
+from tl_keras.encoders.pair_preprocess import PreprocessModule, TokenizerOptions
+from tl_keras.errors import UserError
+
+_PAIR_FILES = {"encoder", "preprocess", "info.json"}
+
+
+def write_encoder_pair(
+    directory: str | os.PathLike,
+    backbone,
+    vocabulary: Sequence[str],
+    *,
+    lower_case: bool,
+    strip_accents: bool | None = None,
+    tokenize_chinese_chars: bool = True,
+    max_chars_per_word: int = 100,
+    special_tokens: Mapping[str, str] | None = None,
+    seq_length: int = 128,
+    mlm_head=None,
+    info: Mapping | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a KerasHub backbone and its WordPiece vocabulary as an encoder pair in TF Hub's format.
+
+    The pair loads with plain `tf.saved_model.load` (and `import tensorflow_text`), with `hub.KerasLayer` and with
+    `tl_keras.load_encoder`, from wherever the folder is moved. Everything is written beside and then renamed.
+
+    Args:
+        directory: the folder to make; it will hold `encoder/`, `preprocess/` and `info.json`.
+        backbone: a `keras_hub.models.BertBackbone` of any size (also DistilBERT, ELECTRA and RoBERTa backbones), with
+            the weights and the feed-forward activation to keep; or `EncoderWeights`. Dropout is active when
+            `training=True`, at its rate.
+        vocabulary: the word pieces by id, continuations marked by `##`, special tokens included; no more than the
+            backbone has rows for.
+        lower_case: lower the case of the text (an uncased vocabulary).
+        strip_accents: decompose (NFD) and drop accents; None does what `lower_case` says. Note that NFD takes Hangul
+            apart, so an uncased Korean vocabulary wants `False`, unless its pieces are made of jamo.
+        tokenize_chinese_chars: make every CJK ideograph a word of its own.
+        max_chars_per_word: longer words become one unknown token.
+        special_tokens: other words for `unknown` ("[UNK]"), `padding` ("[PAD]"), `start` ("[CLS]"), `end` ("[SEP]")
+            and `mask` ("[MASK]").
+        seq_length: the length to which the preprocessor packs when none is asked for; no more than the backbone's
+            positions are used.
+        mlm_head: a built `keras_hub.layers.MaskedLMHead` tied to the backbone's embedding, or `MlmWeights`; the encoder
+            then has `.mlm`.
+        info: facts to keep in `info.json` beside the sizes that are always there (source, licence, ...).
+        overwrite: replace an encoder pair that is there already.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: the folder exists, or vocabulary, lengths and backbone do not fit together.
+
+    Example:
+        >>> import tempfile, keras_hub
+        >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "##s"]
+        >>> backbone = keras_hub.models.BertBackbone(len(words), 1, 2, 8, 16, max_sequence_length=16)
+        >>> folder = write_encoder_pair(tempfile.mkdtemp() + "/mini", backbone, words, lower_case=True, seq_length=8)
+        >>> preprocess = tf.saved_model.load(str(folder / "preprocess"))
+        >>> preprocess(["Good films!"])["input_word_ids"].numpy().tolist()
+        [[2, 5, 7, 8, 1, 3, 0, 0]]
+    """
+    weights = backbone if isinstance(backbone, EncoderWeights) else read_backbone(backbone)
+    mlm = mlm_head if mlm_head is None or isinstance(mlm_head, MlmWeights) else read_mlm_head(mlm_head)
+    options = TokenizerOptions(
+        lower_case=bool(lower_case),
+        strip_accents=strip_accents,
+        tokenize_chinese_chars=tokenize_chinese_chars,
+        max_chars_per_word=max_chars_per_word,
+    )
+    options.special_tokens.update(special_tokens or {})
+    lines = vocabulary_lines(vocabulary)
+    special_ids = _special_ids(lines, options, weights)
+    if seq_length < 3:
+        raise UserError(f"seq_length must be at least 3 (start, one piece, end), not {seq_length}.")
+    seq_length = min(seq_length, weights.max_length)
+    with new_folder(directory, overwrite=overwrite) as folder:
+        vocab_file = folder / ("vocab_uncased.txt" if lower_case else "vocab_cased.txt")
+        vocab_file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+        encoder = EncoderModule(weights, str(vocab_file), bool(lower_case), mlm)
+        tf.saved_model.save(encoder, str(folder / "encoder"), signatures=encoder.trace())
+        preprocess = PreprocessModule(str(vocab_file), special_ids, options, seq_length)
+        tf.saved_model.save(preprocess, str(folder / "preprocess"), signatures=preprocess.trace())
+        vocab_file.unlink()
+        (folder / "info.json").write_text(json.dumps(_facts(weights, options, seq_length) | dict(info or {}), indent=1))
+    return Path(directory)
+
+
+@contextmanager
+def new_folder(directory: str | os.PathLike, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a folder to write into that takes its name only when the block ends without an error.
+
+    Args:
+        directory: the name it will have; parents are made.
+        overwrite: replace an encoder pair of that name.
+
+    Raises:
+        UserError: `directory` exists (an empty folder is taken over), or can't be replaced or made.
+    """
+    target = Path(directory)
+    check_free(target, overwrite=overwrite)
+    # Beside the target, because only within one file system is the renaming a single step.
+    beside = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
+    try:
+        beside.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"Can't write to {target.parent}: {error.strerror}.") from error
+    try:
+        yield beside
+        if target.exists():
+            old = target.parent / f"{beside.name}.old"
+            target.rename(old)
+            try:
+                beside.rename(target)
+            except OSError:
+                old.rename(target)
+                raise
+            shutil.rmtree(old)
+        else:
+            beside.rename(target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def check_free(target: Path, *, overwrite: bool) -> None:
+    """Raise `UserError` unless an encoder pair may be written to `target`."""
+    if not (target.exists() or target.is_symlink()):
+        return
+    if not target.is_dir():
+        raise UserError(f"{target} is a file; name a folder for the encoder pair.")
+    there = {path.name for path in target.iterdir()}
+    if not there:
+        return
+    if not overwrite:
+        raise UserError(f"{target} exists already; choose another folder or pass overwrite=True (--overwrite).")
+    if not there <= _PAIR_FILES:
+        other = sorted(there - _PAIR_FILES)[0]
+        raise UserError(f"{target} holds other files than an encoder pair ({other}), so it won't be replaced.")
+
+
+def vocabulary_lines(vocabulary: Sequence[str]) -> list[str]:
+    """Give each word piece a line of its own that a lookup table accepts: no two alike, none empty.
+
+    Raises:
+        UserError: a word piece holds a line feed.
+
+    Example:
+        >>> vocabulary_lines(["[UNK]", "a", "", "a"])
+        ['[UNK]', '[line 1]', '[line 2]', 'a']
+    """
+    lines, last = [], {}
+    for i, piece in enumerate(vocabulary):
+        if "\n" in piece:
+            raise UserError(f"Word piece {i} of the vocabulary, {piece!r}, holds a line feed.")
+        last[piece] = i
+    for i, piece in enumerate(vocabulary):
+        # Of a piece that stands twice the last counts, as in Hugging Face's dictionary. The table wants every line
+        # once, and no text gives a piece with brackets and a space in it.
+        lines.append(piece if last[piece] == i and piece else f"[line {i}]")
+    return lines
+
+
+def _special_ids(lines: list[str], options: TokenizerOptions, weights: EncoderWeights) -> dict[str, int]:
+    ids = {line: i for i, line in enumerate(lines)}
+    for role, token in options.special_tokens.items():
+        if token not in ids:
+            raise UserError(
+                f"The vocabulary has no {token!r} (the {role} token); pass special_tokens={{{role!r}: ...}}."
+            )
+    if len(lines) > weights.vocabulary_size:
+        raise UserError(
+            f"The vocabulary has {len(lines)} word pieces, the encoder rows for {weights.vocabulary_size}: "
+            "they don't belong together."
+        )
+    return {
+        "start_of_sequence_id": ids[options.special_tokens["start"]],
+        "end_of_segment_id": ids[options.special_tokens["end"]],
+        "padding_id": ids[options.special_tokens["padding"]],
+        "mask_id": ids[options.special_tokens["mask"]],
+        "vocab_size": len(lines),
+    }
+
+
+def _facts(weights: EncoderWeights, options: TokenizerOptions, seq_length: int) -> dict:
+    return {
+        "layers": weights.num_layers,
+        "width": weights.width,
+        "heads": weights.num_heads,
+        "parameters": sum(array.size for array in weights.arrays.values()),
+        "vocabulary_size": weights.vocabulary_size,
+        "max_length": weights.max_length,
+        "seq_length": seq_length,
+        "lower_case": options.lower_case,
+        "strip_accents": options.strip_accents,
+        "pooler": "pooler_transform/kernel" in weights.arrays,
+    }

@@ -1,0 +1,1 @@
+"""A frozen encoder run once: its vectors kept on disk, and heads trained on them."""

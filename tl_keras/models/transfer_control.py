@@ -1,0 +1,130 @@
+"""How a model is told what learns: its optimizer's groups, and changing one's mind after building."""
+
+from __future__ import annotations
+
+import logging
+
+import tensorflow as tf
+
+from tl_keras._keras import keras
+from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.blocks import HEAD
+from tl_keras.encoders.encoder_layer import EncoderLayer
+from tl_keras.encoders.transfer_plan import Transfer
+from tl_keras.errors import UserError
+from tl_keras.training.optimizer import AdamW, WarmupLinearDecay, default_learning_rate
+
+logger = logging.getLogger(__name__)
+
+
+def set_transfer(model: keras.Model, transfer: str | Transfer, learning_rate: float | None = None) -> keras.Model:
+    """Change what learns in a model that is built already, and compile it anew with the same loss and metrics.
+
+    The weights stay; the optimizer starts afresh.
+
+    Args:
+        model: of any builder of this package, or one that holds its encoder.
+        transfer: `"freeze"`, `"fine-tune"`, `"top-1"`, `"top-2"`, ..., `"gradual"`, or a `Transfer` with settings.
+        learning_rate: the peak rate. By default it stays as it is; if the encoder was frozen and now learns, or the reverse, one that
+            suits the encoder is taken.
+
+    Returns:
+        The same model.
+
+    Raises:
+        UserError: the encoder's blocks do not allow it, or there is no encoder in the model.
+
+    Example: ::
+
+        model = tlk.text_classifier(encoder, classes, transfer="freeze")
+        model.fit(batches, epochs=3)
+        tlk.set_transfer(model, "top-2")
+        model.fit(batches, epochs=2)
+    """
+    layer = require_encoder_layer(model)
+    changed = layer.transfer.trains_encoder != Transfer.of(transfer).trains_encoder
+    layer.transfer = transfer
+    if getattr(model, "optimizer", None) is None:
+        return model
+    if learning_rate is None and changed:
+        width = tf.nest.flatten(layer.output)[0].shape[-1]
+        suggested = Encoder.of(model).suggested.get("learning_rate")
+        learning_rate = default_learning_rate(width, layer.transfer.trains_encoder, suggested)
+    settings = dict(model._compile_config.config)
+    with model.distribute_strategy.scope():
+        settings["optimizer"] = _fresh(optimizer_of(model), learning_rate)
+        model.compile(**settings)
+    return prepare(model)
+
+
+def prepare(model: keras.Model) -> keras.Model:
+    """Tell a compiled model's optimizer which variables learn at which rate, if the encoder's `transfer` asks for that.
+
+    Args:
+        model: any Keras model.
+
+    Returns:
+        The same model.
+
+    Raises:
+        UserError: the optimizer knows no groups, or has taken steps without them.
+    """
+    layer, optimizer = find_encoder_layer(model), optimizer_of(model)
+    if layer is None or optimizer is None or not layer.transfer.needs_groups:
+        return model
+    if not isinstance(optimizer, AdamW):
+        raise UserError(
+            f"gradual unfreezing and rates for parts need this package's optimizer, not {type(optimizer).__name__}: compile with "
+            "tl_keras.training.optimizer.make_optimizer(rate)."
+        )
+    if optimizer.group_names:
+        return model
+    multipliers = layer.transfer.multipliers(layer.parts)
+    names = list(multipliers)
+    part_of = {id(weight): name for name, weights in layer.part_weights().items() for weight in weights}
+    members = [names.index(part_of.get(id(weight), HEAD)) for weight in model.trainable_variables]
+    asleep = set()
+    if layer.transfer.mode == "gradual":
+        asleep = set(names) - {HEAD}
+        if names.index(HEAD) not in members:
+            # No head learns, as in the towers of a sentence encoder: so the top block begins.
+            asleep -= set(layer.transfer.stages(layer.parts)[1])
+    optimizer.set_groups(names, members, list(multipliers.values()), [-1 if name in asleep else 0 for name in names])
+    return model
+
+
+def optimizer_of(model: keras.Model):
+    """The optimizer that moves the weights, without a wrapper that scales losses; None if the model is not compiled."""
+    optimizer = getattr(model, "optimizer", None)
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def find_encoder_layer(model: keras.Model) -> EncoderLayer | None:
+    """The encoder layer in a model or in a model inside it; None if there is none."""
+    layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else model.layers
+    return next((layer for layer in layers if isinstance(layer, EncoderLayer)), None)
+
+
+def require_encoder_layer(model: keras.Model) -> EncoderLayer:
+    """The encoder layer in a model.
+
+    Raises:
+        UserError: there is none.
+    """
+    layer = find_encoder_layer(model)
+    if layer is None:
+        raise UserError(f"the model {model.name!r} holds no tl_keras encoder: build it with a builder of this package.")
+    return layer
+
+
+def _fresh(optimizer, learning_rate: float | None):
+    """An optimizer with the same settings that has taken no step and has no groups."""
+    config = optimizer.get_config()
+    config.pop("groups", None)
+    schedule = getattr(optimizer, "_learning_rate", None)
+    if learning_rate is not None:
+        config["learning_rate"] = WarmupLinearDecay(learning_rate) if isinstance(optimizer, AdamW) else learning_rate
+    elif isinstance(schedule, WarmupLinearDecay):
+        # Without the plan of a fit that is over.
+        config["learning_rate"] = WarmupLinearDecay(schedule.peak, schedule.warmup)
+    return type(optimizer).from_config(config)

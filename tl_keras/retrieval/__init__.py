@@ -1,1 +1,0 @@
-"""Searching a collection of texts by meaning."""

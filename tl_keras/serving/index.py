@@ -1,0 +1,303 @@
+"""A collection of texts that can be searched by meaning."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tl_keras._version import __version__
+from tl_keras.errors import UserError
+from tl_keras.evaluation.nearest import nearest
+from tl_keras.serving.approximate import ApproximateIndex
+from tl_keras.serving.export import export
+from tl_keras.serving.exported_similarity import TextEncoder
+from tl_keras.serving.fingerprint import fingerprint, same_encoder
+from tl_keras.serving.predict import as_predictor
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+CHUNK = 4096
+"""Texts that are sorted by length and encoded together."""
+MANY = 100_000
+"""Texts from which on an approximate index is worth a thought."""
+META, TEXTS, VECTORS, PROBES, GRAPH = "meta.json", "texts.jsonl", "vectors.npy", "fingerprint.npy", "neighbours.usearch"
+ENCODER = "encoder"
+"""Folder inside an index for an encoder that belongs to these texts alone."""
+
+
+class TextIndex:
+    """Texts with their vectors, and the encoder that made them.
+
+    Make it with `TextIndex.build` or `TextIndex.load`.
+
+    Args:
+        encoder: gives vectors for queries.
+        texts: `n` strings.
+        vectors: float32 `[n, width]`, of length 1.
+        probes: the encoder's fingerprint.
+        approximate: a graph over the vectors; None for exact search.
+        made_with: plain values that say how to make the encoder again; kept in `meta.json`.
+
+    Example: ::
+
+        index = tlk.TextIndex.build(model, tlk.read_collection("articles.csv", "body"))
+        index.search(["Who won in 1998?"], k=5)
+        index.save("articles-index")
+        index = tlk.TextIndex.load("articles-index", model)
+    """
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        texts: Sequence[str],
+        vectors: np.ndarray,
+        probes: np.ndarray,
+        approximate: ApproximateIndex | None = None,
+        made_with: dict | None = None,
+    ):
+        self.encoder = encoder
+        self.texts = np.array(list(texts), object)
+        self.vectors = vectors
+        self.probes = probes
+        self.approximate = approximate
+        self.made_with = made_with or {"encoder": encoder.name}
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __repr__(self) -> str:
+        kind = "exact" if self.approximate is None else "approximate"
+        return f"TextIndex({len(self)} texts, width {self.vectors.shape[1]}, {kind})"
+
+    @classmethod
+    def build(
+        cls,
+        model,
+        texts: Iterable[str],
+        *,
+        approximate: bool = False,
+        batch_size: int = 64,
+        progress: Callable[[int, float], None] | None = None,
+        made_with: dict | None = None,
+    ) -> TextIndex:
+        """Encode a collection.
+
+        Args:
+            model: a Keras model of `sentence_encoder`, a path to an export or a run folder, or what `load_exported` gave.
+            texts: any number of strings, a generator too: they are taken as they come.
+            approximate: also build a graph of neighbours, for collections far beyond 100,000 (extra `search`).
+            batch_size: texts in a batch.
+            progress: called with the texts done and the seconds so far; by default these are logged.
+            made_with: plain values that say how to make the encoder again, for `meta.json`.
+
+        Raises:
+            UserError: the model gives no vectors, there are no texts, or one is no string.
+        """
+        encoder = _encoder(model)
+        if isinstance(texts, str):
+            raise UserError(f"texts must be many strings, not one: write [{texts[:40]!r}].")
+        started, kept, parts = time.perf_counter(), [], []
+        stream = iter(texts)
+        # As many as there are at once: a generator may be longer than memory is wide in tokens.
+        while chunk := list(itertools.islice(stream, CHUNK)):
+            parts.append(encoder.unit_vectors(chunk, batch_size))
+            kept.extend(chunk)
+            seconds = time.perf_counter() - started
+            if progress is not None:
+                progress(len(kept), seconds)
+            else:
+                logger.info("%d texts encoded, %.0f a second.", len(kept), len(kept) / max(seconds, 1e-9))
+        if not kept:
+            raise UserError("there are no texts to search in.")
+        vectors = np.concatenate(parts)
+        if len(kept) > MANY and not approximate:
+            logger.info(
+                "%d texts: if a search takes too long, build an approximate index (approximate=True, --approximate).",
+                len(kept),
+            )
+        graph = ApproximateIndex.build(vectors) if approximate else None
+        return cls(encoder, kept, vectors, fingerprint(encoder), graph, made_with)
+
+    def search(self, queries: Sequence[str], k: int = 10) -> pd.DataFrame:
+        """The texts nearest to each query.
+
+        Args:
+            queries: strings.
+            k: how many texts for each.
+
+        Returns:
+            A DataFrame with `query`, `rank` (from 1), `row` (from 0, in the collection), `score` (the cosine) and `text`, the
+            queries in order, best first.
+
+        Raises:
+            UserError: `k` below 1, or the queries are no list of strings.
+        """
+        if isinstance(queries, str):
+            raise UserError(f"queries must be a list of strings, not one string: write [{queries[:40]!r}].")
+        queries = list(queries)
+        rows, scores = self.search_vectors(self.encoder.unit_vectors(queries), k)
+        found = rows.ravel() >= 0
+        frame = pd.DataFrame(
+            {
+                "query": pd.Series(np.repeat(np.array(queries, object), rows.shape[1]), dtype=object),
+                "rank": np.tile(np.arange(1, rows.shape[1] + 1), len(queries)),
+                "row": rows.ravel(),
+                "score": scores.ravel(),
+                "text": pd.Series(self.texts[rows.ravel()], dtype=object),
+            }
+        )
+        return frame[found].reset_index(drop=True)
+
+    def search_vectors(self, queries: np.ndarray, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
+        """The rows nearest to each vector: see `tl_keras.evaluation.nearest.nearest`.
+
+        Args:
+            queries: float32 `[q, width]`, of length 1.
+            k: how many; all, if there are fewer.
+
+        Returns:
+            `(rows, scores)`, int64 and float32 `[q, min(k, n)]`, best first; -1 where an approximate search found fewer.
+        """
+        if self.approximate is None:
+            return nearest(self.vectors, queries, k)
+        if k < 1:
+            raise UserError(f"the number of texts to find must be at least 1, not {k}.")
+        rows = self.approximate.nearest(queries, k)
+        # The graph's own distances are rounded; the vectors are at hand.
+        scores = np.einsum("qkw,qw->qk", self.vectors[rows], queries)
+        scores[rows < 0] = -np.inf
+        order = np.argsort(-scores, axis=1, kind="stable")
+        return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
+
+    def save(self, folder: str | os.PathLike, *, overwrite: bool = False, with_encoder: bool = False) -> Path:
+        """Write the index: `vectors.npy`, `texts.jsonl`, `fingerprint.npy`, `meta.json`.
+
+        Args:
+            folder: to write; it appears whole or not at all.
+            overwrite: replace an index that is there.
+            with_encoder: also export the encoder, into `encoder/`, for one that is nowhere else. It must be a Keras model.
+
+        Raises:
+            UserError: the folder exists, is no index, or cannot be written.
+        """
+        folder = Path(folder)
+        if folder.exists():
+            if not overwrite:
+                raise UserError(f"{folder} exists; choose another folder or pass overwrite=True (--overwrite).")
+            if not folder.is_dir() or (any(folder.iterdir()) and not (folder / META).is_file()):
+                raise UserError(f"{folder} is no index (it has no {META}), so it is not overwritten.")
+        meta = {
+            "format": FORMAT,
+            "tl_keras": __version__,
+            "texts": len(self),
+            "width": int(self.vectors.shape[1]),
+            "made_with": {"encoder": ENCODER} if with_encoder else self.made_with,
+            "approximate": self.approximate is not None,
+        }
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        except OSError as error:
+            raise UserError(f"cannot write to {folder.parent}: {error.strerror}.") from error
+        try:
+            work = beside / "index"
+            work.mkdir()
+            np.save(work / VECTORS, self.vectors)
+            np.save(work / PROBES, self.probes)
+            with open(work / TEXTS, "w", encoding="utf-8", newline="\n") as stream:
+                stream.writelines(json.dumps(text, ensure_ascii=False) + "\n" for text in self.texts)
+            if self.approximate is not None:
+                self.approximate.save(work / GRAPH)
+            if with_encoder:
+                export(self.encoder.keep, work / ENCODER)
+            (work / META).write_text(json.dumps(meta, ensure_ascii=False, indent=2) + "\n", "utf-8")
+            if folder.exists():
+                shutil.rmtree(folder)
+            work.rename(folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike, model, *, exact: bool = False) -> TextIndex:
+        """Load an index, and check that it was built with this encoder.
+
+        Args:
+            folder: that `save` wrote.
+            model: what it was built with: a Keras model of `sentence_encoder`, a path to an export or a run folder, or what
+                `load_exported` gave.
+            exact: compare with every text, also where there is an approximate index.
+
+        Raises:
+            UserError: no index is there, it is incomplete or of a later version, or another encoder made it.
+        """
+        folder = Path(folder)
+        meta = read_meta(folder)
+        encoder = _encoder(model)
+        try:
+            probes = np.load(folder / PROBES)
+            vectors = np.load(folder / VECTORS)
+            texts = [json.loads(line) for line in (folder / TEXTS).read_text("utf-8").split("\n") if line]
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"the index {folder} is damaged ({error}); build it again.") from error
+        if not len(texts) == len(vectors) == meta["texts"]:
+            raise UserError(
+                f"the index {folder} is damaged: {META} says {meta['texts']} texts, there are {len(texts)} texts and "
+                f"{len(vectors)} vectors; build it again."
+            )
+        if encoder.width != meta["width"]:
+            raise UserError(
+                f"the index {folder} holds vectors of {meta['width']} numbers, but {encoder.name} gives {encoder.width}: it was "
+                f"built with another encoder ({meta['made_with'].get('encoder')}). Give that one, or build the index again."
+            )
+        if not same_encoder(probes, fingerprint(encoder)):
+            raise UserError(
+                f"the index {folder} was built with another encoder or another version of it ({meta['made_with'].get('encoder')}): its vectors and "
+                f"those of {encoder.name} do not compare. Give that one, or build the index again."
+            )
+        graph = ApproximateIndex.load(folder / GRAPH) if meta["approximate"] and not exact else None
+        return cls(encoder, texts, vectors, probes, graph, meta["made_with"])
+
+
+def read_meta(folder: str | os.PathLike) -> dict:
+    """What an index folder says about itself.
+
+    Raises:
+        UserError: no index is there, or it was written by a later version.
+    """
+    path = Path(folder) / META
+    if not path.is_file():
+        what = f"is no index: it has no {META}" if Path(folder).exists() else "does not exist"
+        raise UserError(f"{folder} {what}; tl-keras index builds one.")
+    try:
+        meta = json.loads(path.read_text("utf-8"))
+        complete = {"format", "tl_keras", "texts", "width", "made_with", "approximate"} <= set(meta)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}); build the index again.") from error
+    if not complete:
+        raise UserError(f"{path} is damaged: entries are missing; build the index again.")
+    if meta["format"] > FORMAT:
+        raise UserError(
+            f"the index {folder} was written by tl_keras {meta['tl_keras']}, in a later format than this version "
+            f"({__version__}) reads; update the package or build the index again."
+        )
+    return meta
+
+
+def _encoder(model) -> TextEncoder:
+    encoder = as_predictor(model)
+    if not isinstance(encoder, TextEncoder):
+        raise UserError("the model gives no vectors to search with; build it with sentence_encoder(...).")
+    # An index outlives the variable that its model was in.
+    return encoder if encoder is model else TextEncoder(encoder.function, encoder.width, encoder.name, keep=model)

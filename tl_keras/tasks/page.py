@@ -1,0 +1,115 @@
+"""What the pages of all runs have in common: `report.md`, written for people, with its plots."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from tl_keras.errors import UserError
+from tl_keras.evaluation.plots import plot_history
+from tl_keras.tasks.outcome import Outcome
+
+logger = logging.getLogger(__name__)
+
+MISTAKES = 10
+"""So many of the worst answers are shown."""
+
+
+def write_page(
+    folder: Path,
+    outcome: Outcome,
+    *,
+    made_of: str,
+    data: str = "",
+    kept: Sequence[str] = (),
+    figures: Sequence[str],
+    mistakes: Sequence[str],
+    use: str,
+    output: str,
+    plots: Sequence[str] = (),
+) -> None:
+    """Write `report.md`.
+
+    Args:
+        folder: the run folder.
+        outcome: of the run.
+        made_of: encoder, transfer and what else matters of the model, in one line.
+        data: ends the line on the number of examples.
+        kept: lines on which weights were kept, and why.
+        figures: lines: what was measured, and tables of it.
+        mistakes: lines: the worst answers.
+        use: the commands that use the run, besides `evaluate`.
+        output: what the export takes and gives; ends a sentence.
+        plots: files under `plots/` that were drawn besides the training curves.
+    """
+    config = outcome.config
+    drawn = [name for name in ["training.png", *plots] if (folder / "plots" / name).is_file()]
+    lines = [
+        f"# {config['task']}: {Path(config['train']).name}",
+        "",
+        f"- {made_of}, seq_length {config['seq_length']}",
+        f"- {config['train_examples']} training and {config['validation_examples']} validation examples{data}",
+        f"- {config['epochs']} epochs of batches of {config['batch_size']}, peak learning rate {config['learning_rate']:.2g}, "
+        f"seed {config['seed']}: {outcome.seconds:.0f} s of training with {config['keras']}",
+        *kept,
+        "",
+        "## On the validation examples",
+        "",
+        *figures,
+        *(f"![{Path(name).stem.replace('_', ' ')}](plots/{name})\n" for name in drawn),
+        *mistakes,
+        "## Use it",
+        "",
+        "```",
+        use,
+        f"tl-keras evaluate {config['out']} --data FILE",
+        "```",
+        "",
+        f"`saved_model/1` takes strings and needs only `tensorflow` and `tensorflow_text`; it {output}.",
+    ]
+    (folder / "report.md").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def draw(folder: Path, outcome: Outcome, more=None) -> None:
+    """Draw the training curves, and what `more(plots_folder)` draws; without matplotlib, say so and go on."""
+    plots = folder / "plots"
+    plots.mkdir(parents=True, exist_ok=True)
+    try:
+        if outcome.history:
+            plot_history(outcome.history, plots / "training.png", outcome.best_epoch)
+        if more is not None:
+            more(plots)
+    except UserError as error:
+        logger.warning("No plots: %s", error)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table and an empty line.
+
+    Example:
+        >>> table(["class", "F1"], [["good", "0.8000"]])
+        ['| class | F1 |', '|---|---|', '| good | 0.8000 |', '']
+    """
+    return [
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+    ]
+
+
+def section(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table under a title; nothing where there are no rows."""
+    return [f"## {title}", "", *table(columns, rows)] if rows else []
+
+
+def cell(text: str, width: int = 120) -> str:
+    """A text made fit for a table: on one line, not too long."""
+    text = " ".join(str(text).split()).replace("|", "\\|")
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def best_epoch_line(outcome: Outcome, why: str) -> list[str]:
+    """Which epoch's weights were kept, where it was one's."""
+    return [] if outcome.best_epoch is None else [f"- weights kept: those after epoch {outcome.best_epoch + 1}, {why}"]

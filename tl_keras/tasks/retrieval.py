@@ -1,0 +1,98 @@
+"""Train a search by meaning from questions and their documents, from a file to a run folder."""
+
+from __future__ import annotations
+
+import logging
+
+from tl_keras.data.pairs import RetrievalPairs, read_retrieval_pairs
+from tl_keras.errors import UserError
+from tl_keras.evaluation.retrieval import evaluate_retrieval
+from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
+from tl_keras.tasks.retrieval_page import write_retrieval_page
+from tl_keras.tasks.run import Run
+from tl_keras.tasks.vector_runs import choose_share, share_in_training, share_of, texts_to_whiten
+from tl_keras.text.tower_batches import tower_batches
+
+logger = logging.getLogger(__name__)
+
+
+class RetrievalRun(Run):
+    """Questions to documents; settings are `RetrievalSettings`."""
+
+    task = "retrieval"
+    monitor, measure = "val_mrr", "MRR"
+    may_keep_start = True
+
+    def read(self) -> tuple[RetrievalPairs, RetrievalPairs]:
+        """Training and validation pairs as the settings say; without a validation file, split by document.
+
+        Raises:
+            UserError: a file cannot be read, or there is only one document to choose from.
+        """
+        settings = self.settings
+        options = {name: getattr(settings, name) for name in ("quoting", "encoding", "on_empty")}
+        train = read_retrieval_pairs(settings.train, settings.text, settings.text_pair, **options)
+        if settings.validation is None:
+            train, valid = train.split(settings.validation_split, settings.seed)
+        else:
+            valid = read_retrieval_pairs(settings.validation, settings.text, settings.text_pair, **options)
+        if settings.limit is not None:
+            train = train.sample(settings.limit, settings.seed)
+        if len(train.documents) < 2:
+            raise UserError(
+                f"{settings.train}: every training question has the same document; there is nothing to tell apart."
+            )
+        if len(valid.documents) < 10:
+            logger.warning(
+                "Only %d documents to search in validation: its figures will look too good, and tell little.",
+                len(valid.documents),
+            )
+        return train, valid
+
+    @property
+    def share_setting(self) -> str:
+        """How much shared letters count; unless told, chosen where the encoder's makers suggest that they should."""
+        return self.settings.lexical_share or ("auto" if self.encoder.suggested.get("lexical_share") else "0")
+
+    def build(self):
+        """A sentence encoder."""
+        settings = self.settings
+        texts = [*self.train.texts, *self.train.documents]
+        return sentence_encoder(
+            self.encoder,
+            settings.plan,
+            pooling=settings.pooling,
+            dimensions=settings.projection,
+            lexical_share=share_in_training(self.share_setting, self.encoder),
+            lexical_texts=texts,
+            whiten_texts=texts_to_whiten(settings.whiten, self.encoder, texts),
+        )
+
+    def in_training(self, model):
+        """The sentence encoder, twice: the documents of a batch are one another's wrong answers."""
+        return two_towers(model, "in-batch", scale=self.settings.scale, learning_rate=self.settings.learning_rate)
+
+    def batches(self, examples, training):
+        """Questions with their documents."""
+        return tower_batches(self.encoder, examples, **self.batch_settings(training))
+
+    def evaluate(self):
+        """Recall, MRR and nDCG of a search among the validation documents."""
+        return evaluate_retrieval(self.model, self.valid)
+
+    def figure(self, report):
+        """The mean reciprocal rank."""
+        return report.mrr
+
+    def settle(self, report):
+        """How much shared letters count."""
+        return choose_share(self) or report
+
+    def facts(self, report):
+        """How many documents there were; what was chosen."""
+        counts = {"train_documents": len(self.train.documents), "validation_documents": len(self.valid.documents)}
+        return {**counts, "lexical_share": share_of(self.model)}
+
+    def write_page(self, folder, outcome):
+        """Figures before and after, the questions that went wrong."""
+        write_retrieval_page(folder, outcome, self.model, self.valid)

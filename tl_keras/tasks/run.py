@@ -1,0 +1,301 @@
+"""One training run, from files to a run folder: what all tasks do alike, and what each fills in."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tl_keras._keras import KERAS_NAME, keras
+from tl_keras.data.table import file_sha256
+from tl_keras.encoders.base import Encoder, load_encoder
+from tl_keras.errors import UserError
+from tl_keras.features.frozen import cache_features
+from tl_keras.features.split import CannotSplit
+from tl_keras.models.transfer_model import reads_strings
+from tl_keras.serving.export import export
+from tl_keras.tasks.folder import RunFolder, library_versions
+from tl_keras.tasks.outcome import FinishedRun, Outcome, write_numbers
+from tl_keras.tasks.settings import RunSettings
+from tl_keras.training.batch_size import share_batches
+from tl_keras.training.callbacks import BestWeights, EpochScore
+from tl_keras.training.checkpoints import Checkpoints, keep_random_states
+from tl_keras.training.fit import fit
+from tl_keras.training.guards import row_finder
+from tl_keras.training.precision import precision
+from tl_keras.training.strategy import batch_options, from_chief, get_strategy, is_chief
+
+logger = logging.getLogger(__name__)
+
+_MAY_CHANGE = ("out", "overwrite", "resume", "checkpoint_every", "strategy", "steps_per_execution")
+"""Settings that change nothing about what is learned, so that a run may go on under others."""
+
+
+class Run:
+    """A run; each task has a subclass that says what is read, built, scored and reported.
+
+    Args:
+        settings: of the run.
+    """
+
+    task: str
+    monitor = "val_loss"
+    """By which figure of the logs the best epoch is chosen."""
+    measure = "loss"
+    """The monitored figure's name, for people."""
+    epochs_factor = 1.0
+    """How much longer than a classifier of texts this task needs to learn."""
+    may_keep_start = False
+    """Whether the untrained model already answers, so that its weights are kept where no epoch beats them."""
+    head_on_one_vector = False
+    """Whether the head takes one vector of each text, so that a frozen encoder need run only once."""
+
+    def __init__(self, settings: RunSettings):
+        self.settings = settings
+        self.train = self.valid = self.encoder = self.model = self.trained = self.features = self.strategy = None
+
+    # What a task fills in.
+
+    def read(self) -> tuple[Any, Any]:
+        """Training and validation examples as the settings say.
+
+        Raises:
+            UserError: a file cannot be read, or cannot be learned from.
+        """
+        raise NotImplementedError
+
+    def load_encoder(self) -> Encoder:
+        """The encoder that the settings name; called in the strategy's scope."""
+        settings = self.settings
+        return load_encoder(settings.encoder, settings.seq_length, settings.preprocessor, settings.layers)
+
+    def build(self) -> keras.Model:
+        """The compiled model, made of `self.encoder`; called in the strategy's scope."""
+        raise NotImplementedError
+
+    @property
+    def source(self):
+        """What makes batches of examples: the encoder, or the features it gave."""
+        return self.encoder if self.features is None else self.features
+
+    def in_training(self, model: keras.Model) -> keras.Model:
+        """The model that is fitted, where it is another one around `model`."""
+        return model
+
+    def batches(self, examples, training: bool):
+        """A dataset for `fit`; one of windows over long texts also takes `numbered`, see `row_finder`."""
+        raise NotImplementedError
+
+    def evaluate(self):
+        """Score `self.model` on `self.valid`; gives the task's report."""
+        raise NotImplementedError
+
+    def figure(self, report) -> float:
+        """The monitored figure of a report, where `fit` does not compute it by itself."""
+        raise NotImplementedError
+
+    def settle(self, report):
+        """Choose what can only be chosen after training (a threshold); gives the report that then holds."""
+        return report
+
+    def facts(self, report) -> dict:
+        """What the task adds to `config.json`."""
+        return {}
+
+    def fit_arguments(self) -> dict:
+        """What the task adds to the arguments of `fit`."""
+        return {}
+
+    def write_page(self, folder: Path, outcome: Outcome) -> None:
+        """Write `report.md` and the plots."""
+        raise NotImplementedError
+
+    # What all do alike.
+
+    def execute(self, verbose: int | str = "auto") -> FinishedRun:
+        """Read, train, evaluate, plot, export.
+
+        Ctrl-C during training ends it early: the best weights so far are evaluated and exported like a finished run.
+
+        Args:
+            verbose: of `model.fit`: 0 silent, 1 progress bar, 2 a line an epoch.
+
+        Raises:
+            UserError: something in the settings or the data is wrong; nothing is left behind then.
+        """
+        settings = self.settings
+        # Before TensorFlow does anything: several workers find each other now or never.
+        self.strategy = get_strategy(settings.strategy)
+        chief = is_chief(self.strategy)
+        folder = RunFolder(settings.out, overwrite=settings.overwrite, resume=settings.resume, chief=chief)
+        with folder, precision(settings.mixed_precision):
+            self.train, self.valid = self.read()
+            keep_random_states()
+            keras.utils.set_random_seed(settings.seed)
+            with self.strategy.scope():
+                self.encoder = self.load_encoder()
+                self.model = self.build()
+                self.trained = self.in_training(self.model)
+                self._refuse_strings()
+            outcome = self._fit(folder, verbose if chief else 0)
+            # All workers save together, or those that do would wait for the others.
+            export(self.model, folder.work / "saved_model" / "1", **self.export_options())
+            if chief:
+                write_numbers(folder, settings, outcome)
+                self.write_page(folder.work, outcome)
+        return FinishedRun(folder.path, outcome.report, outcome.seconds, outcome.interrupted, chief)
+
+    def batch_settings(self, training: bool) -> dict:
+        """What all tasks tell their batches."""
+        settings = self.settings
+        shape = batch_options(self.strategy, training) if self.features is None else {}
+        return {"training": training, "batch_size": settings.batch_size, "seed": settings.seed, **shape}
+
+    def _refuse_strings(self) -> None:
+        """Refuse models that read strings, such as text embedding modules and ELMo, under a strategy that cannot."""
+        if isinstance(self.strategy, tf.distribute.TPUStrategy) and reads_strings(self.trained):
+            raise UserError(
+                f"a TPU takes no strings, and {self.encoder.name} wants them; choose an encoder with a preprocessing module (tl-keras "
+                "encoders), or another --strategy."
+            )
+
+    def export_options(self) -> dict:
+        """What the task tells `export`."""
+        return {}
+
+    def _fit(self, folder: RunFolder, verbose: int | str) -> Outcome:
+        settings = self.settings
+        epochs = settings.epochs or round(
+            self.epochs_factor * default_epochs(len(self.train), settings.batch_size, settings.transfer)
+        )
+        started, interrupted = time.perf_counter(), False
+        self._compute_features(folder)
+        before = start = None
+        if self.may_keep_start:
+            drawn = self.trained.get_weights()
+            before, start = self.settle(self.evaluate()), self.trained.get_weights()
+            # What is settled for the untrained model is no place to start training from.
+            self.trained.set_weights(drawn)
+        best = BestWeights(self.monitor, settings.patience)
+        callbacks = [best]
+        if self.monitor != "val_loss":
+            callbacks.insert(0, EpochScore(self.monitor, lambda: self._agreed(self.evaluate())))
+        logger.info(share_batches(self.trained, settings.batch_size, settings.scale_learning_rate))
+        try:
+            fit(
+                self.trained,
+                self.batches(self.train, training=True),
+                validation_data=self.batches(self.valid, training=False),
+                epochs=epochs,
+                checkpoints=self._checkpoints(folder, best) if settings.resume else None,
+                rows=row_finder(lambda examples, **more: self.batches(examples, training=True, **more), self.train),
+                source=settings.train,
+                callbacks=callbacks,
+                steps_per_execution=settings.steps_per_execution,
+                verbose=verbose,
+                **self.fit_arguments(),
+            )
+        except KeyboardInterrupt:
+            interrupted = True
+            epoch = best.restore()
+            kept = "the weights of this moment" if epoch is None else f"the weights of epoch {epoch + 1}"
+            logger.warning("Interrupted: keeping %s.", kept)
+        seconds = time.perf_counter() - started
+        report, best_epoch = self.settle(self.evaluate()), best.best_epoch
+        facts = {}
+        if before is not None:
+            if self._worse_than_before(start, before, report):
+                report, best_epoch = before, None
+            facts = {
+                "before_training": before.to_dict(),
+                "kept_weights_from_before_training": report is before,
+            }
+        config = self._config(epochs, {**self.facts(report), **facts})
+        return Outcome(config, report, dict(self.trained.history.history), best_epoch, seconds, interrupted)
+
+    def _compute_features(self, folder: RunFolder) -> None:
+        """Of a frozen encoder: run it once over all texts, and train the head on what it gives."""
+        if self.settings.transfer != "freeze" or not self.head_on_one_vector:
+            return
+        if isinstance(self.strategy, tf.distribute.TPUStrategy):
+            return  # the encoder would run on the host
+        # With --resume kept beside the backup: a run that goes on does not compute them again.
+        kept = folder.features if self.settings.resume else None
+        try:
+            self.features = cache_features(self.trained, self.train, self.valid, folder=kept)
+        except CannotSplit as error:
+            logger.info("The encoder runs in every epoch: %s", error)
+            return
+        self.trained = self.features.model
+
+    def _checkpoints(self, folder: RunFolder, best: BestWeights) -> Checkpoints:
+        """What saves; a run goes on only under the settings that decide what is learned, and from the same data."""
+        settings = {name: value for name, value in dataclasses.asdict(self.settings).items() if name not in _MAY_CHANGE}
+        settings.update(replicas=self.strategy.num_replicas_in_sync, data=self._data_hashes)
+        return Checkpoints(folder.backup, self.settings.checkpoint_every, best=best, settings=settings)
+
+    def _agreed(self, report) -> float:
+        """The monitored figure of a report, the same for all workers."""
+        return from_chief(self.figure(report), self.strategy)
+
+    @functools.cached_property
+    def _data_hashes(self) -> dict[str, str]:
+        """SHA-256 of the data files."""
+        files = [self.settings.train, *([self.settings.validation] if self.settings.validation else [])]
+        return {file: file_sha256(file) for file in files}
+
+    def _worse_than_before(self, start: list, before, after) -> bool:
+        """Put the weights from before training back, if the best epoch was worse.
+
+        An encoder made for sentences is often better than what few or noisy pairs make of it.
+        """
+        if self._agreed(after) >= self._agreed(before):
+            return False
+        self.trained.set_weights(start)
+        logger.warning(
+            "Training made it worse: %s %.4f on the validation examples, %.4f before. The weights from before training are "
+            "kept. A lower learning rate, fewer epochs or more examples may help.",
+            self.measure, self.figure(after), self.figure(before),
+        )  # fmt: skip
+        return True
+
+    def _config(self, epochs: int, facts: dict) -> dict:
+        """Every setting, what was chosen for it, what the task adds, data hashes and library versions."""
+        settings = self.settings
+        return {
+            "task": self.task,
+            **dataclasses.asdict(settings),
+            "epochs": epochs,
+            "learning_rate": _peak_rate(self.trained),
+            **facts,
+            "features_computed_once": self.features is not None,
+            "train_examples": len(self.train),
+            "validation_examples": len(self.valid),
+            "keras": KERAS_NAME,
+            "libraries": library_versions(),
+            "replicas": self.strategy.num_replicas_in_sync,
+            "data_sha256": self._data_hashes,
+        }
+
+
+def default_epochs(examples: int, batch_size: int, transfer: str) -> int:
+    """Epochs where the user names none: three, or more where so few examples would give too few steps to learn from.
+
+    Example:
+        >>> default_epochs(20000, 32, "fine-tune"), default_epochs(320, 32, "fine-tune"), default_epochs(320, 32, "freeze")
+        (3, 8, 40)
+    """
+    steps = math.ceil(examples / batch_size)
+    fewest, wanted, most = (3, 80, 10) if transfer != "freeze" else (10, 400, 40)
+    return max(fewest, min(math.ceil(wanted / steps), most))
+
+
+def _peak_rate(model: keras.Model) -> float:
+    schedule = model.optimizer._learning_rate
+    return float(getattr(schedule, "peak", None) or model.optimizer.learning_rate)

@@ -1,0 +1,124 @@
+"""Train a model of how alike two texts are, from a file to a run folder."""
+
+from __future__ import annotations
+
+from tl_keras.data.pairs import ScoredExamples, read_scored
+from tl_keras.evaluation.similarity import evaluate_similarity
+from tl_keras.models.body import choose_pooling
+from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
+from tl_keras.models.text_regressor import text_regressor
+from tl_keras.tasks.run import Run
+from tl_keras.tasks.similarity_page import write_similarity_page
+from tl_keras.tasks.vector_runs import choose_share, share_in_training, share_of, texts_to_whiten
+from tl_keras.text.tower_batches import tower_batches
+
+
+class SentenceSimilarityRun(Run):
+    """Pairs of texts to a number; settings are `SentenceSimilaritySettings`."""
+
+    task = "sentence-similarity"
+    monitor, measure = "val_spearman", "Spearman"
+
+    @property
+    def may_keep_start(self) -> bool:
+        """The vectors of a bi-encoder can be compared before any training."""
+        return self.settings.towers
+
+    @property
+    def head_on_one_vector(self) -> bool:
+        """A cross-encoder's is; of a bi-encoder what learns is the matrix on top of each tower."""
+        return not self.settings.towers
+
+    def read(self) -> tuple[ScoredExamples, ScoredExamples]:
+        """Training and validation examples as the settings say.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
+        settings = self.settings
+        options = {name: getattr(settings, name) for name in ("quoting", "encoding", "on_empty")}
+        columns = (settings.text, settings.text_pair, settings.label)
+        train = read_scored(settings.train, *columns, score_range=settings.score_range, **options)
+        if settings.validation is None:
+            train, valid = train.split(settings.validation_split, settings.seed)
+        else:
+            valid = read_scored(settings.validation, *columns, score_range=train.score_range, **options)
+        if settings.limit is not None:
+            train = train.sample(settings.limit, settings.seed)
+        return train, valid
+
+    @property
+    def pooling(self) -> str:
+        """As set; else the mean for vectors, and what the encoder was made for where both texts are read together."""
+        return choose_pooling(self.encoder, self.settings.pooling or ("mean" if self.settings.towers else None))
+
+    @property
+    def share_setting(self) -> str:
+        """How much shared letters count; chosen unless told."""
+        return self.settings.lexical_share or "auto"
+
+    def build(self):
+        """A sentence encoder, or a regressor that reads both texts."""
+        settings = self.settings
+        if settings.towers:
+            texts = [*self.train.texts, *self.train.text_pairs]
+            return sentence_encoder(
+                self.encoder,
+                settings.plan,
+                pooling=self.pooling,
+                dimensions=settings.projection,
+                lexical_share=share_in_training(self.share_setting, self.encoder),
+                lexical_texts=texts,
+                whiten_texts=texts_to_whiten(settings.whiten, self.encoder, texts),
+            )
+        return text_regressor(
+            self.encoder,
+            self.train.score_range,
+            settings.plan,
+            pooling=self.pooling,
+            dropout=settings.dropout,
+            hidden=settings.hidden or (),
+            learning_rate=settings.learning_rate,
+        )
+
+    def in_training(self, model):
+        """The sentence encoder, twice."""
+        settings = self.settings
+        if not settings.towers:
+            return model
+        return two_towers(
+            model, settings.loss, score_range=self.train.score_range, learning_rate=settings.learning_rate
+        )
+
+    def batches(self, examples, training):
+        """Pairs, as two inputs or as one; without training in order of length."""
+        examples = examples if training else examples.sorted_by_length()
+        options = self.batch_settings(training)
+        if self.settings.towers:
+            return tower_batches(self.encoder, examples, **options)
+        return self.source.batches(examples, **options)
+
+    def evaluate(self):
+        """Spearman, Pearson and their like."""
+        return evaluate_similarity(self.model, self.valid)
+
+    def figure(self, report):
+        """Spearman's rank correlation."""
+        return report.spearman
+
+    def settle(self, report):
+        """How much shared letters count."""
+        return choose_share(self) or report
+
+    def facts(self, report):
+        """What was chosen or read from the data."""
+        share = {"lexical_share": share_of(self.model)} if self.settings.towers else {}
+        return {"pooling": self.pooling, "score_range": list(self.train.score_range), **share}
+
+    def export_options(self):
+        """Whether the export takes pairs."""
+        return {"pairs": not self.settings.towers}
+
+    def write_page(self, folder, outcome):
+        """Correlations, the largest disagreements."""
+        write_similarity_page(folder, outcome, self.model, self.valid)

@@ -1,0 +1,233 @@
+"""What a training run of any task can be told; `task_settings` adds what one task alone can.
+
+The options of the command line are made from the same fields. Nothing here imports TensorFlow, so that a slip in a setting costs no waiting.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tl_keras.encoders.transfer_plan import MODES, Transfer, check_mode, interval, parse_rates
+from tl_keras.encoders.word_vectors.read import looks_like_vectors
+from tl_keras.encoders.word_vectors.ways import way
+from tl_keras.errors import UserError
+from tl_keras.training.cluster import STRATEGIES, refuse_under_servers
+
+DEFAULT_ENCODER = "ko-en-mini"
+"""The one that comes with the package: nothing to download."""
+
+POOLINGS = ("cls", "mean", "max", "mix", "mix-cls")
+_REQUIRED = object()
+
+
+def setting(default: Any = _REQUIRED, *, help: str, choices: tuple[str, ...] = (), least: int | None = None, **how):
+    """A field of a settings class.
+
+    Args:
+        default: without one, the user must give it.
+        help: one line for `--help`.
+        choices: the values it may take.
+        least: its lowest value.
+        **how: `panel` of `--help` it stands in; `metavar`.
+    """
+    metadata = {"help": help, "choices": choices, "least": least, **how}
+    return dataclasses.field(**({} if default is _REQUIRED else {"default": default}), metadata=metadata)
+
+
+data_setting, model_setting, learning_setting, run_setting = (
+    partial(setting, panel=name) for name in ("Data", "Model", "Learning", "Run")
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What the runs of all tasks can be told. `None` means: chosen by the run, and written down in `config.json`."""
+
+    train: str = data_setting(help="Training file.")
+    out: str = run_setting(help="Run folder to write.")
+    encoder: str = model_setting(
+        DEFAULT_ENCODER, help="Preset, TF Hub or Kaggle URL, .tar.gz or folder with encoder/ and preprocess/."
+    )
+    preprocessor: str | None = model_setting(None, help="Preprocessing module, where the encoder's is not known.")
+    validation: str | None = data_setting(None, help="File to validate on.")
+    validation_split: float = data_setting(
+        0.1, help="Share of the training file to validate on, where no file is given."
+    )
+    encoding: str = data_setting("utf-8", help="Of the files.")
+    limit: int | None = data_setting(None, help="Train on so many examples only, drawn at random.", least=1)
+
+    transfer: str = learning_setting(
+        "fine-tune",
+        help="freeze (train the head only), fine-tune (everything), top-1, top-2, ... (so many upper blocks and the head), or "
+        "gradual (the head first, then one block more at a time, from the top).",
+    )
+    unfreeze_every: str | None = learning_setting(
+        None, help='gradual: between two blocks, e.g. "2 epochs" or "200 steps". Default: 1 epoch.'
+    )
+    layer_decay: float = learning_setting(
+        1.0, help="Each block learns at this share of the rate of the block above; 1 for all alike."
+    )
+    rate: list[str] | None = learning_setting(  # noqa: RUF009
+        None,
+        help='Share of the learning rate for a part, e.g. embeddings=0.1, "block *=0.5", head=2. Can be repeated.',
+        metavar="PART=SHARE",
+    )
+    layers: int | None = model_setting(
+        None, help="Use the encoder's first so many blocks only; the rest is not saved.", least=1
+    )
+    seq_length: int = model_setting(128, help="Longest input in pieces; longer ones are cut.")
+
+    epochs: int | None = learning_setting(None, help="Default: by the number of examples and by transfer.", least=1)
+    batch_size: int = learning_setting(32, help="Examples in a batch.", least=1)
+    learning_rate: float | None = learning_setting(None, help="Peak rate. Default: by encoder and transfer.")
+    scale_learning_rate: str = learning_setting(
+        "none",
+        help="Of the rate, to the batch size: none, linear (k times 32, k times the rate) or sqrt.",
+        choices=("none", "linear", "sqrt"),
+    )
+    patience: int | None = learning_setting(None, help="Stop after so many epochs without a better validation score.")
+    seed: int = learning_setting(0, help="Of split, shuffling, head and dropout.")
+    strategy: str = run_setting("auto", help=f"{', '.join(STRATEGIES)}: see docs/distributed.md.", choices=STRATEGIES)
+    mixed_precision: bool = run_setting(
+        False, help="Compute the head in half precision; the encoder stays as it was saved."
+    )
+    steps_per_execution: int = run_setting(
+        1, help="Batches for each call of the training function; more for TPUs.", least=1
+    )
+    resume: bool = run_setting(False, help="Write checkpoints; go on from the newest one of an interrupted run.")
+    checkpoint_every: int = run_setting(
+        500, help="With --resume: also after so many steps, not only after each epoch; 0 for never.", least=0
+    )
+    overwrite: bool = run_setting(False, help="Replace what is there.")
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value, choices, least = getattr(self, field.name), field.metadata["choices"], field.metadata["least"]
+            if value is None:
+                continue
+            if choices and value not in choices:
+                raise UserError(f"{option(field)} {value!r} is not known; choose one of: {', '.join(choices)}.")
+            if least is not None and any(v < least for v in (value if isinstance(value, list) else [value])):
+                raise UserError(f"{option(field)} must be at least {least}, not {value}.")
+        if self.validation and re.fullmatch(r"0?\.\d+|\d+ ?%", self.validation) and not Path(self.validation).exists():
+            raise UserError(
+                f"--validation takes a file, and there is none named {self.validation}; a share is --validation-split."
+            )
+        check_mode(self.mode)
+        interval(self.unfreeze_every)
+        parse_rates(self.rate)
+        if self.strategy == "parameter-server":
+            refuse_under_servers(self.resume, self.mode == "gradual")
+
+    @property
+    def mode(self) -> str:
+        """The way of transfer, by the name that `Transfer` knows."""
+        return self.transfer
+
+    @property
+    def plan(self) -> Transfer:
+        """What is to learn, and how fast.
+
+        Raises:
+            UserError: the settings contradict each other.
+        """
+        return Transfer(self.mode, self.unfreeze_every, self.layer_decay, parse_rates(self.rate))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeadSettings(RunSettings):
+    """Of tasks with a head of their own on the encoder."""
+
+    dropout: float = model_setting(0.1, help="Before the head.")
+    hidden: list[int] | None = model_setting(  # noqa: RUF009
+        None, help="Width of a dense layer in the head. Can be repeated. Default: none, a linear head.", least=1
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WordVectorSettings(HeadSettings):
+    """Of tasks that can also be learned on word vectors, and on those of a biLM."""
+
+    RANDOM_VECTORS: ClassVar[str] = "random"
+    NO_VECTORS: ClassVar[str] = "none"
+
+    encoder: str = model_setting(
+        DEFAULT_ENCODER,
+        help="Preset, TF Hub or Kaggle URL, .tar.gz or folder with encoder/ and preprocess/; or word vectors: a file (.vec, .txt, .bin), or "
+        "random; none with --elmo alone.",
+    )
+    transfer: str = learning_setting(
+        "fine-tune",
+        help="freeze (train the head only), fine-tune (everything), top-1, top-2, ... (so many upper blocks and the head), or "
+        "gradual (the head first, then one block more at a time, from the top). Word vectors: init (as fine-tune), freeze, or slow (they "
+        "learn at a tenth of the rate).",
+    )
+    recurrent: str = model_setting(
+        "auto",
+        help="What reads the encoder's vectors in order, in both directions: lstm, gru or none. Default: lstm for word vectors, else none.",
+        choices=("auto", "lstm", "gru", "none"),
+    )
+    elmo: str | None = model_setting(
+        None, help="biLM of pretrain bilm, or TF Hub's elmo/3; its vectors, frozen, are joined to word vectors."
+    )
+    elmo_at: str = model_setting(
+        "input",
+        help="Where: at the input of the recurrent network, at its output, or both.",
+        choices=("input", "output", "both"),
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.on_word_vectors:
+            if self.transfer in ("init", "slow"):
+                raise UserError(
+                    f"--transfer {self.transfer} is a way of word vectors, and {self.encoder} is none: choose one of {MODES}."
+                )
+            if self.elmo is not None:
+                raise UserError(
+                    f"--elmo joins its vectors to word vectors, not to {self.encoder}: give a file of them with --encoder, or --encoder "
+                    f"{self.RANDOM_VECTORS}, or --encoder {self.NO_VECTORS} for the biLM alone."
+                )
+            return
+        if self.mode not in ("freeze", "fine-tune"):
+            raise UserError(
+                f"word vectors have no blocks, so --transfer {self.transfer} says nothing: choose init, freeze or slow."
+            )
+        if self.encoder == self.NO_VECTORS and (self.elmo is None or self.elmo_at == "output"):
+            raise UserError(
+                f"--encoder {self.NO_VECTORS} leaves nothing to read: add --elmo FOLDER, joined at the input, or give word vectors."
+            )
+        if self.recurrent == "none" and self.elmo is not None and self.elmo_at != "input":
+            raise UserError(
+                f"--elmo-at {self.elmo_at} joins vectors to what a recurrent network gives: choose --recurrent lstm or gru."
+            )
+
+    @property
+    def on_word_vectors(self) -> bool:
+        """Whether the encoder is made of word vectors."""
+        return self.encoder in (self.RANDOM_VECTORS, self.NO_VECTORS) or looks_like_vectors(self.encoder)
+
+    @property
+    def mode(self) -> str:
+        """The way of transfer, by the name that `Transfer` knows."""
+        return "fine-tune" if self.transfer in ("init", "slow") else self.transfer
+
+    @property
+    def plan(self) -> Transfer:
+        """What is to learn, and how fast."""
+        plan = super().plan
+        return dataclasses.replace(plan, rates={**way("slow").rates, **plan.rates}) if self.transfer == "slow" else plan
+
+
+def option(field: dataclasses.Field) -> str:
+    """The command line's name of a setting.
+
+    Example:
+        >>> option(dataclasses.fields(RunSettings)[1])
+        '--out'
+    """
+    return f"--{field.name.replace('_', '-')}"

@@ -1,0 +1,96 @@
+"""Train a tagger from a file to a run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+from tl_keras.data.tagging import TaggedExamples, TagSet
+from tl_keras.data.tagging_files import read_tagged
+from tl_keras.errors import UserError
+from tl_keras.evaluation.tagging import evaluate_tagging
+from tl_keras.models.token_classifier import token_classifier
+from tl_keras.tasks.run import Run
+from tl_keras.tasks.run_encoder import encoder_facts, encoder_for
+from tl_keras.tasks.tagging_page import write_tagging_page
+
+logger = logging.getLogger(__name__)
+
+
+class TokenClassificationRun(Run):
+    """Texts to labelled spans; settings are `TokenClassificationSettings`."""
+
+    task = "token-classification"
+    monitor, measure = "val_f1", "F1"
+    # Taggers learn one decision for each word, and need longer than classifiers.
+    epochs_factor = 1.5
+    tag_set: TagSet
+
+    def read(self) -> tuple[TaggedExamples, TaggedExamples]:
+        """Training and validation examples as the settings say.
+
+        Raises:
+            UserError: a file cannot be read, holds no entities, or validation holds a label training does not.
+        """
+        settings = self.settings
+        names = ("format", "scheme", "word_column", "tag_column", "overlaps", "encoding")
+        options = {name: getattr(settings, name) for name in names}
+        train = read_tagged(settings.train, **options)
+        if not train.labels:
+            raise UserError(f"{settings.train} holds no entities: every word is O, or every list of entities is empty.")
+        if settings.validation is None:
+            train, valid = train.split(settings.validation_split, settings.seed)
+        else:
+            valid = read_tagged(settings.validation, labels=train.labels, **options)
+            if valid.spans is None:
+                raise UserError(f"{settings.validation} has no entities to validate on.")
+        if settings.limit is not None:
+            train = train.sample(settings.limit, settings.seed)
+        few = [f"{name!r} ({n})" for name, n in train.counts().items() if n < 2]
+        if few:
+            logger.warning(
+                "Labels with fewer than two training entities will hardly be learned: %s.", ", ".join(few[:10])
+            )
+        self.tag_set = train.tag_set
+        if settings.label_pieces != "auto":
+            self.tag_set = dataclasses.replace(self.tag_set, pieces=settings.label_pieces)
+        return train, valid
+
+    def load_encoder(self):
+        """One of word vectors is made ready for the words of the training examples."""
+        return encoder_for(self.settings, self.train.texts)
+
+    def build(self):
+        """A tagger for the labels of the training examples."""
+        settings = self.settings
+        return token_classifier(
+            self.encoder,
+            self.tag_set,
+            settings.plan,
+            dropout=settings.dropout,
+            hidden=settings.hidden or (),
+            recurrent=settings.recurrent,
+            learning_rate=settings.learning_rate,
+        )
+
+    def batches(self, examples, training, **numbered):
+        """Windows of pieces with a tag each."""
+        return self.encoder.tagging_batches(examples, tag_set=self.tag_set, **self.batch_settings(training), **numbered)
+
+    def evaluate(self):
+        """Precision, recall and F1 of whole entities."""
+        return evaluate_tagging(self.model, self.valid)
+
+    def figure(self, report):
+        """Entity F1."""
+        return report.f1
+
+    def facts(self, report):
+        """The tags."""
+        tags = self.tag_set
+        about = {"labels": list(tags.labels), "tag_scheme": tags.scheme, "label_pieces": tags.pieces}
+        return {**about, **encoder_facts(self.encoder, self.settings)}
+
+    def write_page(self, folder, outcome):
+        """Figures per label, the surest mistakes."""
+        write_tagging_page(folder, outcome, self.model, self.valid)

@@ -1,0 +1,65 @@
+"""What the runs that give vectors choose: how they begin, and how much shared words count."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from tl_keras.encoders.base import Encoder
+from tl_keras.models.lexical import can_join_letters, join_layer_of
+from tl_keras.serving.lexical_share import choose_lexical_share
+
+logger = logging.getLogger(__name__)
+
+IN_TRAINING = 0.5
+"""The share under which an encoder is trained whose own is chosen afterwards: it learns what shared letters do not tell."""
+
+ENOUGH_TEXTS = 1000
+"""Different texts from which on vectors are whitened unasked: fewer tell the covariance of some hundred numbers badly."""
+
+
+def texts_to_whiten(setting: str, encoder: Encoder, texts: Sequence[str]) -> Sequence[str]:
+    """The texts whose vectors are whitened before training; none for none.
+
+    Args:
+        setting: `"yes"`, `"no"`, or `"auto"`: where the encoder's makers suggest it and there are texts enough.
+        encoder: of the run.
+        texts: to train on.
+    """
+    if setting == "auto" and encoder.suggested.get("whiten"):
+        return texts if len(set(texts)) >= ENOUGH_TEXTS else ()
+    return texts if setting == "yes" else ()
+
+
+def share_in_training(setting: str, encoder: Encoder) -> float:
+    """The share that the model is built with.
+
+    Args:
+        setting: a number, or `"auto"`.
+        encoder: with `"auto"`, one that shows no pieces goes without.
+    """
+    if setting != "auto":
+        return float(setting)
+    return IN_TRAINING if can_join_letters(encoder) else 0.0
+
+
+def choose_share(run):
+    """With `"auto"`: set the share of the run's model that is best on its validation examples.
+
+    Args:
+        run: with `share_setting`, `model`, `valid` and `evaluate()`.
+
+    Returns:
+        The report that then holds, or None where nothing is chosen.
+    """
+    if run.share_setting != "auto" or share_of(run.model) is None:
+        return None
+    share = choose_lexical_share(run.model, run.valid)
+    logger.info("Shared letters count %.2f, meaning %.2f: the best on the validation examples.", share, 1 - share)
+    return run.evaluate()
+
+
+def share_of(model) -> float | None:
+    """The lexical share of a sentence encoder; None if it has no such part."""
+    layer = join_layer_of(model)
+    return None if layer is None else round(float(layer.share), 4)
