@@ -22,7 +22,7 @@ from tl_keras.advice.rules import Evidence, recommend
 
 
 def gains(found, without: str | None = None) -> dict[str, dict[int, dict[str, float]]]:
-    """Share of the frozen encoder's errors that are gone, mean over data sets: what rules.py keeps as ERRORS_REMOVED.
+    """Fraction of the frozen encoder's errors that are gone, mean over data sets: what rules.py keeps as ERRORS_REMOVED.
 
     Args:
         found: of `cells`.

@@ -6,7 +6,7 @@ Three ways to train the same head (dropout 0.1, one dense layer) on the same fro
 texts and batch size:
 
 - `tutorial`: as in https://www.tensorflow.org/text/tutorials/classify_text_with_bert, the preprocessing module is a layer of the model,
-  so every text is padded to 128 pieces, in random batches, and the encoder runs in every epoch;
+  so every text is padded to 128 tokens, in random batches, and the encoder runs in every epoch;
 - `uncached`: `encoder.batches`, of texts of like length, trimmed to the longest; the encoder runs in every epoch;
 - `cached`: `cache_features`, and the head alone in every epoch.
 
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--measured", type=int, help="epochs really run of `tutorial` and `uncached`; all by default")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=5e-3)
+    parser.add_argument("--lr-multiplier", type=float, default=5e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--out", type=Path, default=RESULTS)

@@ -160,9 +160,11 @@ def vector_rows(way: str, data: Data, train, test, seed: int, vectors) -> dict:
 
     texts = train.texts.tolist()
     encoder = word_vector_encoder(None if way == "random" else vectors, texts, width=vectors.width, seed=seed)
-    transfer = {"slow": Transfer("fine-tune", rates={"embeddings": 0.1}), "freeze": "freeze"}.get(way, "fine-tune")
+    transfer = {"slow": Transfer("fine-tune", lr_multipliers={"embeddings": 0.1}), "freeze": "freeze"}.get(
+        way, "fine-tune"
+    )
     row = measure(encoder, data, train, test, data.epochs, seed, transfer=transfer, **network(data))
-    return {**row, "known_words": round(100 * encoder.coverage(test.texts).token_share, 1)}
+    return {**row, "known_words": round(100 * encoder.coverage(test.texts).token_fraction, 1)}
 
 
 def elmo_rows(way: str, data: Data, train, test, seed: int, vectors, handle: str) -> dict:

@@ -128,10 +128,10 @@ class Bench:
             weights = model.get_weights()
             warm_up = self.encoder.batches(part, training=True, seed=seed).take(1)
             model.fit(warm_up, epochs=1, verbose=0)  # builds the graph and the optimizer
-            self._models[transfer] = (model, weights, _asleep(model))
-        model, weights, asleep = self._models[transfer]
+            self._models[transfer] = (model, weights, _unfrozen_at(model))
+        model, weights, unfrozen_at = self._models[transfer]
         model.set_weights(weights)
-        _forget(model, asleep)
+        _forget(model, unfrozen_at)
         keras.utils.set_random_seed(seed)
         kernel = model.get_layer("logits").kernel
         kernel.assign(keras.initializers.TruncatedNormal(stddev=0.02, seed=seed)(kernel.shape))
@@ -144,23 +144,23 @@ class Bench:
         return _row(accuracy, seconds, transfer=transfer, epochs=epochs, learning_rate=rate)
 
 
-def _asleep(model) -> np.ndarray | None:
-    """Of gradual unfreezing: which groups sleep at the start."""
+def _unfrozen_at(model) -> np.ndarray | None:
+    """Of gradual unfreezing: which groups are frozen at the start."""
     optimizer = optimizer_of(model)
     if not optimizer.group_names:
         return None
     return np.where(np.array(optimizer.group_names) == "head", 0.0, -1.0).astype("float32")
 
 
-def _forget(model, asleep: np.ndarray | None) -> None:
-    """Put the optimizer back to before its first step: no moments, no steps, its groups asleep again."""
+def _forget(model, unfrozen_at: np.ndarray | None) -> None:
+    """Put the optimizer back to before its first step: no moments, no steps, its groups frozen again."""
     optimizer = optimizer_of(model)
     kept = {"group_rates", "learning_rate"}
     for variable in optimizer.variables:
         if not any(name in getattr(variable, "path", variable.name) for name in kept):
             tf_variable(variable).assign(np.zeros(variable.shape, tf_variable(variable).dtype.as_numpy_dtype))
-    if asleep is not None:
-        tf_variable(optimizer._awake_since).assign(asleep)
+    if unfrozen_at is not None:
+        tf_variable(optimizer._unfrozen_at).assign(unfrozen_at)
 
 
 def _joined(first, second):

@@ -3,7 +3,7 @@
     TF_USE_LEGACY_KERAS=1 python benchmarks/padding.py --data SST2_FOLDER/train.csv --encoder ENCODER_PAIR
 
 The tutorial's way (https://www.tensorflow.org/text/tutorials/classify_text_with_bert): the preprocessing module is a layer of the
-model, so every text is padded to 128 pieces, in random batches. Ours: tokenizing in tf.data, batches of texts of like length,
+model, so every text is padded to 128 tokens, in random batches. Ours: tokenizing in tf.data, batches of texts of like length,
 trimmed to the longest. Same encoder, head, optimizer, texts, batch size; the two take turns, one epoch each, and the first of
 each is not counted. Keras 2, because the tutorial's `hub.KerasLayer` knows no other. Results: benchmarks/results/padding.json.
 """

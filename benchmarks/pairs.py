@@ -1,14 +1,14 @@
-"""Pairs of Korean texts: inference (xnli_ko), same question or not (question_pair), likeness (korsts).
+"""Pairs of Korean texts: inference (xnli_ko), same question or not (question_pair), similarity (korsts).
 
     python benchmarks/pairs.py --data SHARED_DATA --encoder ENCODER_PAIR --tasks korsts --methods tf-idf bi-encoder cross-encoder
 
 `SHARED_DATA` holds the folders xnli_ko, question_pair and korsts. Training files are trained on, development files scored;
 xnli_ko has one file, of which a fifth (seed 0) is scored. No setting or epoch is tuned on what is
-scored; but that the lexical part counts Hangul by characters and not by pieces or n-grams was decided with korsts/dev.tsv in view too.
+scored; but that the lexical part counts Hangul by characters and not by tokens or n-grams was decided with korsts/dev.tsv in view too.
 
 - korsts (Spearman): `tf-idf` is the cosine of character 1-3-grams, with no training; `untrained` the encoder's mean vectors, and
   `whitened` the same without their common direction; `bi-encoder` is trained with `--loss`, from whitened vectors with `--whiten`;
-  `lexical` is the same with a part of shared words and characters, whose share is chosen on a tenth of the training pairs that are
+  `lexical` is the same with a part of shared words and characters, whose weight is chosen on a tenth of the training pairs that are
   kept out of training; `cross-encoder` reads both texts together.
 - question_pair and xnli_ko (accuracy): `constant` answers the commonest class; `tf-idf` is a logistic regression (on the cosine and
   on character n-grams of both texts); `classifier` is fine-tuned on the pair. In question_pair, `is_duplicate` 0 means the same.
@@ -35,9 +35,9 @@ import tl_keras as tlk
 from tl_keras._keras import KERAS_NAME, keras
 from tl_keras.data.pairs import read_scored
 from tl_keras.evaluation.similarity import similarity_report
-from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
+from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
 from tl_keras.models.text_regressor import text_regressor
-from tl_keras.text.tower_batches import tower_batches
+from tl_keras.text.pair_batches import pair_batches
 
 RESULTS = Path(__file__).parent / "results" / "pairs.json"
 METHODS = {
@@ -57,7 +57,7 @@ def cosines(pair) -> np.ndarray:
     return np.asarray(pair[0].multiply(pair[1]).sum(1)).ravel()
 
 
-def likeness(method: str, train, dev, options) -> dict:
+def similarity(method: str, train, dev, options) -> dict:
     if method == "tf-idf":
         return similarity_report(dev.labels, cosines(vectors(train, dev)[1]), same_unit=False).to_dict()
     encoder = tlk.load_encoder(options.encoder, options.seq_length)
@@ -71,14 +71,14 @@ def likeness(method: str, train, dev, options) -> dict:
         train, held = train.split(0.1, seed=options.seed)
     texts = [*train.texts, *train.text_pairs]
     whiten = options.whiten if method in {"bi-encoder", "lexical"} else method == "whitened"
-    parts = {"lexical_share": 0.5, "lexical_texts": texts} if held else {}
+    parts = {"lexical_weight": 0.5, "lexical_texts": texts} if held else {}
     model = sentence_encoder(encoder, whiten_texts=texts if whiten else (), **parts)
     if method not in {"untrained", "whitened"}:
-        towers = two_towers(model, options.loss, score_range=train.score_range, learning_rate=options.learning_rate)
-        batches = tower_batches(encoder, train, training=True, batch_size=options.batch_size, seed=options.seed)
+        towers = bi_encoder(model, options.loss, score_range=train.score_range, learning_rate=options.learning_rate)
+        batches = pair_batches(encoder, train, training=True, batch_size=options.batch_size, seed=options.seed)
         towers.fit(batches, epochs=options.epochs, verbose=2)
-    share = {"lexical_share": tlk.choose_lexical_share(model, held)} if held else {}
-    return {**share, **tlk.evaluate(model, dev).to_dict()}
+    chosen = {"lexical_weight": tlk.choose_lexical_weight(model, held)} if held else {}
+    return {**chosen, **tlk.evaluate(model, dev).to_dict()}
 
 
 def classes(method: str, train, dev, options) -> dict:
@@ -145,7 +145,7 @@ def main() -> None:
                 options.seed = seed
                 keras.utils.set_random_seed(seed)
                 started = time.perf_counter()
-                scores = (likeness if task == "korsts" else classes)(method, part, dev, options)
+                scores = (similarity if task == "korsts" else classes)(method, part, dev, options)
                 names = ("epochs", "batch_size", "learning_rate", "seq_length", "pooling")
                 trained = {name: getattr(options, name) for name in names}
                 if method in {"bi-encoder", "lexical"}:

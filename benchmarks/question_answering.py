@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--name", help="of the data in the results; by default the folder's")
     parser.add_argument("--encoder", help="without it only the baselines are scored")
-    parser.add_argument("--test-share", type=float, default=0.2)
+    parser.add_argument("--test-fraction", type=float, default=0.2)
     parser.add_argument("--limit", type=int, help="train on so many questions only")
     parser.add_argument("--test-limit", type=int, help="score so many questions only")
     parser.add_argument("--epochs", type=int, default=6)
@@ -174,7 +174,7 @@ def main() -> None:
     everything = read_squad(options.data).learnable()
     normalisation = choose_normalisation([answer.text for given in everything.answers for answer in given])
     # One split for all seeds: seeds vary the training only.
-    train, test = everything.split(options.test_share, seed=0)
+    train, test = everything.split(options.test_fraction, seed=0)
     if options.limit:
         train = train.sample(options.limit, seed=0)
     if options.test_limit:

@@ -7,7 +7,7 @@
 Files are in the format of SQuAD. `bm25` and `untrained` ask every question of the file and search all of its paragraphs. `trained`
 learns from four paragraphs in five with their questions, asks the questions of the fifth (from 5 splits, `--folds` of them) and
 searches all; `bm25-folds` and `untrained-folds` ask just the same questions, to compare with. With `--whiten` vectors begin without the
-direction that all paragraphs have in common, with `--lexical-share 0.5` half of a cosine is shared words and characters. Needs `bm25s` for BM25.
+direction that all paragraphs have in common, with `--lexical-weight 0.5` half of a cosine is shared words and characters. Needs `bm25s` for BM25.
 Raw results go to benchmarks/results/retrieval.json.
 """
 
@@ -27,9 +27,9 @@ from tl_keras._keras import KERAS_NAME, keras
 from tl_keras.data.pairs import RetrievalPairs, read_retrieval_pairs
 from tl_keras.evaluation.nearest import nearest
 from tl_keras.evaluation.retrieval import DEPTH, RetrievalReport, evaluate_retrieval, retrieval_report
-from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
+from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
 from tl_keras.serving.approximate import ApproximateIndex
-from tl_keras.text.tower_batches import tower_batches
+from tl_keras.text.pair_batches import pair_batches
 
 RESULTS = Path(__file__).parent / "results" / "retrieval.json"
 FOLDS = 5
@@ -68,7 +68,7 @@ def build(encoder, transfer: str, paragraphs: list[str], options) -> keras.Model
         encoder,
         transfer,
         whiten_texts=paragraphs if options.whiten else (),
-        lexical_share=options.lexical_share,
+        lexical_weight=options.lexical_weight,
         lexical_texts=paragraphs,
     )
 
@@ -76,8 +76,8 @@ def build(encoder, transfer: str, paragraphs: list[str], options) -> keras.Model
 def train(encoder, train: RetrievalPairs, options) -> keras.Model:
     keras.utils.set_random_seed(options.seed)
     model = build(encoder, "fine-tune", train.documents.tolist(), options)
-    towers = two_towers(model, "in-batch", learning_rate=options.learning_rate)
-    batches = tower_batches(encoder, train, training=True, batch_size=options.batch_size, seed=options.seed)
+    towers = bi_encoder(model, "in-batch", learning_rate=options.learning_rate)
+    batches = pair_batches(encoder, train, training=True, batch_size=options.batch_size, seed=options.seed)
     towers.fit(batches, epochs=options.epochs, verbose=2)
     return model
 
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--whiten", action="store_true")
-    parser.add_argument("--lexical-share", type=float, default=0.0)
+    parser.add_argument("--lexical-weight", type=float, default=0.0)
     parser.add_argument("--limit", type=int, help="so many questions only, to try the script")
     parser.add_argument("--texts", type=int, default=100_000)
     parser.add_argument("--width", type=int, default=384)
@@ -175,7 +175,7 @@ def main() -> None:
         "encoder",
         "keras",
         "whiten",
-        "lexical_share",
+        "lexical_weight",
         "fold",
         "seq_length",
         "epochs",
@@ -189,7 +189,7 @@ def main() -> None:
             add_row(options.results, row, same)
     if options.modes:
         for method, fold, report, seconds in runs(options):
-            changed = {name: getattr(options, name) for name in ("whiten", "lexical_share") if getattr(options, name)}
+            changed = {name: getattr(options, name) for name in ("whiten", "lexical_weight") if getattr(options, name)}
             of_encoder = (
                 {}
                 if method.startswith("bm25")

@@ -3,7 +3,7 @@
     TF_USE_LEGACY_KERAS=1 python benchmarks/stream_predict.py --rows 1000000
 
 It is the memory that is measured, and that the order is kept. So the model is a quick one, untrained, of one layer of width 16 with the
-word pieces of ko-en-mini, unless `--run` names another; the speed is that of this model.
+WordPiece tokens of ko-en-mini, unless `--run` names another; the speed is that of this model.
 Writes a CSV file of so many rows (texts of the sample data, each with its row number, so that order can be checked), answers it, and
 checks that the output has the input's rows in the input's order. The memory is the largest resident set of the whole process, that
 of TensorFlow and the model included. Results: benchmarks/results/stream_predict.json.
@@ -77,7 +77,7 @@ def main() -> None:
             in_order = all(row["id"] == str(i) for i, row in enumerate(csv.DictReader(stream)))
         size = data.stat().st_size
     results = {
-        "model": options.run or "untrained: one layer of width 16, word pieces of ko-en-mini, at most 32 pieces",
+        "model": options.run or "untrained: one layer of width 16, WordPiece tokens of ko-en-mini, at most 32 tokens",
         "rows": result.rows,
         "file_mb": round(size / 2**20, 1),
         "in_order": in_order,

@@ -40,7 +40,7 @@ def train_and_score(way: str, train, test, options) -> dict:
     transfer = (
         Transfer("freeze")
         if way == "freeze"
-        else Transfer("fine-tune", layer_decay=options.layer_decay, rates={} if way == "scratch" else rates)
+        else Transfer("fine-tune", layer_decay=options.layer_decay, lr_multipliers={} if way == "scratch" else rates)
     )
     model = tlk.token_classifier(
         encoder, train.tag_set, transfer, dropout=options.dropout, learning_rate=options.learning_rate
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, help="default: what suits the encoder")
     parser.add_argument("--layer-decay", type=float, default=1.0)
     parser.add_argument(
-        "--embedding-rate", type=float, default=1.0, help="share of the rate for pre-trained embeddings"
+        "--embedding-rate", type=float, default=1.0, help="fraction of the learning rate for pre-trained embeddings"
     )
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--seq-length", type=int, default=128)

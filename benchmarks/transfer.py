@@ -10,7 +10,7 @@ the test file. The ways:
 - `tf-idf`: logistic regression on TF-IDF of characters 1 to 4 (`--words`: words 1 to 2), scikit-learn;
 - `freeze`: logistic regression on the frozen encoder's mean-pooled outputs;
 - `fine-tune`: `text_classifier(..., "fine-tune", pooling="mean")`, with the epochs and rates in `FINE_TUNE`;
-- `slow-embeddings`: the same, but the word pieces' vectors learn at a tenth of the rate, as `--rate embeddings=0.1` has it;
+- `slow-embeddings`: the same, but the WordPiece tokens' vectors learn at a tenth of the rate, as `--lr-multiplier embeddings=0.1` has it;
 - `scratch`: as `fine-tune`, the encoder's weights drawn anew before training.
 
 Raw results: benchmarks/results/transfer.json, one row for each seed; a run whose row is there is skipped (`--again` repeats it), so
@@ -46,7 +46,7 @@ def tf_idf(train, test, words: bool) -> float:
 
 
 def mean_vectors(encoder, examples) -> np.ndarray:
-    """Mean of the last block's outputs over the pieces of each text: float32 `[n, width]`."""
+    """Mean of the last block's outputs over the tokens of each text: float32 `[n, width]`."""
     return tlk.encode(tlk.sentence_encoder(encoder, "freeze", pooling="mean", normalize=False), examples.texts.tolist())
 
 
@@ -74,7 +74,7 @@ def draw_weights_anew(model, seed: int) -> None:
 def fine_tune(encoder, train, test, seed: int, way: str) -> float:
     keras.utils.set_random_seed(seed)
     epochs, rate = next(setting for most, setting in FINE_TUNE.items() if len(train) <= most)
-    transfer = tlk.Transfer("fine-tune", rates={"embeddings": 0.1} if way == "slow-embeddings" else {})
+    transfer = tlk.Transfer("fine-tune", lr_multipliers={"embeddings": 0.1} if way == "slow-embeddings" else {})
     model = tlk.text_classifier(encoder, train.classes, transfer, pooling="mean", learning_rate=rate)
     if way == "scratch":
         draw_weights_anew(model, seed)

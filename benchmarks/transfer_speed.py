@@ -3,7 +3,7 @@
     TF_USE_LEGACY_KERAS=1 python benchmarks/transfer_speed.py
     TF_USE_LEGACY_KERAS=0 python benchmarks/transfer_speed.py
 
-One batch of 32 x 64 pieces, the same for all. The ways take turns, a step each, and the first turns, which trace, are not counted:
+One batch of 32 x 64 tokens, the same for all. The ways take turns, a step each, and the first turns, which trace, are not counted:
 
 - `fine-tune`: everything learns;
 - `top-1`: the top block, the pooler and the head; the blocks below cost no backward pass;
@@ -78,7 +78,7 @@ def main() -> None:
         "turns": options.turns,
         "step_seconds": {way: round(value, 4) for way, value in median.items()},
         "step_seconds_range": {way: [round(min(v), 4), round(max(v), 4)] for way, v in seconds.items()},
-        "top-1 share of a full step": round(median["top-1"] / median["fine-tune"], 3),
+        "top-1 fraction of a full step": round(median["top-1"] / median["fine-tune"], 3),
         "half times as fast": round(median["fine-tune"] / median["half"], 2),
     }
     with tempfile.TemporaryDirectory() as folder:

@@ -82,7 +82,7 @@ VOCABULARY = [*SPECIAL, *WORDS, *LETTERS]
 
 @pytest.fixture(scope="session")
 def vocabulary() -> list[str]:
-    """The word pieces of the tiny encoder, by id."""
+    """The WordPiece tokens of the tiny encoder, by id."""
     return VOCABULARY
 
 
@@ -141,7 +141,7 @@ def tiny_pair(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def encoder(tiny_pair):
-    """The tiny encoder, cutting texts at 32 pieces."""
+    """The tiny encoder, cutting texts at 32 tokens."""
     from tl_keras import load_encoder
 
     return load_encoder(str(tiny_pair), seq_length=32)

@@ -41,7 +41,7 @@ def mlm_pair(tmp_path_factory, vocabulary) -> Path:
 
 @pytest.fixture
 def mlm_encoder(mlm_pair):
-    """The pair, cutting texts at 16 pieces."""
+    """The pair, cutting texts at 16 tokens."""
     from tl_keras import load_encoder
 
     return load_encoder(str(mlm_pair), seq_length=16)

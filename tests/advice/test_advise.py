@@ -74,9 +74,9 @@ def test_from_file_to_command(call, table, mlm_pair, tmp_path):
     assert labels["conflicts"][0]["labels"] == {"긍정": 2, "부정": 1}
     assert found["sampled"] == 200
     assert found["lengths"]["texts"] == 200
-    assert found["likeness"]["own"]["loss"] > 0
-    assert found["likeness"]["strangeness"] > 0  # English, so there is a reference
-    assert found["likeness"]["distance"] is None
+    assert found["domain_similarity"]["own"]["loss"] > 0
+    assert found["domain_similarity"]["perplexity_ratio"] > 0  # English, so there is a reference
+    assert found["domain_similarity"]["distance"] is None
     frozen, words = found["curves"]
     assert [point["labels"] for point in words["points"]] == [19, 38, 75, 150]
     assert words["points"][-1]["accuracy"] > 0.9
@@ -84,7 +84,7 @@ def test_from_file_to_command(call, table, mlm_pair, tmp_path):
     # What is recommended is what the rules say to this evidence.
     evidence = rules.Evidence(
         200, False, 1, 16, None, frozen["forecasts"][0]["accuracy"], words["forecasts"][0]["accuracy"], 102 / 203,
-        found["lengths"]["unknown_words"], found["likeness"]["strangeness"],
+        found["lengths"]["unknown_words"], found["domain_similarity"]["perplexity_ratio"],
     )  # fmt: skip
     wanted = rules.recommend(evidence)
     recommendation = found["recommendation"]
@@ -100,8 +100,8 @@ def test_from_file_to_command(call, table, mlm_pair, tmp_path):
     # The contract of --json.
     assert {
         "source", "encoder", "labels.counts", "labels.majority", "labels.imbalance", "labels.repeats", "labels.conflicts",
-        "lengths.percentiles.95", "lengths.cut", "lengths.unknown_pieces", "lengths.unknown_words", "likeness.reference",
-        "likeness.strangeness", "likeness.own.perplexity", "likeness.known.bits_per_character", "curves", "sampled",
+        "lengths.percentiles.95", "lengths.cut", "lengths.unknown_tokens", "lengths.unknown_words", "domain_similarity.reference",
+        "domain_similarity.perplexity_ratio", "domain_similarity.own.perplexity", "domain_similarity.known.bits_per_character", "curves", "sampled",
         "recommendation.transfer", "recommendation.epochs", "recommendation.learning_rate", "recommendation.expected.freeze",
         "recommendation.pretrain_first", "recommendation.other_encoder", "recommendation.command", "notes",
     } <= keys(found)  # fmt: skip
@@ -127,8 +127,8 @@ def test_pairs_few_texts_and_an_encoder_without_a_head(mlm_encoder, monkeypatch)
     page = str(found)
     assert "too few different texts" in page
     assert "20 examples, 2 classes" in page
-    assert found.likeness.reference == "the given reference"
-    assert 0 <= found.likeness.distance.distance <= 2
+    assert found.domain.reference == "the given reference"
+    assert 0 <= found.domain.distance.distance <= 2
     assert "--train FILE --text-pair text_pair" in found.command_line
     with pytest.raises(UserError, match="too few to compare"):
         advise(pairs, mlm_encoder, reference=["one"])

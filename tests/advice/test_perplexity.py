@@ -11,7 +11,7 @@ import tensorflow as tf
 from tl_keras.advice.perplexity import pseudo_perplexity
 from tl_keras.data.examples import Examples
 
-# Lengths from one piece to beyond the limit; unknown letters among them; more than two batches of them.
+# Lengths from one token to beyond the limit; unknown letters among them; more than two batches of them.
 TEXTS = ["good", "the film was very good .", "영화 재미있다 ж", "a bad plot, and a dull actor was the film", "ж"] * 8
 
 
@@ -36,14 +36,14 @@ def head_in_numpy(encoder, hidden: np.ndarray) -> np.ndarray:
 
 
 def test_against_numpy(loaded, vocabulary):
-    """With a share near 1 every known piece is hidden at once, so there is nothing random about the figure."""
+    """With a share near 1 every known token is hidden at once, so there is nothing random about the figure."""
     encoder, preprocessor = loaded
-    found = pseudo_perplexity(encoder.mlm, preprocessor, TEXTS, 16, share=0.99, predictions=600, seed=3)
+    found = pseudo_perplexity(encoder.mlm, preprocessor, TEXTS, 16, fraction=0.99, predictions=600, seed=3)
 
-    losses, pieces = [], 0
+    losses, tokens = [], 0
     for text in TEXTS[:5]:  # each by itself, unpadded
         ids = preprocessor.tokenize(tf.constant([text])).merge_dims(1, 2).to_list()[0]
-        pieces += len(ids)
+        tokens += len(ids)
         row = np.array([2, *ids[:14], 3])  # [CLS] and [SEP]; cut at 16
         known = [place for place in range(1, len(row) - 1) if vocabulary[row[place]] != "[UNK]"]
         masked = row.copy()
@@ -57,12 +57,12 @@ def test_against_numpy(loaded, vocabulary):
     assert found.predictions % (8 * len(losses)) == 0
     assert found.loss == pytest.approx(np.mean(losses), rel=1e-4)
     assert found.perplexity == pytest.approx(math.exp(np.mean(losses)), rel=1e-4)
-    assert found.pieces_per_character == pytest.approx(pieces / sum(len(t.replace(" ", "")) for t in TEXTS[:5]))
-    assert found.bits_per_character == pytest.approx(found.loss / np.log(2) * found.pieces_per_character)
+    assert found.tokens_per_character == pytest.approx(tokens / sum(len(t.replace(" ", "")) for t in TEXTS[:5]))
+    assert found.bits_per_character == pytest.approx(found.loss / np.log(2) * found.tokens_per_character)
 
 
 class Recorder:
-    """A head that finds every piece equally likely, and remembers what it was shown."""
+    """A head that finds every token equally likely, and remembers what it was shown."""
 
     def __init__(self, vocabulary: int):
         self.vocabulary = vocabulary
@@ -74,18 +74,18 @@ class Recorder:
         return {"mlm_logits": tf.zeros([*inputs["masked_lm_positions"].shape, self.vocabulary])}
 
 
-def test_a_share_of_the_pieces_is_hidden_in_as_many_texts_as_needed(loaded, vocabulary):
+def test_a_share_of_the_tokens_is_hidden_in_as_many_texts_as_needed(loaded, vocabulary):
     _, preprocessor = loaded
     head = Recorder(len(vocabulary))
     found = pseudo_perplexity(head, preprocessor, TEXTS, 16, predictions=20)
-    # One or two of at most 16 pieces each, until there are 20; every piece equally likely.
+    # One or two of at most 16 tokens each, until there are 20; every token equally likely.
     assert 20 <= found.predictions <= 21
     assert found.texts <= 20
     assert found.perplexity == pytest.approx(len(vocabulary), rel=1e-4)
     assert found.error == pytest.approx(0.0, abs=1e-5)
     hidden = sum((batch["input_word_ids"] == 4).sum() for batch in head.shown)
     assert hidden == found.predictions
-    # Few texts are read several times over, with other pieces hidden.
+    # Few texts are read several times over, with other tokens hidden.
     head = Recorder(len(vocabulary))
     found = pseudo_perplexity(head, preprocessor, TEXTS[1:2], 16, predictions=10)
     assert (found.texts, found.predictions) == (1, 10)
@@ -93,7 +93,7 @@ def test_a_share_of_the_pieces_is_hidden_in_as_many_texts_as_needed(loaded, voca
     assert pseudo_perplexity(head, preprocessor, ["ж", "ж ж"], 16) is None
 
 
-def test_pairs_hide_pieces_of_both_texts(loaded, vocabulary):
+def test_pairs_hide_tokens_of_both_texts(loaded, vocabulary):
     _, preprocessor = loaded
     head = Recorder(len(vocabulary))
     pairs = Examples.from_lists(["good film"], text_pairs=["bad plot"])

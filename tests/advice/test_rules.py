@@ -65,7 +65,7 @@ def test_settings():
     assert (found.epochs, found.learning_rate) == (3, 5e-4)
     found = recommend(case(labels=5000, width=768), TABLE)
     assert found.learning_rate == 5e-5
-    assert recommend(case(labels=5000, suggested_rate=2e-4), TABLE).learning_rate == 2e-4
+    assert recommend(case(labels=5000, suggested_learning_rate=2e-4), TABLE).learning_rate == 2e-4
     assert transfer_name("top", 1) == "top-1"
 
 
@@ -78,11 +78,11 @@ def test_you_do_not_need_the_encoder():
 
 
 def test_other_reasons():
-    found = recommend(case(unknown_words=0.25, strangeness=2.0), TABLE)
+    found = recommend(case(unknown_words=0.25, perplexity_ratio=2.0), TABLE)
     # Pre-training does not mend a vocabulary, so it is not recommended with it.
     assert (found.other_encoder, found.pretrain_first) == (True, False)
     assert any("25.0% of the words" in line for line in found.reasons)
-    found = recommend(case(unknown_words=0.01, strangeness=2.0), TABLE)
+    found = recommend(case(unknown_words=0.01, perplexity_ratio=2.0), TABLE)
     assert (found.other_encoder, found.pretrain_first) == (False, True)
     assert any("2.0 times as surprising" in line for line in found.reasons)
     found = recommend(case(frozen=0.61, words=0.6, majority=0.6), TABLE)

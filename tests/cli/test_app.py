@@ -143,7 +143,7 @@ def test_a_separate_validation_file_limit_and_class_weights(train, table, tmp_pa
         (["--encoder", "small_bert"], "small_bert"),
         (["--batch-size", 0], "--batch-size must be at least 1"),
         (["--validation-split", 1.5], "between 0 and 1"),
-        (["--validation", 0.2], "a share is --validation-split"),
+        (["--validation", 0.2], "a fraction is --validation-split"),
         (["--strategy", "tpu-pod"], "choose one of"),
         (["--class-weight", "heavy"], "balanced"),
         (["--label", "id"], "64 different values in 64 rows"),

@@ -70,7 +70,7 @@ def test_same_results_as_with_the_encoder_in_every_epoch(
         "config.json", "history.csv", "metrics.json", "plots", "report.md", "saved_model",
     ]  # fmt: skip
     with monkeypatch.context() as patch:
-        patch.setattr(run_class, "head_on_one_vector", False)
+        patch.setattr(run_class, "uses_pooled_output", False)
         slow_config, slow_metrics, slow_history = train(task, "every", "--epochs", 4, *more)
     assert not slow_config["features_computed_once"]
     assert config["learning_rate"] == slow_config["learning_rate"] == 0.05

@@ -14,7 +14,7 @@ WORDS = ["good", "bad", "film", "plot", "music", "actor", "dull", "great", "ì˜í
 
 @pytest.fixture
 def files(tmp_path):
-    """Scored pairs (the share of common words, times five), and a question for each pair of words."""
+    """Scored pairs (the fraction of common words, times five), and a question for each pair of words."""
     rows = []
     for i in range(40):
         first = [WORDS[(i + j) % 10] for j in range(4)]
@@ -35,14 +35,14 @@ def base(tiny_pair):
 @pytest.fixture
 def lexical_pair(suggesting_pair):
     """The same encoder, whose makers suggest shared words."""
-    return suggesting_pair(lexical_share=0.99)
+    return suggesting_pair(lexical_weight=0.99)
 
 
 def test_similarity_train_evaluate_predict(call, files, base):
     table = ["--train", files / "pairs.csv", "--text", "a", "--text-pair", "b", "--label", "value"]
     run = files / "run"
     code, out, err = call(
-        "train", "sentence-similarity", *table, *base, "--score-range", 0, 5, "--lexical-share", 0.9, "--out", run
+        "train", "sentence-similarity", *table, *base, "--score-range", 0, 5, "--lexical-weight", 0.9, "--out", run
     )
     assert code == 0, err
     assert {f.name for f in run.iterdir()} == {
@@ -69,7 +69,7 @@ def test_similarity_train_evaluate_predict(call, files, base):
 def test_cross_encoder(call, files, base):
     table = ["--train", files / "pairs.csv", "--text", "a", "--text-pair", "b", "--label", "value"]
     cross = ["train", "sentence-similarity", "--architecture", "cross-encoder", *table, *base]
-    code, _, err = call(*cross, "--lexical-share", 0.5, "--out", files / "run")
+    code, _, err = call(*cross, "--lexical-weight", 0.5, "--out", files / "run")
     assert (code, "gives no vectors" in err) == (2, True)
     code, _, err = call(*cross, "--out", files / "run")
     assert code == 0, err
@@ -90,7 +90,7 @@ def test_retrieval_train_index_search(call, files, base, lexical_pair):
     config = json.loads((run / "config.json").read_text())
     assert (config["task"], config["before_training"]["documents"]) == ("retrieval", 2)
     # Suggested by the encoder's makers, chosen on the validation pairs.
-    assert config["lexical_share"] is not None
+    assert config["lexical_weight"] is not None
     code, out, err = call("evaluate", run, "--data", files / "questions.csv", "--json")
     assert code == 0, err
     assert json.loads(out.strip().splitlines()[-1])["documents"] == 25
@@ -149,10 +149,10 @@ def test_an_index_whose_encoder_counts_shared_words(call, files, lexical_pair, c
     # The same words in another order and number: a cosine of 1, but for the hundredth of meaning.
     assert (results[0]["text"], results[0]["score"] > 0.97) == ("good film good film", True)
     assert {row["text"] for row in results[3:5]} == {"bad plot", "dull music"}
-    code, _, err = call(*made, "--lexical-share", 1.5)
-    assert (code, "--lexical-share must be at least 0 and below 1, not 1.5" in err) == (2, True)
-    code, _, err = call(*made[:2], files / "elsewhere" / "encoder", *made[3:], "--lexical-share", 0.5)
-    assert (code, "leave --lexical-share out" in err) == (2, True), err
+    code, _, err = call(*made, "--lexical-weight", 1.5)
+    assert (code, "--lexical-weight must be at least 0 and below 1, not 1.5" in err) == (2, True)
+    code, _, err = call(*made[:2], files / "elsewhere" / "encoder", *made[3:], "--lexical-weight", 0.5)
+    assert (code, "leave --lexical-weight out" in err) == (2, True), err
     assert not (files / "index").exists()
 
 

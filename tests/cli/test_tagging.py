@@ -44,7 +44,7 @@ def test_train_evaluate_predict_export(call, files, tiny_pair):
         "saved_model", "metrics.json", "history.csv", "config.json", "plots", "report.md",
     }  # fmt: skip
     config = json.loads((run / "config.json").read_text())
-    assert (config["task"], config["labels"], config["label_pieces"]) == (
+    assert (config["task"], config["labels"], config["label_tokens"]) == (
         "token-classification",
         ["NAME", "THING"],
         "first",
@@ -86,7 +86,7 @@ def test_train_evaluate_predict_export(call, files, tiny_pair):
     [
         (["--text-pair", "b"], "No such option: --text-pair"),
         (["--tag-column", "5"], "line 1: 2 columns"),
-        (["--scheme", "plain", "--label-pieces", "all"], "plain tags belong to words"),
+        (["--scheme", "plain", "--label-tokens", "all"], "plain tags belong to words"),
         (["--format", "xml"], "choose one of: auto, conll, characters, jsonl"),
     ],
 )

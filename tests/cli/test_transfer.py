@@ -26,7 +26,7 @@ def train(call, stacks, tiny_pair, reviews, tmp_path):
 
 def test_every_option_reaches_the_run(train, tmp_path, caplog):
     options = [
-        "--transfer", "gradual", "--unfreeze-every", "1 step", "--layer-decay", 0.5, "--rate", "embeddings=0.1",
+        "--transfer", "gradual", "--unfreeze-every", "1 step", "--layer-decay", 0.5, "--lr-multiplier", "embeddings=0.1",
         "--layers", 2, "--pooling", "mix", "--hidden", 12,
     ]  # fmt: skip
     code, _, err = train(*options)
@@ -45,8 +45,8 @@ def test_every_option_reaches_the_run(train, tmp_path, caplog):
         (["--transfer", "top-4"], "3 blocks, not 4"),
         (["--transfer", "top-two"], "choose one of: freeze, fine-tune, top-K"),
         (["--layers", 4], "3 blocks, not 4"),
-        (["--rate", "layer 1=0.1"], "no part of the model is called 'layer 1'"),
-        (["--rate", "embeddings"], "must be PART=SHARE"),
+        (["--lr-multiplier", "layer 1=0.1"], "no part of the model is called 'layer 1'"),
+        (["--lr-multiplier", "embeddings"], "must be PART=FACTOR"),
         (["--unfreeze-every", "soon"], "no interval"),
         (["--unfreeze-every", "2"], 'is for transfer="gradual"'),
         (["--layer-decay", "2"], "layer_decay must be above 0"),

@@ -16,23 +16,23 @@ from tl_keras.data.examples import sorted_classes
 @settings(max_examples=60, deadline=None)
 @given(
     counts=st.lists(st.integers(1, 40), min_size=1, max_size=5),
-    share=st.floats(0.05, 0.6),
+    fraction=st.floats(0.05, 0.6),
     seed=st.integers(0, 9),
 )
-def test_a_split_parts_the_examples_and_keeps_the_proportions(counts, share, seed):
+def test_a_split_parts_the_examples_and_keeps_the_proportions(counts, fraction, seed):
     labels = [str(c) for c, n in enumerate(counts) for _ in range(n)]
     examples = Examples.from_lists([f"{i}" for i in range(len(labels))], labels)
     if len(examples) < 2:
         return
-    train, valid = examples.split(share, seed)
+    train, valid = examples.split(fraction, seed)
     assert sorted([*train.texts, *valid.texts], key=int) == examples.texts.tolist()
     assert len(valid) >= 1
     held = Counter(valid.label_names)
     for c, n in enumerate(counts):
-        # Within one of the exact share (the remainder is carried from class to class), and never a whole class.
-        assert abs(held[str(c)] - n * share) < 2 or n == 1
+        # Within one of the exact fraction (the remainder is carried from class to class), and never a whole class.
+        assert abs(held[str(c)] - n * fraction) < 2 or n == 1
         assert held[str(c)] < n or len(valid) == 1
-    again = examples.split(share, seed)[1]
+    again = examples.split(fraction, seed)[1]
     assert again.texts.tolist() == valid.texts.tolist()
 
 
@@ -70,10 +70,10 @@ def test_classes_are_sorted_by_value_when_they_are_numbers():
     assert sorted_classes({"b", "10", "a"}) == ("10", "a", "b")
 
 
-def test_shares_out_of_range():
+def test_fractions_out_of_range():
     examples = Examples.from_lists(["a", "b"], ["x", "y"])
-    for share in (0.0, 1.0, 2.0):
+    for fraction in (0.0, 1.0, 2.0):
         with pytest.raises(UserError, match="between 0 and 1"):
-            examples.split(share)
+            examples.split(fraction)
     with pytest.raises(UserError, match="too few"):
         Examples.from_lists(["a"], ["x"]).split()

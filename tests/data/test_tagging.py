@@ -59,7 +59,7 @@ def test_klues_characters(write):
     assert examples.texts.tolist() == ["박씨 16명을", "가"]
     assert [tuple(s) for s in examples.spans[0]] == [(0, 1, "PS"), (3, 6, "QT")]
     assert examples.words is None
-    assert examples.tag_set.pieces == "all"
+    assert examples.tag_set.tokens == "all"
 
 
 def test_json_lines(write):

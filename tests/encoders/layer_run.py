@@ -21,7 +21,7 @@ LABELS = np.array([1, 0, 1, 0])
 
 
 def token_ids() -> dict[str, np.ndarray]:
-    """Four texts of up to five pieces."""
+    """Four texts of up to five tokens."""
     words = np.random.default_rng(3).integers(1, 20, size=(4, 5)).astype("int32")
     mask = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]], "int32")
     return {"input_word_ids": words * mask, "input_mask": mask, "input_type_ids": np.zeros_like(mask)}

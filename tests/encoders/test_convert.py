@@ -263,7 +263,7 @@ def test_electra(tmp_path, width):
     assert_outputs(outputs, numpy_bert(tensors, IDS, TYPES, MASK))
 
 
-def test_roberta_with_word_pieces(tmp_path):
+def test_roberta_with_wordpiece_tokens(tmp_path):
     tensors = with_pooler(random_tensors(types=1))
     config = {"model_type": "roberta", "type_vocab_size": 1, "pad_token_id": 1, "layer_norm_eps": 1e-5}
     folder = write_checkpoint(tmp_path / "r", {f"roberta.{k}": v for k, v in tensors.items()}, config)
@@ -342,7 +342,7 @@ REFUSED = {
     "widths that don't fit": ({"intermediate_size": 20}, {}, "can't read the checkpoint"),
     "blocks that are missing": ({"num_hidden_layers": 3}, {}, "can't read the checkpoint"),
     "vocabulary too large": ({"vocab_size": 5}, {}, "checkpoint"),
-    "program before the pieces": ({}, {"tokenizer_class": "BertJapaneseTokenizer"}, "BertJapaneseTokenizer"),
+    "program before the tokens": ({}, {"tokenizer_class": "BertJapaneseTokenizer"}, "BertJapaneseTokenizer"),
 }
 
 

@@ -14,7 +14,7 @@ import tf_keras
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from tl_keras.encoders.pair import new_folder, vocabulary_lines, write_encoder_pair
-from tl_keras.encoders.pair_preprocess import TokenizerOptions, WordPieces
+from tl_keras.encoders.pair_preprocess import TokenizerOptions, WordPieceTokenizer
 from tl_keras.errors import UserError
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -191,8 +191,8 @@ def test_fine_tunes_in_tf_keras_with_hub_layers(pair, preprocess):
     # The head is drawn; one that happens to begin near the labels has little left to learn.
     tf_keras.utils.set_random_seed(0)
     text = tf_keras.Input((), dtype=tf.string)
-    pieces = hub.KerasLayer(preprocess.tokenize)(text)
-    packed = hub.KerasLayer(preprocess.bert_pack_inputs, arguments={"seq_length": 6})([pieces])
+    tokens = hub.KerasLayer(preprocess.tokenize)(text)
+    packed = hub.KerasLayer(preprocess.bert_pack_inputs, arguments={"seq_length": 6})([tokens])
     layer = hub.KerasLayer(str(pair / "encoder"), trainable=True)
     model = tf_keras.Model(text, tf_keras.layers.Dense(1)(layer(packed)["pooled_output"]))
     model.compile(tf_keras.optimizers.Adam(1e-2), "mse")
@@ -207,7 +207,7 @@ def test_fine_tunes_in_tf_keras_with_hub_layers(pair, preprocess):
 
 def hugging_face(options: TokenizerOptions) -> Tokenizer:
     """The reference: the tokenizer that checkpoints are published with."""
-    vocabulary = {piece: i for i, piece in enumerate(VOCABULARY)}
+    vocabulary = {token: i for i, token in enumerate(VOCABULARY)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(
         lowercase=options.lower_case,
@@ -230,10 +230,10 @@ def hugging_face(options: TokenizerOptions) -> Tokenizer:
 )
 def test_ids_and_offsets_are_hugging_faces(tmp_path, options):
     (tmp_path / "vocab.txt").write_text("\n".join(VOCABULARY), encoding="utf-8")
-    pieces = WordPieces(str(tmp_path / "vocab.txt"), options)
-    ids, starts, limits = pieces.tokenize_with_offsets(tf.constant(TEXTS))
+    tokens = WordPieceTokenizer(str(tmp_path / "vocab.txt"), options)
+    ids, starts, limits = tokens.tokenize_with_offsets(tf.constant(TEXTS))
     assert ids.dtype == tf.int32
-    assert ids.to_list() == pieces.tokenize(tf.constant(TEXTS)).to_list()
+    assert ids.to_list() == tokens.tokenize(tf.constant(TEXTS)).to_list()
     for i, (text, expected) in enumerate(zip(TEXTS, hugging_face(options).encode_batch(TEXTS), strict=True)):
         assert ids[i].flat_values.numpy().tolist() == expected.ids, text
         # Hugging Face counts characters, TF Hub bytes.
@@ -263,7 +263,7 @@ def test_packing_trims_segments_in_turn(preprocess):
         tf.ragged.constant([[20, 21, 22, 23, 24]], tf.int32),
     )
     packed = preprocess.bert_pack_inputs([first, second], seq_length=tf.constant(9))
-    # Six places are left for the pieces: three each.
+    # Six places are left for the tokens: three each.
     assert packed["input_word_ids"].numpy().tolist() == [[2, 10, 11, 12, 3, 20, 21, 22, 3]]
     assert packed["input_type_ids"].numpy().tolist() == [[0, 0, 0, 0, 0, 1, 1, 1, 1]]
     words = tf.ragged.constant([[[10, 11], [12]], []], tf.int32, ragged_rank=2)
@@ -283,8 +283,8 @@ def test_vocabulary_with_double_and_blank_lines(tmp_path):
     double[double.index("z")] = "good"  # stands earlier than the real one, which counts
     double[double.index("y")] = ""
     (tmp_path / "vocab.txt").write_text("\n".join(vocabulary_lines(double)), encoding="utf-8")
-    pieces = WordPieces(str(tmp_path / "vocab.txt"), TokenizerOptions(lower_case=False))
-    assert pieces.tokenize(tf.constant(["good y film"])).to_list() == [
+    tokens = WordPieceTokenizer(str(tmp_path / "vocab.txt"), TokenizerOptions(lower_case=False))
+    assert tokens.tokenize(tf.constant(["good y film"])).to_list() == [
         [[double.index("bad") - 1], [1], [double.index("film")]]
     ]
 

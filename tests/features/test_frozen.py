@@ -117,8 +117,8 @@ def test_large_features_go_to_a_file_without_a_name(stack, reviews, monkeypatch)
     features, _ = next(iter(on_disk.batches(reviews, batch_size=64)))
     tokens, _ = next(iter(stack.batches(reviews, batch_size=64)))
     sequence = tf.saved_model.load(stack.folder)(tokens, training=False)["sequence_output"].numpy()
-    for vector, pieces, mask in zip(features.numpy(), sequence, tokens["input_mask"].numpy(), strict=True):
-        np.testing.assert_allclose(vector, pieces[mask == 1].max(0), atol=1e-6)
+    for vector, vectors, mask in zip(features.numpy(), sequence, tokens["input_mask"].numpy(), strict=True):
+        np.testing.assert_allclose(vector, vectors[mask == 1].max(0), atol=1e-6)
 
 
 def test_models_that_look_at_more_than_a_pooled_vector(stack):
@@ -178,7 +178,7 @@ def damage(folder, name):
     }
 
 
-@pytest.mark.parametrize("name", ["vectors.npy", "texts.npy", "pieces.npy", "key.json"])
+@pytest.mark.parametrize("name", ["vectors.npy", "texts.npy", "tokens.npy", "key.json"])
 @pytest.mark.parametrize("how", ["a bit", "cut", "empty"])
 def test_damaged_files(stored, name, how):
     if (name, how) == ("key.json", "a bit"):

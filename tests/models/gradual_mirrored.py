@@ -29,10 +29,10 @@ if __name__ == "__main__":
     before = values(model)
     model.fit(encoder.batches(examples, training=True, batch_size=4, drop_remainder=True), epochs=1, verbose=0)
     optimizer = model.optimizer
-    since = optimizer.get_config()["groups"]["awake_since"]
+    since = optimizer.get_config()["groups"]["unfrozen_at"]
     result = {
         "replicas": strategy.num_replicas_in_sync,
         "moved": moved(before, values(model)),
-        "awake_since": dict(zip(optimizer.group_names, since, strict=True)),
+        "unfrozen_at": dict(zip(optimizer.group_names, since, strict=True)),
     }
     print(json.dumps(result))

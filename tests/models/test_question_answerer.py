@@ -17,7 +17,7 @@ from tl_keras.models.question_answerer import question_answerer, question_batche
 from tl_keras.models.span_decoding import best_in_windows
 from tl_keras.models.span_head import IMPOSSIBLE, SpanAccuracy, SpanLogProbabilities, span_crossentropy
 from tl_keras.serving.predict import as_predictor
-from tl_keras.text.offsets import Pieces
+from tl_keras.text.offsets import Tokens
 from tl_keras.text.question_batches import WindowSettings, context_windows
 
 
@@ -29,7 +29,7 @@ def ask(question, context, *answers) -> QuestionExamples:
 
 @pytest.fixture(scope="module")
 def frozen(tiny_pair):
-    """A model with random weights, spread out: every piece gets its own scores, and windows disagree."""
+    """A model with random weights, spread out: every token gets its own scores, and windows disagree."""
     model = question_answerer(load_encoder(str(tiny_pair), seq_length=32), "freeze")
     kernel = model.get_layer("logits").kernel
     kernel.assign(np.random.default_rng(0).normal(0, 1, kernel.shape))
@@ -46,7 +46,7 @@ def test_the_label_is_the_answers_place_in_the_input(frozen, vocabulary):
     ]  # fmt: skip
     assert inputs["input_type_ids"].numpy()[0].tolist() == [0] * 5 + [1] * 9 + [0] * 2
     assert places.numpy().tolist() == [[7, 8]]
-    # An answer that ends inside a word, one that begins inside a piece, and none at all.
+    # An answer that ends inside a word, one that begins inside a token, and none at all.
     for answer, place in (("재미", [10, 10]), ("usic ,", [8, 9])):
         assert next(iter(question_batches(frozen, ask("the film ?", examples.contexts[0], answer))))[
             1
@@ -59,14 +59,14 @@ def test_long_contexts_go_through_windows_with_the_question_in_each(frozen, voca
     context = "good " * 30 + "music " + "bad " * 29
     ((inputs, places),) = question_batches(frozen, ask("the film ?", context, "music"))
     ids = inputs["input_word_ids"].numpy()
-    # 60 pieces; 32 - 3 - 3 = 26 in a window, 13 shared, so 1 + ceil(34 / 13) = 4; the last begins at 34.
+    # 60 tokens; 32 - 3 - 3 = 26 in a window, 13 shared, so 1 + ceil(34 / 13) = 4; the last begins at 34.
     assert len(ids) == 4
     assert all([vocabulary[i] for i in row[:5]] == ["[CLS]", "the", "film", "?", "[SEP]"] for row in ids)
     starts = [0, 13, 26, 34]
-    pieces = context.split()
+    tokens = context.split()
     for row, start in zip(ids, starts, strict=True):
-        assert [vocabulary[i] for i in row[5:31]] == pieces[start : start + 26]
-    # Piece 30 is in the windows that begin at 13 and at 26.
+        assert [vocabulary[i] for i in row[5:31]] == tokens[start : start + 26]
+    # Token 30 is in the windows that begin at 13 and at 26.
     assert places.numpy().tolist() == [[0, 0], [22, 22], [9, 9], [0, 0]]
 
 
@@ -83,7 +83,7 @@ def test_a_long_question_is_cut_and_counted(frozen, caplog):
     examples = ask("the film " * 50, "i love music", "music")
     with caplog.at_level(logging.WARNING, "tl_keras"):
         ((inputs, places),) = question_batches(frozen, examples, training=True)
-    assert "1 of 1 questions are longer than 16 pieces and are cut there" in caplog.text
+    assert "1 of 1 questions are longer than 16 tokens and are cut there" in caplog.text
     assert int(inputs["input_type_ids"].numpy()[0].sum()) == 4  # i love music [SEP]
     assert places.numpy().tolist() == [[20, 20]]
     (answer,) = as_predictor(frozen).answers(["the film " * 50], ["i love music"])
@@ -112,7 +112,7 @@ def test_head_loss_and_accuracy_by_definition():
     types = np.array([[0, 0, 0, 1, 1, 1, 1, 0], [0, 0, 0, 0, 1, 0, 0, 0]])
     mask = np.array([[1, 1, 1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 0, 0, 0]])
     found = SpanLogProbabilities()([tf.constant(logits), tf.constant(mask), tf.constant(types)]).numpy()
-    # The last place of the second segment is its [SEP]; a context without pieces leaves only [CLS].
+    # The last place of the second segment is its [SEP]; a context without tokens leaves only [CLS].
     for row, places in ((0, [0, 3, 4, 5]), (1, [0])):
         odds = np.exp(logits[row, places])
         np.testing.assert_allclose(np.exp(found[row, places]), odds / odds.sum(0), rtol=1e-5)
@@ -156,8 +156,8 @@ def by_hand(model, question, context) -> tuple[dict, float]:
     """All spans' best log scores and the null score, window by window, in plain Python."""
     encoder, head = as_predictor_parts(model)
     settings = head.windows(encoder.seq_length)
-    asked: Pieces = encoder.offset_tokenizer([question])
-    read: Pieces = encoder.offset_tokenizer([context])
+    asked: Tokens = encoder.offset_tokenizer([question])
+    read: Tokens = encoder.offset_tokenizer([context])
     q = asked.ids.to_list()[0][: settings.max_question_length]
     ids, starts, ends = (part.to_list()[0] for part in (read.ids, read.starts, read.ends))
     special = encoder.preprocessor.special_tokens
@@ -304,7 +304,7 @@ def test_wrong_calls(frozen, encoder, monkeypatch):
     for options, message in (
         ({"max_question_length": 29}, "leaves no room for the context in seq_length=32: choose 1 to 28"),
         ({"overlap": 13}, "cannot overlap by 13: choose 0 to 12"),
-        ({"max_answer_length": 0}, "at least 1 piece"),
+        ({"max_answer_length": 0}, "at least 1 token"),
         ({"dropout": 1.0}, "below 1"),
         ({"transfer": "thaw"}, "choose one of: freeze, fine-tune"),
     ):

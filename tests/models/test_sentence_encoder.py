@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from tl_keras import Examples, UserError, choose_lexical_share, evaluate, load_model, predict
+from tl_keras import Examples, UserError, choose_lexical_weight, evaluate, load_model, predict
 from tl_keras._keras import keras
 from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
-from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
+from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
 from tl_keras.models.similarity_losses import CosineRegression
 from tl_keras.serving.encode import encode
-from tl_keras.text.tower_batches import tower_batches
+from tl_keras.text.pair_batches import pair_batches
 
 TEXTS = ["the film was good", "bad", "", "   ", "😀👍", "영화 좋다", "boring plot , awful music", "good film " * 10_000]
 
@@ -29,13 +29,13 @@ def plain(tiny_pair):
     return sentence_encoder(load_encoder(str(tiny_pair), seq_length=32), "freeze")
 
 
-def test_vectors_are_the_normalised_mean_of_the_pieces(encoder, plain):
+def test_vectors_are_the_normalised_mean_of_the_tokens(encoder, plain):
     vectors = encode(plain, TEXTS)
     batch = next(iter(encoder.batches(TEXTS)))
     outputs = tf.saved_model.load(encoder.folder)(batch, training=False)["sequence_output"].numpy()
     for row, vector in enumerate(vectors):
-        pieces = outputs[row][batch["input_mask"].numpy()[row] == 1]
-        np.testing.assert_allclose(vector, pieces.mean(0) / np.linalg.norm(pieces.mean(0)), atol=1e-5)
+        tokens = outputs[row][batch["input_mask"].numpy()[row] == 1]
+        np.testing.assert_allclose(vector, tokens.mean(0) / np.linalg.norm(tokens.mean(0)), atol=1e-5)
     assert encode(plain, []).shape == (0, 16)
     with pytest.raises(UserError, match="list of strings"):
         encode(plain, "one text")
@@ -62,8 +62,8 @@ def test_towers_learn_to_find_the_document_and_train_the_encoder_itself(encoder)
     # The matrix begins as the identity: nothing is lost before training.
     np.testing.assert_allclose(encode(model, TEXTS), encode(sentence_encoder(encoder, "freeze"), TEXTS), atol=1e-6)
     before = evaluate(model, pairs).mrr
-    towers = two_towers(model, "in-batch", learning_rate=0.03)
-    towers.fit(tower_batches(encoder, pairs, training=True, batch_size=12), epochs=1, verbose=0)
+    towers = bi_encoder(model, "in-batch", learning_rate=0.03)
+    towers.fit(pair_batches(encoder, pairs, training=True, batch_size=12), epochs=1, verbose=0)
     assert before < 0.7
     assert evaluate(model, pairs).mrr == 1.0
     # The towers stand for the encoder they share.
@@ -73,8 +73,8 @@ def test_towers_learn_to_find_the_document_and_train_the_encoder_itself(encoder)
 def test_towers_of_scored_pairs_give_cosines_and_are_saved(encoder, tmp_path):
     pairs = ScoredExamples.from_lists(["good film", "bad"] * 4, [5, 1] * 4, ["great film", "plot"] * 4)
     model = sentence_encoder(encoder, "freeze", dimensions=4, normalize=False)
-    towers = two_towers(model, score_range=pairs.score_range, learning_rate=0.05)
-    inputs, _ = next(iter(tower_batches(encoder, pairs, batch_size=8)))
+    towers = bi_encoder(model, score_range=pairs.score_range, learning_rate=0.05)
+    inputs, _ = next(iter(pair_batches(encoder, pairs, batch_size=8)))
     vectors = [encode(model, texts) for texts in (pairs.texts, pairs.text_pairs)]
     assert vectors[0].shape == (8, 4)
     assert not np.allclose(np.linalg.norm(vectors[0], axis=1), 1)
@@ -98,14 +98,14 @@ LETTERS = [
 
 
 def tf_idf(encoder, vocabulary, texts) -> np.ndarray:
-    """Of word pieces, Hangul ones character by character, by scikit-learn; rows of length 1."""
-    pieces = encoder.preprocessor.tokenize(tf.constant(texts)).merge_dims(1, 2).to_list()
-    split = [[u for i in row for u in HANGUL.findall(vocabulary[i]) or [vocabulary[i]]] for row in pieces]
+    """Of WordPiece tokens, Hangul ones character by character, by scikit-learn; rows of length 1."""
+    tokens = encoder.preprocessor.tokenize(tf.constant(texts)).merge_dims(1, 2).to_list()
+    split = [[u for i in row for u in HANGUL.findall(vocabulary[i]) or [vocabulary[i]]] for row in tokens]
     return TfidfVectorizer(analyzer=lambda row: row).fit_transform(split).toarray()
 
 
 def test_the_lexical_part_is_the_cosine_of_tf_idf(encoder, vocabulary):
-    model = sentence_encoder(encoder, "freeze", lexical_share=0.25, lexical_texts=LETTERS, lexical_dimensions=4096)
+    model = sentence_encoder(encoder, "freeze", lexical_weight=0.25, lexical_texts=LETTERS, lexical_dimensions=4096)
     meaning = encode(sentence_encoder(encoder, "freeze"), LETTERS)
     weights = tf_idf(encoder, vocabulary, LETTERS)
     expected = 0.75 * meaning @ meaning.T + 0.25 * weights @ weights.T
@@ -117,7 +117,7 @@ def test_the_lexical_part_is_the_cosine_of_tf_idf(encoder, vocabulary):
 
 
 def test_the_share_of_letters_is_the_best_on_the_examples(encoder, vocabulary, tmp_path):
-    model = sentence_encoder(encoder, "freeze", lexical_share=0.5, lexical_texts=LETTERS, lexical_dimensions=2048)
+    model = sentence_encoder(encoder, "freeze", lexical_weight=0.5, lexical_texts=LETTERS, lexical_dimensions=2048)
     weights = tf_idf(encoder, vocabulary, LETTERS)
     meaning = encode(sentence_encoder(encoder, "freeze"), LETTERS)
     first, second = zip(*itertools.combinations(range(5), 2), strict=True)
@@ -125,23 +125,23 @@ def test_the_share_of_letters_is_the_best_on_the_examples(encoder, vocabulary, t
     for vectors, least, most in ((weights, 0.3, 1.0), (meaning, 0.0, 0.0)):
         scores = (vectors[list(first)] * vectors[list(second)]).sum(1)
         pairs = ScoredExamples.from_lists(texts[0], scores, texts[1])
-        share = choose_lexical_share(model, pairs)
+        share = choose_lexical_weight(model, pairs)
         assert least <= share <= most
         assert evaluate(model, pairs).pearson > 0.98
     # Questions that are parts of their document share its letters.
     pairs = RetrievalPairs.from_lists(
         ["very dull", "great music", "film bad", "film good"], [LETTERS[i] for i in (2, 3, 1, 0)]
     )
-    model.get_layer("joined").share.assign(0.0)
-    before, share = evaluate(model, pairs).mrr, choose_lexical_share(model, pairs)
+    model.get_layer("joined").weight.assign(0.0)
+    before, share = evaluate(model, pairs).mrr, choose_lexical_weight(model, pairs)
     assert share > 0
     assert evaluate(model, pairs).mrr == 1.0 > before
     model.save(tmp_path / "m.keras")
-    assert float(load_model(tmp_path / "m.keras").get_layer("joined").share) == pytest.approx(share)
+    assert float(load_model(tmp_path / "m.keras").get_layer("joined").weight) == pytest.approx(share)
     with pytest.raises(UserError, match="has no lexical part"):
-        choose_lexical_share(sentence_encoder(encoder, "freeze"), pairs)
+        choose_lexical_weight(sentence_encoder(encoder, "freeze"), pairs)
     with pytest.raises(UserError, match="scored pairs"):
-        choose_lexical_share(model, Examples.from_lists(["a"]))
+        choose_lexical_weight(model, Examples.from_lists(["a"]))
 
 
 def test_whitened_vectors_have_the_identity_as_covariance(encoder):
@@ -169,8 +169,8 @@ def test_whitened_vectors_have_the_identity_as_covariance(encoder):
         ({"pooling": "sum"}, "choose one of: cls, mean, max"),
         ({"dimensions": 0}, "dimensions must be"),
         ({"dimensions": "wide"}, "dimensions must be"),
-        ({"lexical_share": 1.0}, "below 1"),
-        ({"lexical_share": 0.5}, "needs lexical_texts"),
+        ({"lexical_weight": 1.0}, "below 1"),
+        ({"lexical_weight": 0.5}, "needs lexical_texts"),
     ],
 )
 def test_wrong_options(encoder, options, message):
@@ -180,8 +180,8 @@ def test_wrong_options(encoder, options, message):
 
 def test_what_cannot_be_trained(encoder, plain):
     with pytest.raises(UserError, match="nothing in this sentence encoder learns"):
-        two_towers(plain)
+        bi_encoder(plain)
     with pytest.raises(UserError, match="build it with sentence_encoder"):
-        two_towers(keras.Sequential([keras.layers.Dense(2)]))
+        bi_encoder(keras.Sequential([keras.layers.Dense(2)]))
     with pytest.raises(UserError, match="choose one of: cosine, ranking, contrastive, in-batch"):
-        two_towers(sentence_encoder(encoder, "freeze", dimensions="same"), "triplet")
+        bi_encoder(sentence_encoder(encoder, "freeze", dimensions="same"), "triplet")

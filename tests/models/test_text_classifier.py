@@ -200,6 +200,6 @@ def test_more_positions_than_the_encoder_has(tiny_pair):
 
 
 @pytest.mark.parametrize("mode", ["mean", "max"])
-def test_pooling_of_a_text_without_pieces_is_zero(mode):
+def test_pooling_of_a_text_without_tokens_is_zero(mode):
     pooled = MaskedPooling(mode)([tf.ones([1, 4, 2]), tf.zeros([1, 4], tf.int32)])
     assert pooled.numpy().tolist() == [[0.0, 0.0]]

@@ -21,9 +21,9 @@ def regressor(tiny_pair):
 
 def test_scores_are_a_sigmoid_stretched_over_the_range(encoder, regressor):
     batch = next(iter(encoder.batches(Examples.from_lists(["good film"], text_pairs=["bad"]))))
-    pieces = tf.saved_model.load(encoder.folder)(batch, training=False)["sequence_output"].numpy()[0]
+    tokens = tf.saved_model.load(encoder.folder)(batch, training=False)["sequence_output"].numpy()[0]
     kernel, bias = (w.numpy() for w in regressor.get_layer("logits").weights)
-    logit = (pieces[batch["input_mask"].numpy()[0] == 1].mean(0) @ kernel + bias)[0]
+    logit = (tokens[batch["input_mask"].numpy()[0] == 1].mean(0) @ kernel + bias)[0]
     assert regressor(batch).numpy().tolist() == pytest.approx([1 + 4 / (1 + np.exp(-logit))], abs=1e-5)
     assert predict(regressor, ["good film"], ["bad"]).score[0] == pytest.approx(1 + 4 / (1 + np.exp(-logit)), abs=1e-5)
 

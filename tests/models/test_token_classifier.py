@@ -22,14 +22,14 @@ def tags_of(encoder, examples, tag_set=None, **options) -> list[list[str]]:
     return [["." if tag < 0 else names[tag] for tag in row] for row in tags.numpy()]
 
 
-def test_first_pieces_carry_the_words_tags(encoder):
+def test_first_tokens_carry_the_words_tags(encoder):
     examples = TaggedExamples.from_words([["the", "film", "filmgood", "x."]], [["O", "B-A", "I-A", "B-B"]])
-    # [CLS] the film film ##g ##o ##o ##d x . [SEP], and padding to 12. The full stop is a piece of the word "x.".
+    # [CLS] the film film ##g ##o ##o ##d x . [SEP], and padding to 12. The full stop is a token of the word "x.".
     assert tags_of(encoder, examples) == [[".", "O", "B-A", "I-A", *"....", "B-B", *"..."]]
 
 
-def test_all_pieces_carry_tags_and_spans_end_inside_words(encoder):
-    # 재미있다 = 재미 ##있다: the entity is only the first piece.
+def test_all_tokens_carry_tags_and_spans_end_inside_words(encoder):
+    # 재미있다 = 재미 ##있다: the entity is only the first token.
     examples = TaggedExamples.from_spans(["영화 재미있다!"], [[(0, 2, "A"), (3, 5, "A")]])
     assert tags_of(encoder, examples)[0][:7] == [".", "B-A", "B-A", "O", "O", ".", "."]
     longer = TaggedExamples.from_spans(["영화 재미있다!"], [[(0, 7, "A")]])
@@ -41,7 +41,7 @@ def test_plain_tags(encoder):
     assert tags_of(encoder, examples)[0][:5] == [".", "ADJ", "NOUN", "O", "."]
 
 
-def test_windows_cover_every_piece_once_as_best():
+def test_windows_cover_every_token_once_as_best():
     rng = np.random.default_rng(0)
     for size, step in ((4, 3), (8, 6), (5, 5), (6, 1)):
         counts = [*rng.integers(0, 40, size=12), 0, size, size + 1]
@@ -49,16 +49,16 @@ def test_windows_cover_every_piece_once_as_best():
         places = windows.places.to_list()
         starts = np.cumsum([0, *counts])
         assert sorted({p for window in places for p in window}) == list(range(starts[-1]))
-        for piece, (window, place) in enumerate(
+        for token, (window, place) in enumerate(
             zip(windows.best_window.numpy(), windows.best_place.numpy(), strict=True)
         ):
-            assert places[window][place] == piece
-            text = int(np.searchsorted(starts, piece, side="right")) - 1
+            assert places[window][place] == token
+            text = int(np.searchsorted(starts, token, side="right")) - 1
             # Context lost on either side is never more than an overlap's half, unless the text ends there.
             left, right = place, len(places[window]) - 1 - place
             need = (size - step) // 2
-            assert left >= min(need, piece - starts[text])
-            assert right >= min(need, starts[text + 1] - 1 - piece)
+            assert left >= min(need, token - starts[text])
+            assert right >= min(need, starts[text + 1] - 1 - token)
         for window in places:
             assert len(window) <= size
             assert window == list(range(window[0], window[0] + len(window))) if window else True
@@ -71,7 +71,7 @@ def test_long_texts_are_not_cut(encoder):
     batches = list(dataset)
     assert len(batches) == int(dataset.cardinality()) == 1
     inputs, tags = batches[0]
-    # 100 pieces in windows of 30, a new one every 23: 1 + ceil(70 / 23) = 5, and one for the other text.
+    # 100 tokens in windows of 30, a new one every 23: 1 + ceil(70 / 23) = 5, and one for the other text.
     assert tags.shape == (6, 32)
     good = inputs["input_word_ids"].numpy() == 5
     assert np.all(tags.numpy()[good] == 1)
@@ -96,7 +96,7 @@ def test_best_tags_are_those_of_exhaustive_search():
         assert tuple(tags[:length]) == best
 
 
-def test_loss_and_accuracy_leave_masked_pieces_out():
+def test_loss_and_accuracy_leave_masked_tokens_out():
     rng = np.random.default_rng(2)
     p = rng.dirichlet(np.ones(3), size=(2, 4)).astype("float32")
     tags = np.array([[0, 2, -1, -1], [-1, 1, 1, -1]])
@@ -222,7 +222,7 @@ def test_a_frozen_encoder_keeps_its_weights(encoder, tagged):
 
 def test_wrong_options(encoder, tagged):
     with pytest.raises(UserError, match="choose one of: first, all"):
-        TagSet(("A",), pieces="some")
+        TagSet(("A",), tokens="some")
     with pytest.raises(UserError, match="below 1"):
         token_classifier(encoder, ["A"], dropout=1.0)
     with pytest.raises(UserError, match="labels must be a list"):

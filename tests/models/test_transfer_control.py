@@ -13,9 +13,9 @@ import pytest
 
 from tl_keras import UserError, load_model, text_classifier
 from tl_keras._keras import keras
-from tl_keras.encoders.transfer_plan import Transfer, parse_rates
+from tl_keras.encoders.transfer_plan import Transfer, parse_lr_multipliers
 from tl_keras.models.describe import describe
-from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
+from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
 from tl_keras.models.transfer_control import set_transfer
 from tl_keras.training.optimizer import make_optimizer
 
@@ -71,7 +71,7 @@ class Watch(keras.callbacks.Callback):
 
 
 def test_gradual_unfreezing_in_one_fit(stack, reviews, tmp_path):
-    plan = Transfer("gradual", rates={"embeddings": 0.5})
+    plan = Transfer("gradual", lr_multipliers={"embeddings": 0.5})
     model = text_classifier(stack, reviews.classes, plan, learning_rate=0.01)
     start, watch = values(model), Watch()
     batches = stack.batches(reviews, training=True, batch_size=32)
@@ -80,7 +80,7 @@ def test_gradual_unfreezing_in_one_fit(stack, reviews, tmp_path):
     steps = [moved(a, b) for a, b in itertools.pairwise(states)]
     assert steps == [["head"], ["block 2", "pooler", "head"], ["block 1", "block 2", "pooler", "head"], PARTS[1:]]
     assert len(watch.functions) == 1
-    # Saved in the middle and loaded: what sleeps still sleeps, and wakes later.
+    # Saved in the middle and loaded: what is frozen still is, and is unfrozen later.
     model.save(tmp_path / "m.keras")
     loaded = load_model(tmp_path / "m.keras")
     assert [row.multiplier for row in describe(loaded).rows] == [0, 1, 1, 1, 1, 1]
@@ -88,7 +88,7 @@ def test_gradual_unfreezing_in_one_fit(stack, reviews, tmp_path):
     loaded.fit(batches, epochs=5, initial_epoch=4, verbose=0)
     assert moved(before, values(loaded)) == PARTS
     assert [row.multiplier for row in describe(loaded).rows] == [0.5, 1, 1, 1, 1, 1]
-    # A further fit counts its epochs from 0; nothing falls asleep again.
+    # A further fit counts its epochs from 0; nothing is frozen again.
     loaded.fit(batches, epochs=1, verbose=0)
     assert loaded.optimizer.multipliers()["embeddings"] == 0.5
 
@@ -100,11 +100,11 @@ def test_gradual_unfreezing_by_steps_under_a_strategy(stacks, tiny_pair):
     assert result["replicas"] == 2
     # Steps 0 and 1 move the head; 2 and 3 the top block too; then it ends.
     assert result["moved"] == ["block 1", "pooler", "head"]
-    assert result["awake_since"] == {"embeddings": -1, "block 0": -1, "block 1": 2, "pooler": 2, "head": 0}
+    assert result["unfrozen_at"] == {"embeddings": -1, "block 0": -1, "block 1": 2, "pooler": 2, "head": 0}
 
 
 def test_layer_decay_and_rates_reach_the_optimizer(stack, vocabulary):
-    plan = Transfer(layer_decay=0.5, rates={"embeddings": 0.3, "block 2": 2})
+    plan = Transfer(layer_decay=0.5, lr_multipliers={"embeddings": 0.3, "block 2": 2})
     model = text_classifier(stack, ["a", "b"], plan)
     expected = [0.3, 0.25, 0.5, 2.0, 1.0, 1.0]
     assert list(model.optimizer.multipliers().values()) == pytest.approx(expected)
@@ -122,7 +122,7 @@ def test_layer_decay_and_rates_reach_the_optimizer(stack, vocabulary):
 
 
 def test_towers_share_the_plan_of_their_encoder(stack):
-    towers = two_towers(sentence_encoder(stack, Transfer("top-2", layer_decay=0.5)))
+    towers = bi_encoder(sentence_encoder(stack, Transfer("top-2", layer_decay=0.5)))
     assert [row.multiplier for row in describe(towers).rows] == [0, 0, 0.5, 1, 1, 0]
     assert towers.optimizer.group_names == ("block 1", "block 2", "pooler", "head")
 
@@ -132,14 +132,14 @@ def test_towers_share_the_plan_of_their_encoder(stack):
     [
         (lambda: "top-4", "3 blocks, not 4"),
         (lambda: "top-0", "choose one of: freeze, fine-tune, top-K"),
-        (lambda: Transfer(rates={"layer 1": 0.1}), "no part of the model is called 'layer 1'"),
-        (lambda: Transfer("top-1", rates={"embeddings": 0.1}), "freezes embeddings"),
+        (lambda: Transfer(lr_multipliers={"layer 1": 0.1}), "no part of the model is called 'layer 1'"),
+        (lambda: Transfer("top-1", lr_multipliers={"embeddings": 0.1}), "freezes embeddings"),
         (lambda: Transfer("freeze", layer_decay=0.5), "says nothing where the encoder is frozen"),
         (lambda: Transfer(layer_decay=0), "above 0"),
-        (lambda: Transfer(rates={"head": -1}), "0 or more"),
+        (lambda: Transfer(lr_multipliers={"head": -1}), "0 or more"),
         (lambda: Transfer("gradual", unfreeze_every="2 days"), "no interval"),
         (lambda: Transfer("top-1", unfreeze_every=2), "is for transfer=\"gradual\""),
-        (lambda: Transfer(rates=parse_rates(["embeddings"])), "PART=SHARE"),
+        (lambda: Transfer(lr_multipliers=parse_lr_multipliers(["embeddings"])), "PART=FACTOR"),
     ],
 )  # fmt: skip
 def test_wrong_plans(stack, make, message):

@@ -37,4 +37,4 @@ def word_piece(corpus_files):
 @pytest.fixture(scope="session")
 def tokens(corpus_files, word_piece, tmp_path_factory):
     corpora = [scan_corpus(path) for path in corpus_files]
-    return prepare_token_files(tmp_path_factory.mktemp("tokens") / "t", corpora, word_piece, heldout_share=0.1)
+    return prepare_token_files(tmp_path_factory.mktemp("tokens") / "t", corpora, word_piece, heldout_fraction=0.1)

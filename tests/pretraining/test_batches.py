@@ -18,7 +18,7 @@ SPECIAL = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
 
 
 def reviews(sizes) -> TokenFile:
-    """One sentence per document; its pieces are 5 + its number."""
+    """One sentence per document; its tokens are 5 + its number."""
     numbers = np.repeat(np.arange(len(sizes)) + 5, sizes)
     ends = np.cumsum([0, *sizes])
     return TokenFile(numbers, ends, np.arange(len(sizes) + 1), np.asarray([0, len(sizes)]))
@@ -60,7 +60,7 @@ def test_labels_are_what_was_masked(maker):
     _, batch = next(maker.from_place(Place(max_length=128)))
     counted = batch.mlm_weights > 0
     rows = batch.masked_positions[counted] // batch.token_ids.shape[1]
-    # A row's pieces are all alike here, so an unmasked neighbour tells the label.
+    # A row's tokens are all alike here, so an unmasked neighbour tells the label.
     originals = np.where(batch.token_ids >= 5, batch.token_ids, 0)
     usual = [np.bincount(line[line > 0]).argmax() if (line > 0).any() else -1 for line in originals]
     agree = np.asarray(usual)[rows] == batch.mlm_labels[counted]
@@ -110,7 +110,7 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path):
 
 def test_too_little_for_a_batch():
     maker = BatchMaker(reviews([5, 5]), SPECIAL, 4000, Masking(), token_budget=128)
-    with pytest.raises(UserError, match="10 training pieces, fewer than one batch of 128"):
+    with pytest.raises(UserError, match="10 training tokens, fewer than one batch of 128"):
         maker.check(64)
     with pytest.raises(UserError, match="less than one row"):
         maker.check(256)

@@ -27,7 +27,7 @@ from tl_keras.pretraining.settings import BertSettings  # noqa: E402
 SMALL = {
     "vocab_size": 90, "alphabet_size": 60, "layers": 1, "width": 16, "heads": 2, "max_positions": 48, "batch_tokens": 256,
     "lengths": ((0.5, 24), (1.0, 48)), "warmup_steps": 2, "history_steps": 4, "heldout_steps": 8, "checkpoint_steps": 2,
-    "heldout_share": 0.1,
+    "heldout_fraction": 0.1,
 }  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def test_what_a_run_leaves(run):
     metrics = json.loads((folder / "metrics.json").read_text())
     assert set(metrics["heldout"]) == {"mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy"}
     share = metrics["training_gflop_per_second"] / metrics["matmul_gflop_per_second"]
-    assert metrics["share_of_matmul_rate"] == pytest.approx(share, abs=0.02)
+    assert metrics["fraction_of_matmul_rate"] == pytest.approx(share, abs=0.02)
     card = (folder / "model_card.md").read_text("utf-8")
     assert "| reviews.txt | 120 | independent lines | CC0 |" in card
     assert "| stories.txt |" in card
@@ -167,7 +167,7 @@ def test_a_killed_run_resumes_to_the_same_losses(run, corpus_files, tmp_path):
     options = ["--out", tmp_path / "cut", "--corpus", corpus_files[0], "--corpus", corpus_files[1], "--steps", 12]
     options += ["--vocab-size", 90, "--alphabet-size", 60, "--layers", 1, "--width", 16, "--heads", 2]
     options += ["--max-positions", 48, "--batch-tokens", 256, "--length-schedule", "24@0.5,48@1", "--warmup-steps", 2]
-    options += ["--history-steps", 4, "--heldout-steps", 8, "--checkpoint-steps", 2, "--heldout-share", 0.1]
+    options += ["--history-steps", 4, "--heldout-steps", 8, "--checkpoint-steps", 2, "--heldout-fraction", 0.1]
     options += ["--init-embeddings", vectors, "--no-export"]
     process = subprocess.Popen(command(*options), stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
@@ -214,10 +214,10 @@ def test_a_stop_request_leaves_a_checkpoint_and_the_length_may_change(corpus_fil
         ({"batch_tokens": 100_000}, "fewer than one batch"),
         ({"width": 15}, "cannot be divided among 2 heads"),
         ({"max_positions": 24}, "longer rows than --max-positions"),
-        ({"lengths": ((1.0, 4),)}, "fewer than 8 pieces"),
+        ({"lengths": ((1.0, 4),)}, "fewer than 8 tokens"),
         ({"licences": ("CC0",)}, "1 --licence for 2 --corpus"),
         ({"precision": "float8"}, "--precision must be one of"),
-        ({"mask_share": 1.5}, "between 0 and 1"),
+        ({"mask_fraction": 1.5}, "between 0 and 1"),
         ({"init": "x", "init_embeddings": "y"}, "leave out --init-embeddings"),
         ({"init_embeddings": "/nowhere.npy"}, "does not exist"),
         ({"vocab": "/nowhere.txt"}, "does not exist"),

@@ -23,11 +23,11 @@ from tl_keras.pretraining.bilm import BilmPretraining, BilmSettings  # noqa: E40
 
 SMALL = {
     "width": 8, "filters": ((1, 4), (3, 8)), "char_width": 4, "max_chars": 16, "max_length": 8, "batch_tokens": 96,
-    "heldout_share": 0.1, "samples": 12, "warmup_steps": 2, "peak_rate": 0.02, "history_steps": 4, "heldout_steps": 4,
+    "heldout_fraction": 0.1, "samples": 12, "warmup_steps": 2, "peak_learning_rate": 0.02, "history_steps": 4, "heldout_steps": 4,
     "checkpoint_steps": 3,
 }  # fmt: skip
 OPTIONS = {**SMALL, "filters": "1:4,3:8", "learning_rate": 0.02}
-del OPTIONS["peak_rate"]
+del OPTIONS["peak_learning_rate"]
 
 
 def bilm(*arguments) -> None:

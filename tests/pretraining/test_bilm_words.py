@@ -52,7 +52,7 @@ def part(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lines")
     (folder / "t.txt").write_text("".join(f"w{n} " * (1 + n % 16) + "\n\n" for n in range(160)), encoding="utf-8")
     lexicon = make_lexicon(count_words((folder / "t.txt").read_text("utf-8").splitlines()), min_count=1)
-    return prepare_token_files(folder / "tokens", [scan_corpus(folder / "t.txt")], lexicon, heldout_share=0.0).train
+    return prepare_token_files(folder / "tokens", [scan_corpus(folder / "t.txt")], lexicon, heldout_fraction=0.0).train
 
 
 def test_an_epoch_has_every_word_once_and_little_padding(part):
@@ -109,7 +109,7 @@ def test_a_batch_of_the_same_place_draws_the_same(part):
     ("changes", "reason"),
     [
         ({"corpus": ()}, "give text with --corpus"),
-        ({"tokens": "pieces"}, "--tokens must be one of chars, words"),
+        ({"tokens": "tokens"}, "--tokens must be one of chars, words"),
         ({"vectors": "v.txt"}, "give --tokens words with them"),
         ({"layers": 1}, "--layers must be at least 2"),
         ({"dropout": 1.0}, "at least 0 and below 1"),

@@ -24,11 +24,11 @@ def test_empty_lines_part_documents_and_a_file_without_them_has_independent_line
 
 def test_a_share_of_documents_is_lower_cased_whole(tmp_path):
     corpus = scan_corpus(write(tmp_path / "c.txt", "A b\nC d\n\n" * 400))
-    documents = list(read_documents(corpus, lowercase_share=0.25, seed=3))
+    documents = list(read_documents(corpus, lowercase_fraction=0.25, seed=3))
     lowered = [document for document in documents if document == ["a b", "c d"]]
     assert all(document in (["a b", "c d"], ["A b", "C d"]) for document in documents)
     assert 70 <= len(lowered) <= 130  # 100 expected of 400, deviation 8.7
-    assert documents == list(read_documents(corpus, lowercase_share=0.25, seed=3))
+    assert documents == list(read_documents(corpus, lowercase_fraction=0.25, seed=3))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ MASK_ID, VOCABULARY = 4, 1000
 
 
 def masked(rows, length, masking, seed=0, ids=None, continuation=None):
-    """Rows of [CLS], `length` - 2 pieces, [SEP] and three places of padding."""
+    """Rows of [CLS], `length` - 2 tokens, [SEP] and three places of padding."""
     if ids is None:
         ids = np.random.default_rng(9).integers(5, VOCABULARY, (rows, length + 3))
     maskable = np.zeros(ids.shape, bool)
@@ -45,7 +45,7 @@ def test_eighty_ten_ten():
     assert same.mean() == pytest.approx(0.1, abs=0.006)
     swapped = out[chosen & (out != MASK_ID) & (out != ids)]
     assert len(swapped) / n == pytest.approx(0.1, abs=0.006)
-    # Random pieces come from the whole vocabulary, special tokens included, all alike.
+    # Random tokens come from the whole vocabulary, special tokens included, all alike.
     assert swapped.min() == 0
     assert swapped.max() == VOCABULARY - 1
     assert swapped.mean() == pytest.approx(VOCABULARY / 2, rel=0.05)
@@ -54,11 +54,11 @@ def test_eighty_ten_ten():
 
 
 def test_the_shares_are_options_and_seeds_decide():
-    _, out, chosen, _ = masked(500, 40, Masking(share=0.5, mask=1.0, random=0.0))
+    _, out, chosen, _ = masked(500, 40, Masking(fraction=0.5, mask=1.0, random=0.0))
     assert (chosen.sum(axis=1) == 20).all()
     assert (out[chosen] == MASK_ID).all()
-    again = masked(500, 40, Masking(share=0.5, mask=1.0, random=0.0))[2]
-    other = masked(500, 40, Masking(share=0.5, mask=1.0, random=0.0), seed=1)[2]
+    again = masked(500, 40, Masking(fraction=0.5, mask=1.0, random=0.0))[2]
+    other = masked(500, 40, Masking(fraction=0.5, mask=1.0, random=0.0), seed=1)[2]
     assert (chosen == again).all()
     assert not (chosen == other).all()
 
@@ -86,6 +86,6 @@ def test_a_row_of_one_long_word_still_has_something_to_predict():
 
 def test_impossible_shares():
     with pytest.raises(UserError, match="between 0 and 1"):
-        Masking(share=0.0)
+        Masking(fraction=0.0)
     with pytest.raises(UserError, match="sum to 1"):
         Masking(mask=0.8, random=0.3)

@@ -19,7 +19,7 @@ from tl_keras.pretraining.batches import BatchMaker  # noqa: E402
 from tl_keras.pretraining.masking import Masking  # noqa: E402
 from tl_keras.pretraining.model import BertPretrainer, as_arrays, build_backbone, cross_entropy, flops_per_token  # noqa: E402
 from tl_keras.pretraining.pair_start import named_variables  # noqa: E402
-from tl_keras.pretraining.piece_vectors import read_piece_vectors, set_embeddings  # noqa: E402
+from tl_keras.pretraining.token_vectors import read_token_vectors, set_embeddings  # noqa: E402
 from tl_keras.pretraining.windows import Place  # noqa: E402
 
 
@@ -74,15 +74,15 @@ def losses(w, head, nsp, original, batch):
         w: backbone weights by TF Hub name.
         head: `dense_kernel`, `dense_bias`, `gamma`, `beta`, `bias` of the masked-LM head.
         nsp: `kernel`, `bias` of the next-sentence head.
-        original: for each masked place (row, column) the piece that stood there.
+        original: for each masked place (row, column) the token that stood there.
         batch: the masked batch.
     """
     x = encode(w, batch.token_ids, batch.segment_ids, batch.padding_mask)
     total = 0.0
-    for (row, column), piece in original.items():
+    for (row, column), token in original.items():
         h = gelu(x[row, column] @ head["dense_kernel"] + head["dense_bias"])
         h = layer_norm(h, head["gamma"], head["beta"])
-        total -= log_softmax(w["word_embeddings/embeddings"] @ h + head["bias"])[piece]
+        total -= log_softmax(w["word_embeddings/embeddings"] @ h + head["bias"])[token]
     pooled = np.tanh(x[:, 0] @ w["pooler_transform/kernel"] + w["pooler_transform/bias"])
     scores = log_softmax(pooled @ nsp["kernel"] + nsp["bias"])
     pairs = [(row, label) for row, label in enumerate(batch.nsp_labels) if batch.nsp_weights[row]]
@@ -135,11 +135,11 @@ def test_both_losses_are_those_of_bert_written_out_in_numpy(model, maker, tokens
             second = [*tokens.train.tokens[b0:b1], sep] if b1 > b0 else []
             line = [cls, *tokens.train.tokens[a0:a1], sep, *second]
             assert batch.padding_mask[row].sum() == len(line)
-            for column, piece in enumerate(line):
+            for column, token in enumerate(line):
                 if row * length + column in places:
-                    original[row, column] = int(piece)
+                    original[row, column] = int(token)
                 else:
-                    assert batch.token_ids[row, column] == piece
+                    assert batch.token_ids[row, column] == token
         assert len(original) == len(places)
         weights = arrays_of(model)
         measured = model.test_on_batch(*as_arrays(batch), return_dict=True)
@@ -192,7 +192,7 @@ def test_vectors_start_the_embeddings(tmp_path):
     backbone = build_backbone(4, layers=1, width=2, heads=1)
     before = ops.convert_to_numpy(backbone.token_embedding.embeddings).copy()
     (tmp_path / "v.txt").write_text("2 2\nc 3.0 -1.0\na 1.0 1.0\n", encoding="utf-8")
-    vectors = read_piece_vectors(tmp_path / "v.txt", ["a", "b", "c", "d"])
+    vectors = read_token_vectors(tmp_path / "v.txt", ["a", "b", "c", "d"])
     assert set_embeddings(backbone, vectors, deviation=0.04) == 2
     after = ops.convert_to_numpy(backbone.token_embedding.embeddings)
     # The deviation of 1, 1, 3, -1 is sqrt(2).
@@ -202,7 +202,7 @@ def test_vectors_start_the_embeddings(tmp_path):
         set_embeddings(backbone, np.zeros((4, 3)))
     (tmp_path / "bad.txt").write_text("nothing\n", encoding="utf-8")
     with pytest.raises(UserError, match="neither"):
-        read_piece_vectors(tmp_path / "bad.txt", ["a"])
+        read_token_vectors(tmp_path / "bad.txt", ["a"])
 
 
 OTHER = """

@@ -8,7 +8,7 @@ from tl_keras.pretraining.schedule import Schedule, parse_lengths
 
 
 def test_rate_by_steps():
-    schedule = Schedule(steps=1000, peak_rate=2e-3, warmup_steps=100)
+    schedule = Schedule(steps=1000, peak_learning_rate=2e-3, warmup_steps=100)
     assert schedule.learning_rate(0, 0) == pytest.approx(2e-5)
     assert schedule.learning_rate(49, 0) == pytest.approx(1e-3)
     assert schedule.learning_rate(500, 1e9) == pytest.approx(1e-3)  # half way, whatever the clock says
@@ -28,7 +28,7 @@ def test_a_pause_is_no_training_time():
 
 
 def test_rate_by_time():
-    schedule = Schedule(minutes=10, peak_rate=1.0, warmup_steps=10)
+    schedule = Schedule(minutes=10, peak_learning_rate=1.0, warmup_steps=10)
     assert schedule.learning_rate(400, 300) == pytest.approx(0.5)
     assert schedule.learning_rate(401, 540) == pytest.approx(0.1)
     assert schedule.done(402, 600)
@@ -55,5 +55,5 @@ def test_lengths_change_with_progress():
 def test_impossible_schedules(options, reason):
     with pytest.raises(UserError, match=reason):
         Schedule(**options)
-    with pytest.raises(UserError, match="LENGTH@SHARE"):
+    with pytest.raises(UserError, match="LENGTH@FRACTION"):
         parse_lengths("64@x")

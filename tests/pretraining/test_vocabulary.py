@@ -25,38 +25,38 @@ TEXT = [
 
 
 @pytest.fixture(scope="module")
-def pieces():
+def tokens():
     return learn_vocabulary(TEXT, 100, alphabet_size=80)
 
 
 @pytest.fixture(scope="module")
-def preprocessor(pieces, tmp_path_factory):
+def preprocessor(tokens, tmp_path_factory):
     """The preprocessor that is exported with an encoder of this vocabulary."""
     tf = pytest.importorskip("tensorflow")
     pytest.importorskip("tensorflow_text")
     from tl_keras.encoders.pair import write_encoder_pair
     from tl_keras.pretraining.model import build_backbone
 
-    backbone = build_backbone(len(pieces), layers=1, width=8, max_positions=16)
-    folder = write_encoder_pair(tmp_path_factory.mktemp("pair") / "p", backbone, pieces, lower_case=False)
+    backbone = build_backbone(len(tokens), layers=1, width=8, max_positions=16)
+    folder = write_encoder_pair(tmp_path_factory.mktemp("pair") / "p", backbone, tokens, lower_case=False)
     return tf.saved_model.load(str(folder / "preprocess"))
 
 
-def test_special_tokens_come_first_and_hangul_is_not_taken_apart(pieces):
-    assert tuple(pieces[:5]) == SPECIAL_TOKENS
-    assert len(set(pieces)) == len(pieces) == 100
-    assert "영화" in pieces
+def test_special_tokens_come_first_and_hangul_is_not_taken_apart(tokens):
+    assert tuple(tokens[:5]) == SPECIAL_TOKENS
+    assert len(set(tokens)) == len(tokens) == 100
+    assert "영화" in tokens
     # A vocabulary that was learned after NFD would hold conjoining jamo (U+1100 to U+11FF).
-    assert not any("\u1100" <= character <= "\u11ff" for piece in pieces for character in piece)
-    assert WordPiece(pieces).encode(["영화"]) == [[pieces.index("영화")]]
-    assert WordPiece(pieces).encode([unicodedata.normalize("NFD", "영화")]) == [[1]]
+    assert not any("\u1100" <= character <= "\u11ff" for token in tokens for character in token)
+    assert WordPiece(tokens).encode(["영화"]) == [[tokens.index("영화")]]
+    assert WordPiece(tokens).encode([unicodedata.normalize("NFD", "영화")]) == [[1]]
 
 
 def test_the_same_text_gives_the_same_vocabulary():
     # 40 words that occur twice each: which of them are merged first is a matter of ties alone.
     words = [a + b + c for a in "가나다라" for b in "마바사아자" for c in "차카"]
     learned = [learn_vocabulary([" ".join(words * 2)], 60, alphabet_size=30) for _ in range(4)]
-    assert all(pieces == learned[0] for pieces in learned)
+    assert all(tokens == learned[0] for tokens in learned)
     assert learned[0][5:16] == sorted("가나다라마바사아자차카")
     assert learned[0][16:23] == ["##" + character for character in "마바사아자차카"]
 
@@ -81,30 +81,30 @@ ALPHABETS = [
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.one_of(ALPHABETS), max_size=40).map("".join), min_size=1, max_size=20))
-def test_the_exported_preprocessor_gives_the_same_ids(pieces, preprocessor, texts):
+def test_the_exported_preprocessor_gives_the_same_ids(tokens, preprocessor, texts):
     tf = pytest.importorskip("tensorflow")
     theirs = preprocessor.tokenize(tf.constant(texts)).merge_dims(1, 2).to_list()
-    assert WordPiece(pieces).encode(texts) == theirs
+    assert WordPiece(tokens).encode(texts) == theirs
 
 
-def test_long_words_are_unknown_in_both(pieces, preprocessor):
+def test_long_words_are_unknown_in_both(tokens, preprocessor):
     tf = pytest.importorskip("tensorflow")
     texts = ["ㅋ" * 100, "ㅋ" * 101, "영화" * 50 + " good", "a" * 1000]
     theirs = preprocessor.tokenize(tf.constant(texts)).merge_dims(1, 2).to_list()
-    ours = WordPiece(pieces).encode(texts)
+    ours = WordPiece(tokens).encode(texts)
     assert ours == theirs
     assert ours[1] == [1]
     assert len(ours[0]) > 1
 
 
-def test_a_vocabulary_survives_its_file(pieces, tmp_path):
-    write_vocabulary(tmp_path / "vocab.txt", pieces)
-    assert read_vocabulary(tmp_path / "vocab.txt") == pieces
-    assert vocabulary_hash(pieces) != vocabulary_hash([*pieces[:-2], pieces[-1], pieces[-2]])
+def test_a_vocabulary_survives_its_file(tokens, tmp_path):
+    write_vocabulary(tmp_path / "vocab.txt", tokens)
+    assert read_vocabulary(tmp_path / "vocab.txt") == tokens
+    assert vocabulary_hash(tokens) != vocabulary_hash([*tokens[:-2], tokens[-1], tokens[-2]])
 
 
 def test_what_cannot_be_a_vocabulary(tmp_path):
-    with pytest.raises(UserError, match=r"can fill a vocabulary of 1\d pieces at most"):
+    with pytest.raises(UserError, match=r"can fill a vocabulary of 1\d tokens at most"):
         learn_vocabulary(["low lower", "low lower"], size=500)
     with pytest.raises(UserError, match="leaves no room"):
         learn_vocabulary(["low"], size=5)

@@ -30,9 +30,9 @@ def alone(encoder):
         for row in zip(texts) if pairs is None else zip(texts, pairs, strict=True):
             packed = preprocessor.pack([preprocessor.tokenize(tf.constant([text])) for text in row], 32)
             outputs = module(packed, training=False)
-            pieces = outputs["sequence_output"].numpy()[0][packed["input_mask"].numpy()[0] == 1]
+            tokens = outputs["sequence_output"].numpy()[0][packed["input_mask"].numpy()[0] == 1]
             pooled = outputs["pooled_output"].numpy()[0]
-            found.append({"cls": pooled, "mean": pieces.mean(0), "max": pieces.max(0)}[pooling])
+            found.append({"cls": pooled, "mean": tokens.mean(0), "max": tokens.max(0)}[pooling])
         return np.stack(found)
 
     return vectors
@@ -61,16 +61,16 @@ def test_pairs_of_texts(alone, encoder):
 def test_a_handle_is_loaded_once_for_the_same_settings(tiny_pair):
     source = as_vector_source(str(tiny_pair), "mean", seq_length=32)
     assert as_vector_source(tiny_pair, seq_length=32) is source
-    # With room for two pieces only the first two words count.
+    # With room for two tokens only the first two words count.
     vectors = encode(tiny_pair, ["good film plot", "good film"], seq_length=4)
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
 
 
-def test_counting_pieces_and_progress(encoder, caplog):
+def test_counting_tokens_and_progress(encoder, caplog):
     vectors, calls = as_vector_source(encoder), []
     examples = Examples.from_lists(["good film", "the very good film", "xyz"], text_pairs=["bad", "", "a b"])
     # "xyz" is x ##y ##z.
-    assert vectors.pieces(examples).tolist() == [3, 4, 5]
+    assert vectors.tokens(examples).tolist() == [3, 4, 5]
     vectors.compute(Examples.from_lists(["good"] * 5), 2, lambda done, total: calls.append((done, total)))
     assert calls == [(2, 5), (4, 5), (5, 5)]
     caplog.set_level(logging.INFO)

@@ -16,7 +16,7 @@ TEXTS = ["good film", "", "영화 정말 좋다!", "the music was very " * 20, "
 
 def test_strings_in_vectors_and_scores_out(tiny_pair, tmp_path):
     encoder = load_encoder(str(tiny_pair), seq_length=32)
-    vectors = sentence_encoder(encoder, "freeze", dimensions=5, lexical_share=0.3, lexical_texts=TEXTS)
+    vectors = sentence_encoder(encoder, "freeze", dimensions=5, lexical_weight=0.3, lexical_texts=TEXTS)
     scores = text_regressor(encoder, (0, 5), "freeze", pooling="max")
     folders = [export(vectors, tmp_path / "v" / "1"), export(scores, tmp_path / "s" / "1", pairs=True)]
     encodes, scorer = (load_exported(folder.parent) for folder in folders)

@@ -17,7 +17,7 @@ def test_the_same_spans_in_another_process_after_a_move_without_the_encoder(tiny
     shutil.copytree(tiny_pair, tmp_path / "cache")
     encoder = load_encoder(str(tmp_path / "cache"), seq_length=16)
     # Random weights, spread out: every tag occurs, and the texts' windows disagree.
-    model = token_classifier(encoder, TagSet(("LOC", "PER"), pieces="all"))
+    model = token_classifier(encoder, TagSet(("LOC", "PER"), tokens="all"))
     logits = model.get_layer("logits")
     logits.kernel.assign(np.random.default_rng(0).normal(0, 2, logits.kernel.shape))
     logits.bias.assign([0, 0, -4, 0, -4])  # short spans, many of them

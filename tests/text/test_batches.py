@@ -16,8 +16,8 @@ def rows(batch) -> list[tuple]:
 
 
 def expected_ids(text: str, vocabulary: list[str]) -> list[int]:
-    """Greedy longest-match word pieces, written down from the definition."""
-    index = {piece: i for i, piece in enumerate(vocabulary)}
+    """Greedy longest-match WordPiece tokens, written down from the definition."""
+    index = {token: i for i, token in enumerate(vocabulary)}
     ids = []
     for word in text.lower().replace("!", " ! ").replace(".", " . ").replace(",", " , ").split():
         start, found = 0, []

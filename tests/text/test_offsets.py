@@ -1,4 +1,4 @@
-"""Character offsets: slicing the text by them gives each piece's surface, whatever the characters."""
+"""Character offsets: slicing the text by them gives each token's surface, whatever the characters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tl_keras import UserError, load_encoder
 from tl_keras.encoders.offset_tokenizer import offset_tokenizer
-from tl_keras.encoders.pair_preprocess import TokenizerOptions, WordPieces
+from tl_keras.encoders.pair_preprocess import TokenizerOptions, WordPieceTokenizer
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor
 
@@ -104,12 +104,12 @@ def garden(text: str) -> str:
 
 
 def check(tokenizer, normalize, vocabulary: list[str], texts: list[str]) -> None:
-    """What offsets must be, by the definition of a piece."""
-    pieces = tokenizer(tf.constant(texts))
+    """What offsets must be, by the definition of a token."""
+    tokens = tokenizer(tf.constant(texts))
     for row, text in enumerate(texts):
-        parts = list(zip(*(part[row].numpy().tolist() for part in pieces), strict=True))
+        parts = list(zip(*(part[row].numpy().tolist() for part in tokens), strict=True))
         covered = set()
-        for number, (piece_id, start, end, word_start, word_end) in enumerate(parts):
+        for number, (token_id, start, end, word_start, word_end) in enumerate(parts):
             assert 0 <= word_start <= start < end <= len(text), (text, start, end)
             assert not any(c.isspace() for c in text[word_start:word_end])
             assert word_start == 0 or text[word_start - 1].isspace()
@@ -120,18 +120,18 @@ def check(tokenizer, normalize, vocabulary: list[str], texts: list[str]) -> None
             shares = (before and before[2] > start) or (after and after[1] < end)
             assert before is None or (before[1] <= start and before[2] <= end)
             surface = normalize(text[start:end])
-            if piece_id == 1:
+            if token_id == 1:
                 assert surface.strip()
                 continue
-            piece = vocabulary[piece_id].removeprefix("##")
-            if shares:  # several pieces of one character
-                assert piece in surface, (text, piece, text[start:end])
+            token = vocabulary[token_id].removeprefix("##")
+            if shares:  # several tokens of one character
+                assert token in surface, (text, token, text[start:end])
             else:
-                assert surface == piece, (text, piece, text[start:end])
+                assert surface == token, (text, token, text[start:end])
         left = "".join(c for i, c in enumerate(text) if i not in covered)
         assert not normalize(left).strip(), (text, left)
         for _, _, end, *_ in parts:
-            # No piece ends before a mark that belongs to no other piece.
+            # No token ends before a mark that belongs to no other token.
             assert end == len(text) or end in covered or not unicodedata.category(text[end]).startswith("M")
 
 
@@ -140,8 +140,8 @@ def tiny(request, tmp_path_factory):
     """The tokenizer of our own pairs, as `write_encoder_pair` makes it; saved ones follow below."""
     path = tmp_path_factory.mktemp("offsets") / "vocab.txt"
     path.write_text("\n".join(VOCABULARY), "utf-8")
-    pieces = WordPieces(str(path), TokenizerOptions(lower_case=request.param))
-    return OffsetTokenizer(pieces.tokenize_with_offsets, tracked=pieces.table), ours(request.param, request.param)
+    tokens = WordPieceTokenizer(str(path), TokenizerOptions(lower_case=request.param))
+    return OffsetTokenizer(tokens.tokenize_with_offsets, tracked=tokens.table), ours(request.param, request.param)
 
 
 def test_hard_texts(tiny):
@@ -173,11 +173,11 @@ def test_ids_are_the_preprocessors_and_graphs_give_the_same(encoder, vocabulary)
 
 
 def test_offsets_by_hand(encoder):
-    pieces = encoder.offset_tokenizer(tf.constant(["정말 재미있다!", "The\u200b film", ""]))
-    assert pieces.starts.to_list() == [[0, 3, 5, 7], [0, 5], []]
-    assert pieces.ends.to_list() == [[2, 5, 7, 8], [3, 9], []]
-    assert pieces.word_starts.to_list() == [[0, 3, 3, 3], [0, 5], []]
-    assert pieces.word_ends.to_list() == [[2, 8, 8, 8], [4, 9], []]
+    tokens = encoder.offset_tokenizer(tf.constant(["정말 재미있다!", "The\u200b film", ""]))
+    assert tokens.starts.to_list() == [[0, 3, 5, 7], [0, 5], []]
+    assert tokens.ends.to_list() == [[2, 5, 7, 8], [3, 9], []]
+    assert tokens.word_starts.to_list() == [[0, 3, 3, 3], [0, 5], []]
+    assert tokens.word_ends.to_list() == [[2, 8, 8, 8], [4, 9], []]
 
 
 def test_a_module_that_cannot_be_matched_says_so(encoder, tmp_path):
@@ -249,10 +249,10 @@ def test_minilm(shared_dir, tmp_path):
     vocabulary[1], vocabulary[unknown] = vocabulary[unknown], vocabulary[1]
 
     def tokenizer(texts):
-        pieces = encoder.offset_tokenizer(texts)
-        # `check` knows the unknown piece by id 1.
-        return pieces._replace(
-            ids=pieces.ids.with_flat_values(tf.where(pieces.ids.flat_values == unknown, 1, pieces.ids.flat_values))
+        tokens = encoder.offset_tokenizer(texts)
+        # `check` knows the unknown token by id 1.
+        return tokens._replace(
+            ids=tokens.ids.with_flat_values(tf.where(tokens.ids.flat_values == unknown, 1, tokens.ids.flat_values))
         )
 
     check(tokenizer, ours(True, True), vocabulary, list(HARD))

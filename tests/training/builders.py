@@ -12,22 +12,22 @@ from tl_keras import (
     ScoredExamples,
     TaggedExamples,
     WordVectors,
+    bi_encoder,
     elmo_classifier,
+    pair_batches,
     question_answerer,
     question_batches,
     sentence_encoder,
     text_classifier,
     text_regressor,
     token_classifier,
-    tower_batches,
-    two_towers,
     word_vector_classifier,
     word_vector_encoder,
 )
 
 WORDS = ["good", "bad", "film", "the", "music", "actor", "love", "hate", "dull", "영화", "재미있다", "지루하다"]
 BUILDERS = (
-    "text_classifier", "token_classifier", "question_answerer", "text_regressor", "two_towers", "two_towers_ranking", "two_towers_in_batch",
+    "text_classifier", "token_classifier", "question_answerer", "text_regressor", "bi_encoder", "two_towers_ranking", "two_towers_in_batch",
     "two_towers_contrastive", "word_vector_classifier", "elmo_classifier",
 )  # fmt: skip
 TRANSFERS = ("freeze", "fine-tune", "gradual")
@@ -91,11 +91,11 @@ def build(name: str, encoder, transfer, rows: int = 64, **options):
     if name == "two_towers_in_batch":
         # Some questions share a document.
         pairs = RetrievalPairs.from_lists(given, [f"the {text.split()[0]} film" for text in given])
-        return two_towers(inner, "in-batch", learning_rate=RATE), tower_batches(encoder, pairs, **options)
+        return bi_encoder(inner, "in-batch", learning_rate=RATE), pair_batches(encoder, pairs, **options)
     pairs = ScoredExamples.from_lists(given, scores, texts(rows, 1), score_range=(0, 6))
-    loss = name.removeprefix("two_towers_") if name != "two_towers" else "cosine"
+    loss = name.removeprefix("two_towers_") if name != "bi_encoder" else "cosine"
     if loss == "contrastive":
         pairs = ScoredExamples.from_lists(given, [score % 2 for score in scores], texts(rows, 1), score_range=(0, 1))
-        return two_towers(inner, loss, learning_rate=RATE), tower_batches(encoder, pairs, **options)
-    towers = two_towers(inner, loss, score_range=(0, 6), learning_rate=RATE)
-    return towers, tower_batches(encoder, pairs, **options)
+        return bi_encoder(inner, loss, learning_rate=RATE), pair_batches(encoder, pairs, **options)
+    towers = bi_encoder(inner, loss, score_range=(0, 6), learning_rate=RATE)
+    return towers, pair_batches(encoder, pairs, **options)

@@ -58,7 +58,7 @@ def test_two_steps_at_different_rates():
         np.testing.assert_allclose(weight.numpy(), array.value, atol=2e-6)
 
 
-def test_a_group_that_sleeps_is_not_touched_and_starts_fresh():
+def test_a_frozen_group_is_not_touched_and_starts_fresh():
     (low, high), gradients = two_layers()
     start = low.numpy()
     by_hand = [ByHand(w.numpy(), decay=0.01) for w in (low, high)]
@@ -66,13 +66,13 @@ def test_a_group_that_sleeps_is_not_touched_and_starts_fresh():
     optimizer.set_groups(["low", "high"], [0, 1], [0.5, 1.0], [-1, 0])
     for step in gradients[:2]:
         apply(optimizer, (low, high), step)
-        by_hand[1].step(step[1] / max(norm(step[1]), 1.0), 0.05)  # the sleeper's gradient is not in the norm
+        by_hand[1].step(step[1] / max(norm(step[1]), 1.0), 0.05)  # the frozen group's gradient is not in the norm
     assert np.array_equal(low.numpy(), start)
     slots = [np.asarray(v) for v in optimizer.variables if tuple(v.shape) == (3, 2)]
     assert len(slots) == 2
     assert not np.any(slots)
     assert optimizer.multipliers() == {"low": 0.0, "high": 1.0}
-    assert optimizer.wake(["low", "high"]) == ["low"]
+    assert optimizer.unfreeze(["low", "high"]) == ["low"]
     for step in gradients[2:]:
         apply(optimizer, (low, high), step)
         clip = 1 / max(norm(*step), 1.0)
@@ -82,7 +82,7 @@ def test_a_group_that_sleeps_is_not_touched_and_starts_fresh():
         np.testing.assert_allclose(weight.numpy(), array.value, atol=2e-6)
     copy = AdamW.from_config(optimizer.get_config())
     assert copy.multipliers() == {"low": 0.5, "high": 1.0}
-    assert copy.get_config()["groups"]["awake_since"] == [2, 0]
+    assert copy.get_config()["groups"]["unfrozen_at"] == [2, 0]
 
 
 def test_groups_come_before_the_first_step():

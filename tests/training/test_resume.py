@@ -29,15 +29,15 @@ BATCH = {"training": True, "batch_size": 8, "seed": 5}
 
 
 class NanAt(keras.layers.Layer):
-    """Gives NaN for a batch in which a piece occurs."""
+    """Gives NaN for a batch in which a token occurs."""
 
-    def __init__(self, piece: int, **kwargs):
+    def __init__(self, token: int, **kwargs):
         super().__init__(**kwargs)
-        self.piece = piece
+        self.token = token
 
     def call(self, inputs):
         ids, values = inputs
-        return tf.where(tf.reduce_any(ids == self.piece), np.nan, 1.0) * values
+        return tf.where(tf.reduce_any(ids == self.token), np.nan, 1.0) * values
 
 
 class Until(keras.callbacks.Callback):
@@ -50,7 +50,7 @@ class Until(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
         if epoch >= 1:
-            self.model.optimizer.wake(["embeddings"])
+            self.model.optimizer.unfreeze(["embeddings"])
 
     def on_train_batch_end(self, batch, logs=None):
         if (self.epoch, batch) == self.at:
@@ -58,7 +58,7 @@ class Until(keras.callbacks.Callback):
 
 
 def make(vocabulary: int, nan_at: int | None = None) -> keras.Model:
-    """A small model with dropout, a part that sleeps at first, and the real optimizer and schedule."""
+    """A small model with dropout, a part that is frozen at first, and the real optimizer and schedule."""
     keep_random_states()
     keras.utils.set_random_seed(3)
     names = ("input_word_ids", "input_mask", "input_type_ids")
@@ -180,8 +180,8 @@ def test_a_loss_that_is_no_number(encoder, reviews, vocabulary, tmp_path):
     texts = reviews.texts.copy()
     texts[bad] += " zz"
     spoiled = dataclasses.replace(reviews, texts=texts)
-    piece = vocabulary.index("##z")
-    model = make(len(vocabulary), nan_at=piece)
+    token = vocabulary.index("##z")
+    model = make(len(vocabulary), nan_at=token)
     checkpoints = Checkpoints(tmp_path, every_steps=1)
     finder = row_finder(lambda examples: encoder.batches(examples, **BATCH), spoiled)
     with pytest.raises(NotFiniteError) as end:
@@ -191,8 +191,8 @@ def test_a_loss_that_is_no_number(encoder, reviews, vocabulary, tmp_path):
         )  # fmt: skip
     message = str(end.value)
     step = int(message.split("step ")[1].split()[0]) - 1
-    # Found another way: by the pieces of each batch of the first epoch.
-    found = [bool(tf.reduce_any(x["input_word_ids"] == piece)) for x, _ in encoder.batches(spoiled, **BATCH)]
+    # Found another way: by the tokens of each batch of the first epoch.
+    found = [bool(tf.reduce_any(x["input_word_ids"] == token)) for x, _ in encoder.batches(spoiled, **BATCH)]
     assert found.index(True) == step
     rows = [int(row) for row in message.split("holds the rows ")[1].split(" of ")[0].split(", ")]
     assert bad in rows

@@ -15,7 +15,7 @@ from tl_keras.training.guards import StopWhenNotFinite
 
 ROWS = 26
 NAMES = [f"q{chr(97 + row)}" for row in range(ROWS)]
-"""A word of two pieces for each row, by which it is known again in a batch."""
+"""A word of two tokens for each row, by which it is known again in a batch."""
 
 
 @pytest.fixture

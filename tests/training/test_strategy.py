@@ -17,7 +17,7 @@ from tl_keras.tasks import run as run_module
 from tl_keras.tasks.task_settings import TextClassificationSettings
 from tl_keras.tasks.text_classification import TextClassificationRun
 from tl_keras.training import strategy as module
-from tl_keras.training.batch_size import batch_line, scaled_rate, share_batches
+from tl_keras.training.batch_size import batch_line, scaled_learning_rate, share_batches
 from tl_keras.training.checkpoints import Checkpoints
 from tl_keras.training.cluster import cluster_from_environment
 from tl_keras.training.fit import fit
@@ -89,10 +89,10 @@ def test_slurm_names_the_addresses(monkeypatch):
 
 
 def test_rates_and_shares_of_a_batch(caplog):
-    assert scaled_rate(2e-5, "linear", 256) == pytest.approx(16e-5)
-    assert scaled_rate(2e-5, "sqrt", 8) == pytest.approx(1e-5)
+    assert scaled_learning_rate(2e-5, "linear", 256) == pytest.approx(16e-5)
+    assert scaled_learning_rate(2e-5, "sqrt", 8) == pytest.approx(1e-5)
     with pytest.raises(UserError, match="none, linear, sqrt"):
-        scaled_rate(2e-5, "log", 8)
+        scaled_learning_rate(2e-5, "log", 8)
 
     class Three:
         num_replicas_in_sync = 3
@@ -164,7 +164,7 @@ def test_asking_for_a_tpu_takes_no_time(monkeypatch):
             True,
             "each worker steps at its own pace, so a training cannot go on step by step: leave --resume .* out",
         ),
-        ("gradual", False, "no common step at which a part could wake: gradual unfreezing is not possible"),
+        ("gradual", False, "no common step at which a part could be unfrozen: gradual unfreezing is not possible"),
     ],
 )
 def test_what_a_parameter_server_cannot_do(encoder, reviews, monkeypatch, tmp_path, transfer, resume, message):

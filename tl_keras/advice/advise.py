@@ -14,7 +14,7 @@ from tl_keras.advice.frozen import FrozenEncoder
 from tl_keras.advice.labels import LabelReport, label_report, without_repeats
 from tl_keras.advice.lengths import LengthReport, length_report
 from tl_keras.advice.perplexity import pseudo_perplexity
-from tl_keras.advice.result import Advice, Likeness, label_notes
+from tl_keras.advice.result import Advice, DomainSimilarity, label_notes
 from tl_keras.advice.rules import Evidence, Recommendation, recommend
 from tl_keras.data.examples import Examples
 from tl_keras.encoders.base import Encoder
@@ -82,18 +82,16 @@ def advise(
     lengths = length_report(part, preprocessor, encoder.seq_length)
     logger.info("Encoding %d texts ...", len(part))
     vectors = frozen.vectors(part)
-    likeness = _likeness(frozen, part, vectors, reference, seed)
+    domain = _domain_similarity(frozen, part, vectors, reference, seed)
     logger.info("Measuring the learning curve ...")
     curves = measure_curves(part, vectors, len(different), seed)
-    evidence = gather_evidence(
-        labels, curves, len(different), examples.text_pairs is not None, frozen, lengths, likeness
-    )
+    evidence = gather_evidence(labels, curves, len(different), examples.text_pairs is not None, frozen, lengths, domain)
     recommendation = recommend(evidence)
     notes = [*label_notes(labels)]
     seq_length = suggest_seq_length(lengths, frozen.position_limit)
     if seq_length is not None and seq_length != encoder.seq_length:
         notes.append(
-            f"{lengths.cut:.1%} of the texts are cut at {encoder.seq_length} pieces; --seq-length {seq_length} keeps more, and takes longer."
+            f"{lengths.cut:.1%} of the texts are cut at {encoder.seq_length} tokens; --seq-length {seq_length} keeps more, and takes longer."
         )
     command = _command(examples, frozen, recommendation, seq_length, options or {})
     return Advice(
@@ -101,7 +99,7 @@ def advise(
         encoder=encoder.name,
         labels=labels,
         lengths=lengths,
-        likeness=likeness,
+        domain=domain,
         curves=tuple(curves),
         recommendation=recommendation,
         command=tuple(command),
@@ -133,7 +131,7 @@ def gather_evidence(
     pairs: bool,
     frozen: FrozenEncoder,
     lengths: LengthReport | None = None,
-    likeness: Likeness | None = None,
+    domain: DomainSimilarity | None = None,
 ) -> Evidence:
     """What the rules look at, out of what was measured."""
     found = {curve.method: curve.with_all.accuracy for curve in curves}
@@ -142,12 +140,12 @@ def gather_evidence(
         pairs=pairs,
         blocks=frozen.blocks,
         width=frozen.width,
-        suggested_rate=frozen.encoder.suggested.get("learning_rate"),
+        suggested_learning_rate=frozen.encoder.suggested.get("learning_rate"),
         frozen=found.get(FROZEN),
         words=found.get(WORDS),
         majority=labels.majority,
         unknown_words=None if lengths is None else lengths.unknown_words,
-        strangeness=None if likeness is None else likeness.strangeness,
+        perplexity_ratio=None if domain is None else domain.perplexity_ratio,
     )
 
 
@@ -163,16 +161,16 @@ def joins_words(texts: Sequence[str]) -> bool:
 
 
 def suggest_seq_length(lengths: LengthReport, limit: int | None) -> int | None:
-    """The `seq_length` to train with: as given, or long enough for 99 of 100 texts if many are cut; None without pieces."""
+    """The `seq_length` to train with: as given, or long enough for 99 of 100 texts if many are cut; None without tokens."""
     if lengths.seq_length is None or lengths.cut <= CUT_TO_MEND:
         return lengths.seq_length
     wanted = -(-lengths.percentiles[99] // 8) * 8
     return max(min(wanted, limit or 512), lengths.seq_length)
 
 
-def _likeness(
+def _domain_similarity(
     frozen: FrozenEncoder, examples: Examples, vectors: np.ndarray, reference: Sequence[str] | None, seed: int
-) -> Likeness:
+) -> DomainSimilarity:
     """Compare with the reference, by the masked-LM head if there is one, else by a classifier."""
     name = "the given reference"
     if reference is None:
@@ -184,9 +182,9 @@ def _likeness(
         ask = {"seq_length": encoder.seq_length, "seed": seed}
         own = pseudo_perplexity(frozen.mlm, encoder.preprocessor, examples, **ask)
         known = None if reference is None else pseudo_perplexity(frozen.mlm, encoder.preprocessor, reference, **ask)
-        return Likeness(name, own, known)
+        return DomainSimilarity(name, own, known)
     if reference is None or len(examples) < FEWEST_REFERENCE:
-        return Likeness(name)
+        return DomainSimilarity(name)
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(reference))[:1000]
     known = frozen.vectors(Examples.from_lists([reference[row] for row in rows]))
@@ -194,7 +192,7 @@ def _likeness(
         # The reference are single texts, so the pairs are compared by their first ones.
         examples = Examples.from_lists(examples.texts[rng.permutation(len(examples))[:1000]].tolist())
         vectors = frozen.vectors(examples)
-    return Likeness(name, distance=proxy_distance(vectors, known, seed))
+    return DomainSimilarity(name, distance=proxy_distance(vectors, known, seed))
 
 
 def _command(

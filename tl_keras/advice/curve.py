@@ -15,7 +15,7 @@ from tl_keras.data.examples import Examples
 FROZEN, WORDS = "frozen encoder", "TF-IDF"
 HELD_OUT = 0.25
 MOST_HELD_OUT = 1000
-SHARES = (0.125, 0.25, 0.5, 1.0)
+FRACTIONS = (0.125, 0.25, 0.5, 1.0)
 SMALLEST = 16
 """Fewer training texts give no point of the curve."""
 FEWEST_TEXTS = 48
@@ -96,7 +96,7 @@ def learning_curves(
     """
     held_out = min(round(HELD_OUT * len(labels)), MOST_HELD_OUT)
     most = len(labels) - held_out
-    sizes = tuple(dict.fromkeys(size for share in SHARES if (size := round(share * most)) >= SMALLEST))
+    sizes = tuple(dict.fromkeys(size for fraction in FRACTIONS if (size := round(fraction * most)) >= SMALLEST))
     if len(labels) < FEWEST_TEXTS or len(sizes) < 2:
         return []
     # Few texts mean much luck, and little work.

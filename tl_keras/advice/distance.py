@@ -47,7 +47,7 @@ class ProxyDistance:
 
     Attributes:
         texts: of the user; as many reference texts were used.
-        error: share of the held-out texts that the classifier gets wrong; 0.5 is guessing.
+        error: fraction of the held-out texts that the classifier gets wrong; 0.5 is guessing.
     """
 
     texts: int

@@ -22,7 +22,7 @@ class FrozenEncoder:
         encoder: from `load_encoder`.
 
     Attributes:
-        pooling: how a text's vector is made: as the encoder's makers suggest, else the mean over the pieces.
+        pooling: how a text's vector is made: as the encoder's makers suggest, else the mean over the tokens.
 
     Raises:
         UserError: `seq_length` is more than the encoder has positions for.

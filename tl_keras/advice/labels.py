@@ -49,7 +49,7 @@ class LabelReport:
 
     @property
     def majority(self) -> float:
-        """Share of the most common class: the accuracy of always giving that answer."""
+        """Fraction of the most common class: the accuracy of always giving that answer."""
         return max(self.counts.values()) / self.examples
 
     @property

@@ -23,11 +23,11 @@ class LengthReport:
 
     Attributes:
         texts: how many were looked at.
-        unit: `"pieces"`, special tokens included; or `"words"` for a text embedding module, which shows no pieces.
+        unit: `"tokens"`, special tokens included; or `"words"` for a text embedding module, which shows no tokens.
         lengths: int array `[texts]`.
-        seq_length: the limit in pieces; None for a text embedding module.
-        unknown_pieces: share of the pieces that are unknown; None where there are no pieces.
-        unknown_words: share of the words (what stands between spaces) that have an unknown piece in them.
+        seq_length: the limit in tokens; None for a text embedding module.
+        unknown_tokens: fraction of the tokens that are unknown; None where there are no tokens.
+        unknown_words: fraction of the words (what stands between spaces) that have an unknown token in them.
         commonest_unknown: the most common of these words, and how often each occurs.
     """
 
@@ -35,7 +35,7 @@ class LengthReport:
     unit: str
     lengths: np.ndarray = dataclasses.field(repr=False)
     seq_length: int | None = None
-    unknown_pieces: float | None = None
+    unknown_tokens: float | None = None
     unknown_words: float | None = None
     commonest_unknown: dict[str, int] = dataclasses.field(default_factory=dict)
 
@@ -48,7 +48,7 @@ class LengthReport:
 
     @property
     def cut(self) -> float | None:
-        """Share of the texts that are longer than `seq_length`."""
+        """Fraction of the texts that are longer than `seq_length`."""
         return None if self.seq_length is None else float(np.mean(self.lengths > self.seq_length))
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,23 +60,23 @@ class LengthReport:
             "mean": float(self.lengths.mean()),
             "percentiles": {str(percent): value for percent, value in self.percentiles.items()},
             "cut": self.cut,
-            "unknown_pieces": self.unknown_pieces,
+            "unknown_tokens": self.unknown_tokens,
             "unknown_words": self.unknown_words,
             "commonest_unknown_words": self.commonest_unknown,
         }
 
 
 def length_report(examples: Examples, preprocessor: Preprocessor | None, seq_length: int) -> LengthReport:
-    """Measure lengths in pieces, as training will see them, and what the vocabulary does not know.
+    """Measure lengths in tokens, as training will see them, and what the vocabulary does not know.
 
     Args:
         examples: texts or pairs.
         preprocessor: of the encoder; None for a text embedding module, whose texts are counted in words.
-        seq_length: the limit in pieces.
+        seq_length: the limit in tokens.
     """
     import tensorflow as tf
 
-    from tl_keras.text.preprocessor import piece_counts
+    from tl_keras.text.preprocessor import token_counts
 
     segments = [examples.texts] if examples.text_pairs is None else [examples.texts, examples.text_pairs]
     words = collections.Counter(word for texts in segments for text in texts for word in text.split())
@@ -88,18 +88,18 @@ def length_report(examples: Examples, preprocessor: Preprocessor | None, seq_len
     missed = collections.Counter({word: words[word] for word in unknown})
     return LengthReport(
         texts=len(examples),
-        unit="pieces",
+        unit="tokens",
         # [CLS] at the start and [SEP] after each segment.
-        lengths=sum(piece_counts(t) for t in tokens).numpy() + 1 + len(segments),
+        lengths=sum(token_counts(t) for t in tokens).numpy() + 1 + len(segments),
         seq_length=seq_length,
-        unknown_pieces=float(np.mean(ids == preprocessor.unknown_id)) if len(ids) else 0.0,
+        unknown_tokens=float(np.mean(ids == preprocessor.unknown_id)) if len(ids) else 0.0,
         unknown_words=sum(missed.values()) / max(sum(words.values()), 1),
         commonest_unknown=dict(missed.most_common(WORDS_SHOWN)),
     )
 
 
 def unknown_among(words: list[str], preprocessor: Preprocessor) -> list[str]:
-    """Those of the words that have an unknown piece."""
+    """Those of the words that have an unknown token."""
     import tensorflow as tf
 
     if not words:

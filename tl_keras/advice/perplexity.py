@@ -15,43 +15,43 @@ from tl_keras.pretraining.masking import Masking, mask_rows
 if TYPE_CHECKING:  # so that reading a report loads no TensorFlow
     from tl_keras.text.preprocessor import Preprocessor
 
-MASK_SHARE = 0.15
+MASK_FRACTION = 0.15
 PREDICTIONS = 1500
-"""Pieces to guess: enough for a standard error of about 0.08 of a loss of 4."""
+"""Tokens to guess: enough for a standard error of about 0.08 of a loss of 4."""
 ROWS = 16
 """Texts at once: logits over a vocabulary of 120,000 are large."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PseudoPerplexity:
-    """How well hidden pieces are guessed.
+    """How well hidden tokens are guessed.
 
     Attributes:
         texts: how many were read.
-        predictions: pieces that were hidden and guessed.
-        loss: mean of `-log P(piece | the rest)`, in nats.
+        predictions: tokens that were hidden and guessed.
+        loss: mean of `-log P(token | the rest)`, in nats.
         error: standard error of the loss.
-        pieces_per_character: of the texts, spaces not counted.
+        tokens_per_character: of the texts, spaces not counted.
     """
 
     texts: int
     predictions: int
     loss: float
     error: float
-    pieces_per_character: float
+    tokens_per_character: float
 
     @property
     def perplexity(self) -> float:
-        """`exp(loss)`: among how many equally likely pieces the choice seems to be."""
+        """`exp(loss)`: among how many equally likely tokens the choice seems to be."""
         return math.exp(self.loss)
 
     @property
     def bits_per_character(self) -> float:
         """The loss in bits, spread over the characters.
 
-        Fairer between texts than the perplexity of a piece: strange words fall into more pieces, each of which is easy to guess.
+        Fairer between texts than the perplexity of a token: strange words fall into more tokens, each of which is easy to guess.
         """
-        return self.loss / math.log(2) * self.pieces_per_character
+        return self.loss / math.log(2) * self.tokens_per_character
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers."""
@@ -68,31 +68,31 @@ def pseudo_perplexity(
     examples: Examples | Sequence[str],
     seq_length: int,
     *,
-    share: float = MASK_SHARE,
+    fraction: float = MASK_FRACTION,
     predictions: int = PREDICTIONS,
     seed: int = 0,
 ) -> PseudoPerplexity | None:
-    """Hide pieces, let the encoder guess them, and average the loss.
+    """Hide tokens, let the encoder guess them, and average the loss.
 
-    A share of each text's pieces, at least one, is hidden behind `[MASK]`, in as many texts, drawn at random, or as many times
-    over, as give `predictions` guesses. So a piece misses a few neighbours more than if each were hidden by itself, as Salazar et al. do it: the
+    A fraction of each text's tokens, at least one, is hidden behind `[MASK]`, in as many texts, drawn at random, or as many times
+    over, as give `predictions` guesses. So a token misses a few neighbours more than if each were hidden by itself, as Salazar et al. do it: the
     figure is a little higher than theirs, costs a fraction, and can be compared with the held-out loss of pre-training. Unknown
-    pieces are not asked for: they are easy to guess, and say nothing.
+    tokens are not asked for: they are easy to guess, and say nothing.
 
     Args:
         mlm: called with the packed inputs and `masked_lm_positions`, int32 `[batch, n]`; gives `mlm_logits`, float
             `[batch, n, vocabulary]`.
         preprocessor: of the encoder.
         examples: texts or pairs; longer ones are cut.
-        seq_length: longest input in pieces.
-        share: of the pieces that are hidden at once.
+        seq_length: longest input in tokens.
+        fraction: of the tokens that are hidden at once.
         predictions: how many guesses to average, at least.
         seed: of the choice.
 
     Returns:
-        The figures, or None if there is no known piece in the texts.
+        The figures, or None if there is no known token in the texts.
 
-    Source: Salazar et al., "Masked Language Model Scoring", https://arxiv.org/abs/1910.14659, section 2.3; hiding a share at once:
+    Source: Salazar et al., "Masked Language Model Scoring", https://arxiv.org/abs/1910.14659, section 2.3; hiding several at once:
         Devlin et al., "BERT", https://arxiv.org/abs/1810.04805, section 3.1.
     """
     if not isinstance(examples, Examples):
@@ -102,13 +102,13 @@ def pseudo_perplexity(
     special = preprocessor.special_tokens
     avoid = [special["padding_id"], special["start_of_sequence_id"], special["end_of_segment_id"], special["mask_id"]]
     maskable = (packed["input_mask"] > 0) & ~np.isin(packed["input_word_ids"], [*avoid, preprocessor.unknown_id])
-    masking = Masking(share=share, mask=1.0, random=0.0)
+    masking = Masking(fraction=fraction, mask=1.0, random=0.0)
     lengths = packed["input_mask"].sum(axis=1)
     guesses = np.minimum(masking.count(lengths), maskable.sum(axis=1))
     rows = rng.permutation(np.flatnonzero(guesses))
     if not len(rows):
         return None
-    # As many texts as one pass needs; and of few texts several passes, each with other pieces hidden.
+    # As many texts as one pass needs; and of few texts several passes, each with other tokens hidden.
     rows = rows[: np.searchsorted(np.cumsum(guesses[rows]), predictions) + 1]
     # Texts of like length share a batch.
     rows = rows[np.argsort(lengths[rows], kind="stable")]
@@ -124,21 +124,21 @@ def pseudo_perplexity(
 
 
 def _pack(examples: Examples, preprocessor: Preprocessor, seq_length: int) -> tuple[dict[str, np.ndarray], float]:
-    """The packed texts, int `[n, length]` each, and how many pieces they have to a character."""
+    """The packed texts, int `[n, length]` each, and how many tokens they have to a character."""
     import tensorflow as tf
 
-    from tl_keras.text.preprocessor import piece_counts, trim
+    from tl_keras.text.preprocessor import token_counts, trim
 
     segments = [examples.texts] if examples.text_pairs is None else [examples.texts, examples.text_pairs]
     tokens = [preprocessor.tokenize(tf.constant(texts.tolist())) for texts in segments]
-    pieces = sum(int(piece_counts(t).numpy().sum()) for t in tokens)
+    count = sum(int(token_counts(t).numpy().sum()) for t in tokens)
     characters = sum(len("".join(text.split())) for texts in segments for text in texts)
     packed = trim(preprocessor.pack(tokens, seq_length))
-    return {name: value.numpy() for name, value in packed.items()}, pieces / max(characters, 1)
+    return {name: value.numpy() for name, value in packed.items()}, count / max(characters, 1)
 
 
 def _losses(mlm: Callable, packed: dict[str, np.ndarray], labels: np.ndarray, chosen: np.ndarray) -> list[np.ndarray]:
-    """`-log P` of the pieces at the chosen places, an array for each batch."""
+    """`-log P` of the tokens at the chosen places, an array for each batch."""
     import tensorflow as tf
 
     from tl_keras.text.preprocessor import trim

@@ -42,7 +42,7 @@ def plot_texts(advice: Advice, path: str | os.PathLike | None = None):
     lengths = advice.lengths
     # A few very long texts must not squeeze all others into one bar.
     most = max(lengths.percentiles[99], lengths.seq_length if lengths.cut else 0) + 1
-    # Bars of whole pieces: others would hold now one length and now two.
+    # Bars of whole tokens: others would hold now one length and now two.
     step = -(-most // 40)
     most = -(-most // step) * step
     histogram.hist(np.minimum(lengths.lengths, most), bins=np.arange(0, most + step + 1, step))

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from tl_keras.advice.plots import plot_learning_curve, plot_texts
-from tl_keras.advice.result import Advice, curve_lines, label_line, length_lines, likeness_lines
+from tl_keras.advice.result import Advice, curve_lines, domain_lines, label_line, length_lines
 from tl_keras.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def report_page(advice: Advice, plots: list[str]) -> str:
         advice: of `advise`.
         plots: names of the files in `plots/`.
     """
-    found = [label_line(advice.labels), *length_lines(advice.lengths), *likeness_lines(advice.likeness)]
+    found = [label_line(advice.labels), *length_lines(advice.lengths), *domain_lines(advice.domain)]
     lines = [
         f"# Advice: {Path(advice.source).name}",
         "",

@@ -24,7 +24,7 @@ CLASSES_SHOWN = 20
 
 
 @dataclasses.dataclass(frozen=True)
-class Likeness:
+class DomainSimilarity:
     """How like the texts are to what the encoder knows.
 
     Attributes:
@@ -40,7 +40,7 @@ class Likeness:
     distance: ProxyDistance | None = None
 
     @property
-    def strangeness(self) -> float | None:
+    def perplexity_ratio(self) -> float | None:
         """Bits a character of the texts, divided by those of the reference."""
         if self.own is None or self.known is None:
             return None
@@ -51,7 +51,7 @@ class Likeness:
         parts = {name: getattr(self, name) for name in ("own", "known", "distance")}
         return {
             "reference": self.reference,
-            "strangeness": self.strangeness,
+            "perplexity_ratio": self.perplexity_ratio,
             **{name: None if part is None else part.to_dict() for name, part in parts.items()},
         }
 
@@ -64,8 +64,8 @@ class Advice:
         source: where the texts came from.
         encoder: its name.
         labels: their number and balance, repeats and contradictions.
-        lengths: in pieces, of a sample; what is cut and unknown.
-        likeness: to what the encoder knows.
+        lengths: in tokens, of a sample; what is cut and unknown.
+        domain: to what the encoder knows.
         curves: of the frozen encoder and of TF-IDF; empty if there are too few texts.
         recommendation: what to do.
         command: the words of the `tl-keras train` call that does it.
@@ -77,7 +77,7 @@ class Advice:
     encoder: str
     labels: LabelReport
     lengths: LengthReport
-    likeness: Likeness
+    domain: DomainSimilarity
     curves: tuple[Curve, ...]
     recommendation: Recommendation
     command: tuple[str, ...]
@@ -96,7 +96,7 @@ class Advice:
             "encoder": self.encoder,
             "labels": self.labels.to_dict(),
             "lengths": self.lengths.to_dict(),
-            "likeness": self.likeness.to_dict(),
+            "domain_similarity": self.domain.to_dict(),
             "curves": [curve.to_dict() for curve in self.curves],
             "sampled": self.sampled,
             "recommendation": {
@@ -112,7 +112,7 @@ class Advice:
         sections = [
             (
                 f"{self.source}, {self.encoder}",
-                [label_line(self.labels), *length_lines(self.lengths), *likeness_lines(self.likeness)],
+                [label_line(self.labels), *length_lines(self.lengths), *domain_lines(self.domain)],
             ),
             ("Learning curve", curve_lines(self.curves)),
             (
@@ -140,33 +140,35 @@ def length_lines(report: LengthReport) -> list[str]:
     if report.seq_length is None:
         return [line]
     lines = [f"{line}; {report.cut:.1%} are cut at {report.seq_length}"]
-    known = f"{report.unknown_pieces:.2%} of the pieces and {report.unknown_words:.2%} of the words are unknown to the vocabulary"
+    known = f"{report.unknown_tokens:.2%} of the tokens and {report.unknown_words:.2%} of the words are unknown to the vocabulary"
     if report.commonest_unknown:
         known += f", most often {', '.join(list(report.commonest_unknown)[:5])}"
     return [*lines, known]
 
 
-def likeness_lines(likeness: Likeness) -> list[str]:
+def domain_lines(domain: DomainSimilarity) -> list[str]:
     """How surprised the encoder is, or how far the texts are from the reference."""
-    if likeness.own is not None:
-        line = f"pseudo-perplexity {likeness.own.perplexity:.0f} a piece, {likeness.own.bits_per_character:.2f} bits a character"
-        if likeness.known is None:
+    if domain.own is not None:
+        line = f"pseudo-perplexity {domain.own.perplexity:.0f} a token, {domain.own.bits_per_character:.2f} bits a character"
+        if domain.known is None:
             return [f"{line} (nothing to compare it with: name texts that the encoder knows with --reference)"]
         return [
-            f"{line}; {likeness.known.bits_per_character:.2f} bits on {likeness.reference} (further pre-training from {STRANGE:g} times)"
+            f"{line}; {domain.known.bits_per_character:.2f} bits on {domain.reference} (further pre-training from {STRANGE:g} times)"
         ]
-    if likeness.distance is not None:
+    if domain.distance is not None:
         return [
-            f"proxy A-distance {likeness.distance.distance:.2f} of 2 from {likeness.reference}: a classifier tells the two apart with "
-            f"{likeness.distance.error:.0%} errors. Almost any two kinds of text can be told apart; this decides nothing."
+            f"proxy A-distance {domain.distance.distance:.2f} of 2 from {domain.reference}: a classifier tells the two apart with "
+            f"{domain.distance.error:.0%} errors. Almost any two kinds of text can be told apart; this decides nothing."
         ]
-    return ["likeness not measured: the encoder has no masked-LM head, and there is no --reference to compare with"]
+    return [
+        "domain similarity not measured: the encoder has no masked-LM head, and there is no --reference to compare with"
+    ]
 
 
 def curve_lines(curves: tuple[Curve, ...]) -> list[str]:
     """The measured points and the forecasts, as a table."""
     if not curves:
-        return ["too few different texts for one; counts, lengths and likeness above hold all the same"]
+        return ["too few different texts for one; counts, lengths and domain similarity above hold all the same"]
     rows = [("labels", *(curve.method for curve in curves))]
     for point, size in enumerate(curves[0].sizes):
         cells = [f"{c.accuracy[point].mean():.3f} (macro F1 {c.macro_f1[point].mean():.3f})" for c in curves]
@@ -191,12 +193,12 @@ def label_notes(report: LabelReport) -> list[str]:
     """What about the labels needs the user's eye."""
     notes = []
     if report.conflicting:
-        share = report.conflicting_examples / report.examples
+        fraction = report.conflicting_examples / report.examples
         shown = "; ".join(
             f"{_short(conflict.text)!r}: {', '.join(f'{name} {count}' for name, count in conflict.labels.items())}"
             for conflict in report.conflicts
         )
-        advice = "Mend these first: no model can learn both." if share > CONTRADICTING else "Look at these."
+        advice = "Mend these first: no model can learn both." if fraction > CONTRADICTING else "Look at these."
         notes.append(
             f"{report.conflicting} text(s) occur with different labels, in {report.conflicting_examples} rows: {shown}. {advice}"
         )

@@ -14,7 +14,7 @@ FREEZE, TOP, FINE_TUNE = "freeze", "top", "fine-tune"
 WAYS = (FREEZE, TOP, FINE_TUNE)
 """From the cheapest to the dearest."""
 
-# Share of a frozen encoder's errors that are gone when its upper half, or all of it, learns; by number of labels. From
+# Fraction of a frozen encoder's errors that are gone when its upper half, or all of it, learns; by number of labels. From
 # benchmarks/results/transfer_modes.json (`benchmarks/advice.py --gains`), ko-en-mini, two seeds: mean of nsmc, sst2 and trec for single texts,
 # question_pair alone for pairs. The data sets differ much: of fine-tuning with 1,000 labels nsmc, whose kind the encoder read most, gains
 # nothing, trec 0.46.
@@ -40,10 +40,10 @@ FEWEST_EPOCHS, MOST_EPOCHS = 2, 15
 
 # Peak rate of encoders up to this width whose makers suggest none: 5e-4, as in benchmarks/transfer.py and `make demo`, for ko-en-mini (256). Wider ones get the
 # package's default, which at MiniLM's 384 (1e-4) gave the figures of sst2.json.
-NARROW, NARROW_RATE = 256, 5e-4
+NARROW, NARROW_LEARNING_RATE = 256, 5e-4
 
 # Unknown words beyond which the vocabulary is not made for these texts. An English uncased encoder on the Korean sample reviews has
-# about a quarter (notebook 01); ko-en-mini has 0.19 % of unknown pieces on its own Korean reviews (ko-en-mini-log.md).
+# about a quarter (notebook 01); ko-en-mini has 0.19 % of unknown tokens on its own Korean reviews (ko-en-mini-log.md).
 TOO_MANY_UNKNOWN = 0.10
 
 # Bits a character against plain prose of the same language beyond which further pre-training on such texts is worth a try. A judgement: what
@@ -52,15 +52,15 @@ TOO_MANY_UNKNOWN = 0.10
 # nsmc, of whose kind it read most, 0.7; question_pair 0.9; sst2 1.1; trec, questions only, 1.3.
 STRANGE = 1.3
 
-# Text from which further pre-training can learn. A judgement: about a million pieces of two characters, some minutes of reading for a small
-# encoder on two cores (3,800 pieces a second, ko-en-mini-log.md).
+# Text from which further pre-training can learn. A judgement: about a million tokens of two characters, some minutes of reading for a small
+# encoder on two cores (3,800 tokens a second, ko-en-mini-log.md).
 PRETRAIN_CHARACTERS = 2_000_000
 
 # Classes with fewer examples are learned by luck: with one in four held out, two or three are left to check with.
 FEW_IN_CLASS = 10
 # The most common class so many times as common as the rarest: accuracy hides what happens to the rare one.
 UNBALANCED = 5.0
-# Share of contradicting examples beyond which it is worth mending labels before anything else.
+# Fraction of contradicting examples beyond which it is worth mending labels before anything else.
 CONTRADICTING = 0.02
 
 
@@ -73,24 +73,24 @@ class Evidence:
         pairs: whether the examples are pairs.
         blocks: of the encoder, those that can learn apart; 0 if they cannot.
         width: of the encoder's vectors.
-        suggested_rate: learning rate of fine-tuning that the encoder's makers suggest; None if they do not.
+        suggested_learning_rate: learning rate of fine-tuning that the encoder's makers suggest; None if they do not.
         frozen: accuracy to expect of logistic regression on the frozen encoder with all the labels; None if not measured.
         words: the same of TF-IDF.
-        majority: share of the most common class.
-        unknown_words: share of the words that the vocabulary does not know; None if the encoder shows no pieces.
-        strangeness: bits a character of the texts, divided by those of reference texts; None if not measured.
+        majority: fraction of the most common class.
+        unknown_words: fraction of the words that the vocabulary does not know; None if the encoder shows no tokens.
+        perplexity_ratio: bits a character of the texts, divided by those of reference texts; None if not measured.
     """
 
     labels: int
     pairs: bool
     blocks: int
     width: int
-    suggested_rate: float | None = None
+    suggested_learning_rate: float | None = None
     frozen: float | None = None
     words: float | None = None
     majority: float | None = None
     unknown_words: float | None = None
-    strangeness: float | None = None
+    perplexity_ratio: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,14 +151,14 @@ def recommend(
     best = max(expected.values())
     way = next(way for way in ways if expected[way] >= best - TIE)
     unknown = (evidence.unknown_words or 0.0) > TOO_MANY_UNKNOWN
-    strange = not unknown and (evidence.strangeness or 0.0) > STRANGE
+    strange = not unknown and (evidence.perplexity_ratio or 0.0) > STRANGE
     without = evidence.frozen is not None and evidence.words is not None and evidence.words >= expected[way] - TIE
     reasons = [*_why_this_way(evidence, way, expected), *_why_else(evidence, unknown, strange, without, expected[way])]
     return Recommendation(
         way=way,
         transfer=transfer_name(way, evidence.blocks),
         epochs=epochs_for(evidence.labels, way),
-        learning_rate=learning_rate_for(evidence.width, way, evidence.suggested_rate),
+        learning_rate=learning_rate_for(evidence.width, way, evidence.suggested_learning_rate),
         expected={} if evidence.frozen is None else expected,
         without_encoder=without,
         pretrain_first=strange,
@@ -168,7 +168,7 @@ def recommend(
 
 
 def errors_removed(labels: int, pairs: bool, measured=None) -> dict[str, float]:
-    """The share of a frozen encoder's errors that each way removes, between the measured numbers of labels in proportion to log n.
+    """The fraction of a frozen encoder's errors that each way removes, between the measured numbers of labels in proportion to log n.
 
     Example:
         >>> table = {"single": {100: {"top": 0.0, "fine-tune": 0.0}, 10000: {"top": 0.1, "fine-tune": 0.3}}}
@@ -179,8 +179,8 @@ def errors_removed(labels: int, pairs: bool, measured=None) -> dict[str, float]:
     points = sorted(table)
     lower = max((n for n in points if n <= labels), default=points[0])
     upper = min((n for n in points if n >= labels), default=points[-1])
-    share = 0.0 if lower == upper else math.log(max(labels, 1) / lower) / math.log(upper / lower)
-    return {FREEZE: 0.0} | {w: table[lower][w] + share * (table[upper][w] - table[lower][w]) for w in (TOP, FINE_TUNE)}
+    weight = 0.0 if lower == upper else math.log(max(labels, 1) / lower) / math.log(upper / lower)
+    return {FREEZE: 0.0} | {w: table[lower][w] + weight * (table[upper][w] - table[lower][w]) for w in (TOP, FINE_TUNE)}
 
 
 def transfer_name(way: str, blocks: int) -> str:
@@ -217,7 +217,7 @@ def learning_rate_for(width: int | None, way: str, suggested: float | None = Non
     from tl_keras.training.optimizer import default_learning_rate
 
     if way != FREEZE and suggested is None and width is not None and width <= NARROW:
-        return NARROW_RATE
+        return NARROW_LEARNING_RATE
     return default_learning_rate(width, way != FREEZE, suggested)
 
 
@@ -268,7 +268,7 @@ def _why_else(evidence: Evidence, unknown: bool, strange: bool, without: bool, e
         )
     if strange:
         lines.append(
-            f"The encoder finds these texts {evidence.strangeness:.1f} times as surprising, by the character, as plain prose. If you have "
+            f"The encoder finds these texts {evidence.perplexity_ratio:.1f} times as surprising, by the character, as plain prose. If you have "
             f"{PRETRAIN_CHARACTERS / 1e6:.0f} million characters or more of them without labels, pre-train it further on those first."
         )
     return lines

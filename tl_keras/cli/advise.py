@@ -47,7 +47,7 @@ def advise(
     sample: Annotated[
         int, typer.Option(min=2, help="Texts to measure the learning curve on. More take longer.")
     ] = 3000,
-    seed: Annotated[int, typer.Option(help="Of samples, splits and masks.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of samples, splits and masks.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, as the last line.")] = False,
     out: Annotated[Optional[str], typer.Option(help="Folder for report.md, advice.json and two plots.")] = None,
     overwrite: options.Overwrite = False,

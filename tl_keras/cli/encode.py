@@ -32,12 +32,12 @@ def encode(
     pooling: Annotated[
         Optional[str],
         typer.Option(
-            help="Of a pre-trained encoder: mean (the default) or max over the pieces, or cls.",
+            help="Pooling of a pre-trained encoder: mean (the default) or max over the tokens, or cls.",
             callback=options.one_of("--pooling", "mean", "max", "cls"),
         ),
     ] = None,
     seq_length: Annotated[
-        Optional[int], typer.Option(min=3, help="Longest text in pieces; longer ones are cut. Default: 128.")
+        Optional[int], typer.Option(min=3, help="Longest text in tokens; longer ones are cut. Default: 128.")
     ] = None,
     layers: Annotated[Optional[int], typer.Option(min=1, help="Use the encoder's first so many blocks only.")] = None,
     normalize: Annotated[bool, typer.Option("--normalize", help="Vectors of length 1.")] = False,

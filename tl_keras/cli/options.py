@@ -38,12 +38,9 @@ def one_of(option: str, *choices: str) -> Callable[[str | None], str | None]:
 
 EncoderHandle = Annotated[str, typer.Option("--encoder", help=_HELP["encoder"])]
 Preprocessor = Annotated[Optional[str], typer.Option(help=_HELP["preprocessor"])]
-Layers = Annotated[Optional[int], typer.Option(min=1, help=_HELP["layers"])]
 SeqLength = Annotated[int, typer.Option(help=_HELP["seq_length"])]
-BatchSize = Annotated[int, typer.Option(help=_HELP["batch_size"])]
 Encoding = Annotated[str, typer.Option(help=_HELP["encoding"])]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help=_HELP["overwrite"])]
-Seed = Annotated[int, typer.Option(help=_HELP["seed"])]
 Pooling = Annotated[
     str,
     typer.Option(

@@ -27,23 +27,23 @@ def bert_command(
         typer.Option(help="Folder of token files: reused if they fit, else written. Default: OUT/tokens."),
     ] = None,
     vocab: Annotated[Optional[Path], typer.Option(help="vocab.txt to use; default: learn one.")] = None,  # noqa: UP045
-    vocab_size: Annotated[int, typer.Option(help="Pieces to learn.")] = 8000,
+    vocab_size: Annotated[int, typer.Option(help="Size of the vocabulary to learn.")] = 8000,
     alphabet_size: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(help="Characters to keep; default: a sixth of --vocab-size."),
     ] = None,
     lower_case: Annotated[bool, typer.Option(help="Uncased vocabulary.")] = False,
-    lowercase_share: Annotated[
-        float, typer.Option(help="Cased encoder: share of documents that are lower-cased all the same.")
+    lowercase_fraction: Annotated[
+        float, typer.Option(help="Cased encoder: fraction of documents that are lower-cased all the same.")
     ] = 0.0,
-    heldout_share: Annotated[float, typer.Option(help="Share of documents kept back for measuring.")] = 0.01,
+    heldout_fraction: Annotated[float, typer.Option(help="Fraction of documents kept back for measuring.")] = 0.01,
     init: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Continue from this encoder pair (preset, URL or folder)."),
     ] = None,
     init_embeddings: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Word vectors of the pieces (.npy or word2vec text), or skip-gram: learn them first."),
+        typer.Option(help="Word vectors of the tokens (.npy or word2vec text), or skip-gram: learn them first."),
     ] = None,
     layers: Annotated[int, typer.Option(help="Transformer blocks.")] = 4,
     width: Annotated[int, typer.Option(help="Width of the hidden states.")] = 256,
@@ -51,24 +51,24 @@ def bert_command(
     intermediate: Annotated[Optional[int], typer.Option(help="Default: 4 x width.")] = None,  # noqa: UP045
     max_positions: Annotated[int, typer.Option(help="Longest sequence the encoder can take.")] = 512,
     dropout: Annotated[float, typer.Option(help="While pre-training.")] = 0.0,
-    finetune_dropout: Annotated[float, typer.Option(help="In the exported pair.")] = 0.1,
+    finetune_dropout: Annotated[float, typer.Option(help="Dropout in the exported encoder.")] = 0.1,
     precision: Annotated[str, typer.Option(help="float32, or bfloat16 (mixed).")] = "float32",
     steps: Annotated[Optional[int], typer.Option(help="Length of the run in steps, in all.")] = None,  # noqa: UP045
     minutes: Annotated[Optional[float], typer.Option(help="Length of the run in minutes, in all.")] = None,  # noqa: UP045
-    batch_tokens: Annotated[int, typer.Option(help="Pieces in a batch, padding included.")] = 4096,
+    batch_tokens: Annotated[int, typer.Option(help="Tokens in a batch, padding included.")] = 4096,
     length_schedule: Annotated[
-        str, typer.Option(help="Row length, or LENGTH@SHARE,...: 64@0.5,128@1 is short rows for the first half.")
+        str, typer.Option(help="Row length, or LENGTH@FRACTION,...: 64@0.5,128@1 is short rows for the first half.")
     ] = "128",
-    learning_rate: Annotated[float, typer.Option(help="Peak rate.")] = 2e-3,
-    warmup_steps: Annotated[int, typer.Option(help="Steps until the peak.")] = 150,
-    weight_decay: Annotated[float, typer.Option(help="Of AdamW.")] = 0.01,
-    mask_share: Annotated[float, typer.Option(help="Share of pieces to predict.")] = 0.15,
-    whole_words: Annotated[bool, typer.Option(help="Mask whole words, not single pieces.")] = False,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
+    warmup_steps: Annotated[int, typer.Option(help="Steps until the peak learning rate.")] = 150,
+    weight_decay: Annotated[float, typer.Option(help="Weight decay of AdamW.")] = 0.01,
+    mask_fraction: Annotated[float, typer.Option(help="Fraction of tokens to predict.")] = 0.15,
+    whole_words: Annotated[bool, typer.Option(help="Mask whole words, not single tokens.")] = False,
     checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 200,
     history_steps: Annotated[int, typer.Option(help="Steps between rows of history.csv.")] = 50,
     heldout_steps: Annotated[int, typer.Option(help="Steps between held-out measurements.")] = 400,
     name: Annotated[Optional[str], typer.Option(help="Name of the encoder, for the model card.")] = None,  # noqa: UP045
-    seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the whole run.")] = 0,
     resume: Annotated[
         bool, typer.Option(help="Go on from the checkpoint in OUT, with its settings; --steps or --minutes may be new.")
     ] = False,
@@ -99,8 +99,8 @@ def bert_command(
             vocab_size=vocab_size,
             alphabet_size=alphabet_size,
             lower_case=lower_case,
-            lowercase_share=lowercase_share,
-            heldout_share=heldout_share,
+            lowercase_fraction=lowercase_fraction,
+            heldout_fraction=heldout_fraction,
             init=init,
             init_embeddings=init_embeddings,
             layers=layers,
@@ -115,10 +115,10 @@ def bert_command(
             minutes=minutes,
             batch_tokens=batch_tokens,
             lengths=parse_lengths(length_schedule),
-            peak_rate=learning_rate,
+            peak_learning_rate=learning_rate,
             warmup_steps=warmup_steps,
             weight_decay=weight_decay,
-            mask_share=mask_share,
+            mask_fraction=mask_fraction,
             whole_words=whole_words,
             checkpoint_steps=checkpoint_steps,
             history_steps=history_steps,

@@ -22,13 +22,13 @@ def bilm_command(
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="Licence of each corpus, in order, for the README."),
     ] = None,
-    lower_case: Annotated[bool, typer.Option(help="Make all words small.")] = False,
+    lower_case: Annotated[bool, typer.Option(help="Lower-case all words.")] = False,
     vocab_size: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(help="Words to predict. Default: all that occur --min-count times, at most 30,000."),
     ] = None,
     min_count: Annotated[int, typer.Option(help="Rarer words are predicted as one unknown word.")] = 2,
-    heldout_share: Annotated[float, typer.Option(help="Share of documents kept back for measuring.")] = 0.01,
+    heldout_fraction: Annotated[float, typer.Option(help="Fraction of documents kept back for measuring.")] = 0.01,
     tokens: Annotated[
         str,
         typer.Option(
@@ -40,16 +40,16 @@ def bilm_command(
         Optional[str],  # noqa: UP045
         typer.Option(help="With --tokens words: word vectors to start from (word2vec, GloVe, fastText)."),
     ] = None,
-    width: Annotated[int, typer.Option(help="Of each direction; ELMo vectors are twice as wide.")] = 256,
+    width: Annotated[int, typer.Option(help="Width of each direction; ELMo vectors are twice as wide.")] = 256,
     layers: Annotated[int, typer.Option(help="LSTM layers, at least 2.")] = 2,
     cells: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(help="Cells of each LSTM, projected to --width at each step. Default: --width, no projection."),
     ] = None,
-    char_width: Annotated[int, typer.Option(help="Of the vector of a character.")] = 16,
+    char_width: Annotated[int, typer.Option(help="Width of a character's vector.")] = 16,
     filters: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Of the character CNN: WIDTH:NUMBER,... Default: 1:16,2:32,3:64,4:64,5:64,6:64."),
+        typer.Option(help="Filters of the character CNN: WIDTH:NUMBER,... Default: 1:16,2:32,3:64,4:64,5:64,6:64."),
     ] = None,
     highways: Annotated[int, typer.Option(help="Highway layers above the character CNN.")] = 1,
     max_chars: Annotated[int, typer.Option(help="Bytes of a word that are read, and its two end marks.")] = 48,
@@ -60,18 +60,18 @@ def bilm_command(
             help="Words the sampled softmax draws for each batch; 0: full softmax. Default: full up to 5,000 words to predict."
         ),
     ] = None,
-    dropout: Annotated[float, typer.Option(help="While pre-training.")] = 0.1,
+    dropout: Annotated[float, typer.Option(help="Dropout while pre-training.")] = 0.1,
     steps: Annotated[Optional[int], typer.Option(help="Length of the run in steps, in all.")] = None,  # noqa: UP045
     minutes: Annotated[Optional[float], typer.Option(help="Length of the run in minutes, in all.")] = None,  # noqa: UP045
     batch_tokens: Annotated[int, typer.Option(help="Words in a batch, padding included.")] = 2048,
-    learning_rate: Annotated[float, typer.Option(help="Peak rate.")] = 2e-3,
-    warmup_steps: Annotated[int, typer.Option(help="Steps until the peak.")] = 100,
-    clip_norm: Annotated[float, typer.Option(help="Norm of the gradient, at most.")] = 5.0,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
+    warmup_steps: Annotated[int, typer.Option(help="Steps until the peak learning rate.")] = 100,
+    clip_norm: Annotated[float, typer.Option(help="Gradient norm to clip at.")] = 5.0,
     checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 200,
     history_steps: Annotated[int, typer.Option(help="Steps between rows of history.csv.")] = 50,
     heldout_steps: Annotated[int, typer.Option(help="Steps between held-out measurements.")] = 400,
-    name: Annotated[Optional[str], typer.Option(help="Of the model, for the README.")] = None,  # noqa: UP045
-    seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
+    name: Annotated[Optional[str], typer.Option(help="Name of the model, for the README.")] = None,  # noqa: UP045
+    seed: Annotated[int, typer.Option(help="Random seed of the whole run.")] = 0,
     resume: Annotated[
         bool, typer.Option(help="Go on from the checkpoint in OUT, with its settings; --steps or --minutes may be new.")
     ] = False,
@@ -91,7 +91,7 @@ def bilm_command(
             lower_case=lower_case,
             vocab_size=vocab_size,
             min_count=min_count,
-            heldout_share=heldout_share,
+            heldout_fraction=heldout_fraction,
             tokens=tokens,
             vectors=vectors,
             width=width,
@@ -107,7 +107,7 @@ def bilm_command(
             steps=steps,
             minutes=minutes,
             batch_tokens=batch_tokens,
-            peak_rate=learning_rate,
+            peak_learning_rate=learning_rate,
             warmup_steps=warmup_steps,
             clip_norm=clip_norm,
             checkpoint_steps=checkpoint_steps,

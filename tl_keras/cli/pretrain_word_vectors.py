@@ -24,19 +24,19 @@ def word_vectors_command(
     ] = "skip-gram",
     width: Annotated[int, typer.Option(help="Numbers in a vector.")] = 100,
     epochs: Annotated[int, typer.Option(help="Passes over the corpus.")] = 5,
-    window: Annotated[int, typer.Option(help="Words on each side that count as context, at most.")] = 5,
+    window: Annotated[int, typer.Option(help="Context window: words on each side, at most.")] = 5,
     min_count: Annotated[int, typer.Option(help="Words that occur less often are left out.")] = 5,
-    negative: Annotated[int, typer.Option(help="Wrong words for each right one.")] = 5,
+    negative: Annotated[int, typer.Option(help="Negative samples for each word.")] = 5,
     sample: Annotated[
-        float, typer.Option(help="Frequent words are passed over more often, the smaller this is.")
+        float, typer.Option(help="Subsampling threshold of frequent words: the smaller, the more of them are left out.")
     ] = 1e-4,
     min_subword: Annotated[int, typer.Option(help="fastText: characters of a word's shortest part.")] = 2,
     max_subword: Annotated[int, typer.Option(help="fastText: characters of its longest part.")] = 5,
-    buckets: Annotated[int, typer.Option(help="fastText: how many vectors the parts share.")] = 200_000,
-    lower_case: Annotated[bool, typer.Option(help="Make words small.")] = False,
-    learning_rate: Annotated[float, typer.Option(help="At the beginning.")] = 0.025,
+    buckets: Annotated[int, typer.Option(help="fastText: number of hash buckets for the parts.")] = 200_000,
+    lower_case: Annotated[bool, typer.Option(help="Lower-case all words.")] = False,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate at the beginning.")] = 0.025,
     workers: Annotated[int, typer.Option(help="Threads; with one, a seed gives the same vectors again.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the whole run.")] = 0,
     overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
 ) -> None:
     """Learn word vectors from text files (word2vec or fastText); needs gensim."""
@@ -50,15 +50,13 @@ def word_vectors_command(
 
 
 def _line(progress) -> str:
-    return (
-        f"epoch {progress.epoch} of {progress.epochs}, {progress.share:.0%}, {progress.words_per_second:,.0f} words/s"
-    )
+    return f"epoch {progress.epoch} of {progress.epochs}, {progress.fraction:.0%}, {progress.words_per_second:,.0f} words/s"
 
 
 def _bar(progress) -> None:
     """One line of progress, written over itself."""
-    filled = int(20 * progress.share)
-    end = "\n" if progress.share >= 1.0 else ""
+    filled = int(20 * progress.fraction)
+    end = "\n" if progress.fraction >= 1.0 else ""
     sys.stderr.write(f"\r[{'#' * filled}{'.' * (20 - filled)}] {_line(progress):<60}{end}")
     sys.stderr.flush()
 
@@ -70,6 +68,6 @@ class _Lines:
         self.epoch = 0
 
     def __call__(self, progress) -> None:
-        if progress.epoch != self.epoch or progress.share >= 1.0:
+        if progress.epoch != self.epoch or progress.fraction >= 1.0:
             self.epoch = progress.epoch
             print(_line(progress), file=sys.stderr, flush=True)

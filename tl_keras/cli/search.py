@@ -29,13 +29,13 @@ def index(
         bool, typer.Option("--approximate", help="Also build a graph of neighbours, for far more than 100,000 texts.")
     ] = False,
     seq_length: Annotated[
-        int, typer.Option(help="Of a pre-trained encoder: longest text in pieces; longer ones are cut.")
+        int, typer.Option(help="With a pre-trained encoder: longest text in tokens; longer ones are cut.")
     ] = 256,
     pooling: options.Pooling = "mean",
-    lexical_share: Annotated[
+    lexical_weight: Annotated[
         Optional[float],
         typer.Option(
-            help="Of a pre-trained encoder: how much of the likeness is shared words and characters (TF-IDF), 0 to 1. Helps small encoders. "
+            help="With a pre-trained encoder: how much of the similarity is shared words and characters (TF-IDF), 0 to 1. Helps small encoders. "
             "Default: what the encoder's makers suggest, else 0.",
         ),
     ] = None,
@@ -50,8 +50,8 @@ def index(
         raise UserError(f"{folder} exists; choose another --out, or pass --overwrite to replace it.")
     if batch_size < 1:
         raise UserError(f"--batch-size must be at least 1, not {batch_size}.")
-    if lexical_share is not None and not 0.0 <= lexical_share < 1.0:
-        raise UserError(f"--lexical-share must be at least 0 and below 1, not {lexical_share:g}.")
+    if lexical_weight is not None and not 0.0 <= lexical_weight < 1.0:
+        raise UserError(f"--lexical-weight must be at least 0 and below 1, not {lexical_weight:g}.")
     from tl_keras.data.pairs import read_collection
 
     texts = read_collection(data, text, encoding)
@@ -62,7 +62,7 @@ def index(
     from tl_keras.serving.text_encoders import load_text_encoder
 
     how = {"seq_length": seq_length, "pooling": pooling, "preprocessor": preprocessor}
-    model = load_text_encoder(encoder, **how, lexical_share=lexical_share, lexical_texts=texts)
+    model = load_text_encoder(encoder, **how, lexical_weight=lexical_weight, lexical_texts=texts)
     # So that `search` finds it again, from wherever it is called.
     made_with = {"encoder": str(Path(encoder).resolve()) if Path(encoder).exists() else encoder}
     pretrained = not isinstance(model, ExportedTextEncoder)

@@ -146,17 +146,17 @@ class Examples:
         A class with a single example stays in the training part, with a warning.
 
         Args:
-            validation: the share, between 0 and 1, of the examples that go into the second part.
+            validation: the fraction, between 0 and 1, of the examples that go into the second part.
             seed: which split.
 
         Returns:
             `(training, validation)`.
 
         Raises:
-            UserError: a share outside (0, 1), or too few examples to give each part one.
+            UserError: a fraction outside (0, 1), or too few examples to give each part one.
         """
         if not 0.0 < validation < 1.0:
-            raise UserError(f"the validation share must lie between 0 and 1, not {validation}.")
+            raise UserError(f"the validation fraction must lie between 0 and 1, not {validation}.")
         if len(self) < 2:
             raise UserError(f"{self.source} holds {len(self)} example(s): too few to split.")
         rng = np.random.default_rng(seed)

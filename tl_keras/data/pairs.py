@@ -138,11 +138,11 @@ class RetrievalPairs(Examples):
         """Split by document: what is searched in validation was not seen in training.
 
         Args:
-            validation: the share, between 0 and 1, of the documents that go into the second part with their questions.
+            validation: the fraction, between 0 and 1, of the documents that go into the second part with their questions.
             seed: which split.
 
         Raises:
-            UserError: a share outside (0, 1), or fewer than two documents.
+            UserError: a fraction outside (0, 1), or fewer than two documents.
         """
         return _split_groups(self, self.document_ids, validation, seed)
 
@@ -311,7 +311,7 @@ def _number(value, row: int, source: str) -> float:
 def _split_groups(examples, groups: np.ndarray, validation: float, seed: int):
     """Split so that examples of one group stay together: `(training, validation)`."""
     if not 0.0 < validation < 1.0:
-        raise UserError(f"the validation share must lie between 0 and 1, not {validation}.")
+        raise UserError(f"the validation fraction must lie between 0 and 1, not {validation}.")
     names = np.unique(groups)
     if len(names) < 2:
         raise UserError(f"{examples.source} holds {len(names)} example(s) or document(s): too few to split.")

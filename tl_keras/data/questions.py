@@ -163,18 +163,18 @@ class QuestionExamples:
     def split(self, validation: float = 0.1, seed: int = 0) -> tuple[QuestionExamples, QuestionExamples]:
         """Split into training and validation questions, by document: no context is on both sides.
 
-        Where all contexts belong to one document, each context counts as one. The second part holds about the share of questions
+        Where all contexts belong to one document, each context counts as one. The second part holds about the fraction of questions
         asked for, as far as whole documents allow.
 
         Args:
-            validation: the share, between 0 and 1, of the questions that go into the second part.
+            validation: the fraction, between 0 and 1, of the questions that go into the second part.
             seed: which split.
 
         Raises:
-            UserError: a share outside (0, 1), or all questions are about one context.
+            UserError: a fraction outside (0, 1), or all questions are about one context.
         """
         if not 0.0 < validation < 1.0:
-            raise UserError(f"the validation share must lie between 0 and 1, not {validation}.")
+            raise UserError(f"the validation fraction must lie between 0 and 1, not {validation}.")
         groups = self.documents
         if len(np.unique(groups)) < 2:
             groups = np.unique(self.contexts.astype(str), return_inverse=True)[1]
@@ -185,7 +185,7 @@ class QuestionExamples:
             )
         order = np.random.default_rng(seed).permutation(len(names))
         sums = np.cumsum(sizes[order])
-        # At least one group on each side; of the places to cut, the one nearest to the share.
+        # At least one group on each side; of the places to cut, the one nearest to the fraction.
         cut = 1 + int(np.argmin(np.abs(sums[:-1] - validation * len(self))))
         held = np.isin(groups, names[order[:cut]])
         return self.take(np.flatnonzero(~held)), self.take(np.flatnonzero(held))

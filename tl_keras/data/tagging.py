@@ -31,8 +31,8 @@ class TagSet:
     Args:
         labels: the names of the kinds of spans, e.g. `("LOC", "PER")`.
         scheme: `"bio"`: spans run over several words; `"plain"`: each word has a label of its own, as in part-of-speech tagging.
-        pieces: `"first"`: the first piece of each white-space separated word carries the word's tag, the others are masked, and
-            predictions are whole words; `"all"`: every piece carries a tag, so that a span may end inside a word, as before a
+        tokens: `"first"`: the first token of each white-space separated word carries the word's tag, the others are masked, and
+            predictions are whole words; `"all"`: every token carries a tag, so that a span may end inside a word, as before a
             Korean particle.
 
     Raises:
@@ -45,7 +45,7 @@ class TagSet:
 
     labels: tuple[str, ...]
     scheme: Literal["bio", "plain"] = "bio"
-    pieces: Literal["first", "all"] = "first"
+    tokens: Literal["first", "all"] = "first"
 
     def __post_init__(self):
         if isinstance(self.labels, str) or not len(self.labels):
@@ -53,11 +53,11 @@ class TagSet:
         object.__setattr__(self, "labels", tuple(str(name) for name in self.labels))
         if len(set(self.labels)) != len(self.labels):
             raise UserError(f"a label occurs twice: {list(self.labels)}.")
-        for name, known in (("scheme", ("bio", "plain")), ("pieces", ("first", "all"))):
+        for name, known in (("scheme", ("bio", "plain")), ("tokens", ("first", "all"))):
             if getattr(self, name) not in known:
                 raise UserError(f"{name}={getattr(self, name)!r} is not known; choose one of: {', '.join(known)}.")
-        if self.scheme == "plain" and self.pieces == "all":
-            raise UserError('plain tags belong to words, so only the first piece carries them: pieces="first".')
+        if self.scheme == "plain" and self.tokens == "all":
+            raise UserError('plain tags belong to words, so only the first token carries them: tokens="first".')
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -218,7 +218,7 @@ class TaggedExamples:
 
     @property
     def tag_set(self) -> TagSet:
-        """What a tagger for these data predicts: words where the data come in words, else pieces."""
+        """What a tagger for these data predicts: words where the data come in words, else tokens."""
         return TagSet(self.labels, self.scheme, "first" if self.words is not None else "all")
 
     def counts(self) -> dict[str, int]:
@@ -248,14 +248,14 @@ class TaggedExamples:
         """Split at random into training and validation examples.
 
         Args:
-            validation: the share, between 0 and 1, of the examples that go into the second part.
+            validation: the fraction, between 0 and 1, of the examples that go into the second part.
             seed: which split.
 
         Raises:
-            UserError: a share outside (0, 1), or too few examples to give each part one.
+            UserError: a fraction outside (0, 1), or too few examples to give each part one.
         """
         if not 0.0 < validation < 1.0:
-            raise UserError(f"the validation share must lie between 0 and 1, not {validation}.")
+            raise UserError(f"the validation fraction must lie between 0 and 1, not {validation}.")
         if len(self) < 2:
             raise UserError(f"{self.source} holds {len(self)} example(s): too few to split.")
         held = min(max(int(np.floor(len(self) * validation + 0.5)), 1), len(self) - 1)

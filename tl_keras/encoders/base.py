@@ -36,7 +36,7 @@ class Encoder:
     Args:
         folder: the encoder's SavedModel.
         preprocessor_folder: the preprocessing SavedModel, or None for a text embedding module (strings in, vectors out).
-        seq_length: longest input in pieces, special tokens included.
+        seq_length: longest input in tokens, special tokens included.
         name: how the user called it.
         layers: use the first so many blocks only; None for all.
     """
@@ -57,7 +57,7 @@ class Encoder:
         layers: int | None = None,
     ):
         if seq_length < 3:
-            raise UserError(f"seq_length must be at least 3 ([CLS], one piece, [SEP]), not {seq_length}.")
+            raise UserError(f"seq_length must be at least 3 ([CLS], one token, [SEP]), not {seq_length}.")
         self.folder = str(folder)
         self.preprocessor_folder = None if preprocessor_folder is None else str(preprocessor_folder)
         self.seq_length = seq_length
@@ -88,8 +88,8 @@ class Encoder:
     def suggested(self) -> dict:
         """What its makers found to work; what they did not say is left out.
 
-        `pooling`, the peak `learning_rate` of fine-tuning, whether to `whiten` the vectors of texts before training on their likeness,
-        and the `lexical_share` of a search without training. It stands in `info.json` beside `encoder/` and `preprocess/`.
+        `pooling`, the peak `learning_rate` of fine-tuning, whether to `whiten` the vectors of texts before training on their similarity,
+        and the `lexical_weight` of a search without training. It stands in `info.json` beside `encoder/` and `preprocess/`.
         """
         return read_suggestions(self.folder)
 
@@ -106,7 +106,7 @@ class Encoder:
 
     @functools.cached_property
     def offset_tokenizer(self) -> OffsetTokenizer:
-        """The tokenizer that also tells where in the text each piece stands, in characters.
+        """The tokenizer that also tells where in the text each token stands, in characters.
 
         Raises:
             UserError: the preprocessing module gives no offsets and its tokenizer could not be rebuilt.
@@ -160,7 +160,7 @@ class Encoder:
         inputs = self.inputs()
         return inputs, self.layer(transfer)(inputs)
 
-    def for_texts(self, texts: Sequence[str]) -> Encoder:
+    def adapt(self, texts: Sequence[str]) -> Encoder:
         """This encoder, made ready for texts to train on: only one of word vectors is another then.
 
         Args:
@@ -231,7 +231,7 @@ def load_encoder(
         handle: a preset name (`tl-keras encoders` lists them), a `https://tfhub.dev/...` or `https://www.kaggle.com/models/...`
             URL, a `.tar.gz`, or a folder that holds `encoder/` and `preprocess/`. A text embedding module is given by itself. A file
             of word vectors (`.vec`, `.txt`, `.bin`, perhaps with `.gz`) gives an encoder made of them: see `word_vector_encoder`.
-        seq_length: longest input in pieces, `[CLS]` and `[SEP]` included; longer texts are cut.
+        seq_length: longest input in tokens, `[CLS]` and `[SEP]` included; longer texts are cut.
         preprocessor: handle of the preprocessing module, where the preset table does not know it.
         layers: use the first so many blocks only: the rest neither runs nor is saved. `sequence_output` is then the output of the
             last block that is left, and `pooled_output` what the pooler makes of it. By default all.

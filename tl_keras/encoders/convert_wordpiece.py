@@ -49,7 +49,7 @@ def read_tokenizer(folder: Path) -> tuple[list[str], dict[str, Any]]:
         folder: holds `vocab.txt` or `tokenizer.json`, and perhaps `tokenizer_config.json`.
 
     Returns:
-        The word pieces by id, and the options under the names that `write_encoder_pair` gives them.
+        The WordPiece tokens by id, and the options under the names that `write_encoder_pair` gives them.
 
     Raises:
         UserError: there is no vocabulary, or the tokenizer is of another kind.
@@ -103,7 +103,7 @@ def _refuse_other_kinds(folder: Path, config: dict, fast: dict) -> None:
             if (folder / file).is_file():
                 refuse(kind)
         raise UserError(f"{folder} has neither vocab.txt nor tokenizer.json, so there is no vocabulary to convert.")
-    # "BertJapaneseTokenizer", "KoBertTokenizer" and kin run a program of their own before the word pieces.
+    # "BertJapaneseTokenizer", "KoBertTokenizer" and kin run a program of their own before the WordPiece tokens.
     known = {f"{kind}Tokenizer{fast}" for kind in _BERT_TOKENIZERS for fast in ("", "Fast")} | {"TokenizersBackend", ""}
     if name not in known:
         refuse(name)
@@ -117,7 +117,7 @@ def _vocabulary(folder: Path, fast: dict) -> list[str]:
             raise UserError(f"{folder / 'vocab.txt'} is not UTF-8 (byte {error.start}).") from error
         vocabulary = dict(enumerate(lines[:-1] if lines[-1] == "" else lines))
     else:
-        vocabulary = {i: piece for piece, i in fast["model"]["vocab"].items()}
+        vocabulary = {i: token for token, i in fast["model"]["vocab"].items()}
     for token in fast.get("added_tokens", []):
         vocabulary.setdefault(token["id"], token["content"])
     return [vocabulary.get(i, "") for i in range(max(vocabulary, default=-1) + 1)]

@@ -39,7 +39,7 @@ class HubEncoderLayer(EncoderLayer, KerasLayer):
     Args:
         handle: folder of the encoder's SavedModel.
         preprocessor: folder of its preprocessing SavedModel; None for text embedding modules, which take strings.
-        seq_length: longest input in pieces.
+        seq_length: longest input in tokens.
         transfer: what learns: a mode's name or a `Transfer`; by default what `trainable` says.
         layers: use the first so many blocks only; None for all.
         **kwargs: as for `KerasLayer`.

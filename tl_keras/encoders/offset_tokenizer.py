@@ -9,7 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tl_keras.encoders.pair_preprocess import TokenizerOptions, WordPieces
+from tl_keras.encoders.pair_preprocess import TokenizerOptions, WordPieceTokenizer
 from tl_keras.errors import UserError
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor
@@ -17,7 +17,7 @@ from tl_keras.text.preprocessor import Preprocessor
 logger = logging.getLogger(__name__)
 
 # Texts whose length in bytes changes when a tokenizer normalises them: by accents, ligatures, full width, case, dropped
-# characters. Each ends in a character that no tokenizer drops, so the last piece must end where the text does.
+# characters. Each ends in a character that no tokenizer drops, so the last token must end where the text does.
 LENGTH_PROBES = (
     "naïve café x",
     "ﬁne ＡＢ x",
@@ -91,13 +91,13 @@ def blank_controls(texts: tf.Tensor) -> tf.Tensor:
 
 
 def vocabulary_file(encoder_folder: str) -> Path | None:
-    """The vocabulary asset of an encoder's SavedModel, one piece a line, or None."""
+    """The vocabulary asset of an encoder's SavedModel, one token a line, or None."""
     files = sorted((Path(encoder_folder) / "assets").glob("*vocab*"))
     return files[0] if files else None
 
 
 def _ends_agree(tokenize: Callable, normalize: Callable | None) -> bool:
-    """Whether the last piece of each probe ends where the text, perhaps normalised, ends."""
+    """Whether the last token of each probe ends where the text, perhaps normalised, ends."""
     texts = tf.constant(LENGTH_PROBES)
     ends = tokenize(texts)[2]
     last = [flat[-1] for flat in _flat(ends)]
@@ -107,11 +107,11 @@ def _ends_agree(tokenize: Callable, normalize: Callable | None) -> bool:
 def _candidates(vocabulary: str, unknown_id: int) -> Iterator[OffsetTokenizer]:
     """Tokenizers of this vocabulary: as Model Garden's modules split, and as BERT's first code does."""
     for lower_case in (True, False):
-        pieces = tf_text.BertTokenizer(vocabulary, token_out_type=tf.int32, lower_case=lower_case)
+        tokens = tf_text.BertTokenizer(vocabulary, token_out_type=tf.int32, lower_case=lower_case)
         normalize = fold_case if lower_case else blank_controls
-        yield OffsetTokenizer(pieces.tokenize_with_offsets, normalize, pieces, unknown_id)
+        yield OffsetTokenizer(tokens.tokenize_with_offsets, normalize, tokens, unknown_id)
     for lower_case, strip_accents in ((True, True), (True, False), (False, False)):
-        words = WordPieces(vocabulary, TokenizerOptions(lower_case=lower_case, strip_accents=strip_accents))
+        words = WordPieceTokenizer(vocabulary, TokenizerOptions(lower_case=lower_case, strip_accents=strip_accents))
         yield OffsetTokenizer(words.tokenize_with_offsets, tracked=words.table)
 
 

@@ -44,11 +44,11 @@ def write_encoder_pair(
         backbone: a `keras_hub.models.BertBackbone` of any size (also DistilBERT, ELECTRA and RoBERTa backbones), with
             the weights and the feed-forward activation to keep; or `EncoderWeights`. Dropout is active when
             `training=True`, at its rate.
-        vocabulary: the word pieces by id, continuations marked by `##`, special tokens included; no more than the
+        vocabulary: the WordPiece tokens by id, continuations marked by `##`, special tokens included; no more than the
             backbone has rows for.
         lower_case: lower the case of the text (an uncased vocabulary).
         strip_accents: decompose (NFD) and drop accents; None does what `lower_case` says. Note that NFD takes Hangul
-            apart, so an uncased Korean vocabulary wants `False`, unless its pieces are made of jamo.
+            apart, so an uncased Korean vocabulary wants `False`, unless its tokens are made of jamo.
         tokenize_chinese_chars: make every CJK ideograph a word of its own.
         max_chars_per_word: longer words become one unknown token.
         special_tokens: other words for `unknown` ("[UNK]"), `padding` ("[PAD]"), `start` ("[CLS]"), `end` ("[SEP]")
@@ -87,7 +87,7 @@ def write_encoder_pair(
     lines = vocabulary_lines(vocabulary)
     special_ids = _special_ids(lines, options, weights)
     if seq_length < 3:
-        raise UserError(f"seq_length must be at least 3 (start, one piece, end), not {seq_length}.")
+        raise UserError(f"seq_length must be at least 3 (start, one token, end), not {seq_length}.")
     seq_length = min(seq_length, weights.max_length)
     with new_folder(directory, overwrite=overwrite) as folder:
         vocab_file = folder / ("vocab_uncased.txt" if lower_case else "vocab_cased.txt")
@@ -154,24 +154,24 @@ def check_free(target: Path, *, overwrite: bool) -> None:
 
 
 def vocabulary_lines(vocabulary: Sequence[str]) -> list[str]:
-    """Give each word piece a line of its own that a lookup table accepts: no two alike, none empty.
+    """Give each WordPiece token a line of its own that a lookup table accepts: no two alike, none empty.
 
     Raises:
-        UserError: a word piece holds a line feed.
+        UserError: a WordPiece token holds a line feed.
 
     Example:
         >>> vocabulary_lines(["[UNK]", "a", "", "a"])
         ['[UNK]', '[line 1]', '[line 2]', 'a']
     """
     lines, last = [], {}
-    for i, piece in enumerate(vocabulary):
-        if "\n" in piece:
-            raise UserError(f"Word piece {i} of the vocabulary, {piece!r}, holds a line feed.")
-        last[piece] = i
-    for i, piece in enumerate(vocabulary):
-        # Of a piece that stands twice the last counts, as in Hugging Face's dictionary. The table wants every line
-        # once, and no text gives a piece with brackets and a space in it.
-        lines.append(piece if last[piece] == i and piece else f"[line {i}]")
+    for i, token in enumerate(vocabulary):
+        if "\n" in token:
+            raise UserError(f"WordPiece token {i} of the vocabulary, {token!r}, holds a line feed.")
+        last[token] = i
+    for i, token in enumerate(vocabulary):
+        # Of a token that stands twice the last counts, as in Hugging Face's dictionary. The table wants every line
+        # once, and no text gives a token with brackets and a space in it.
+        lines.append(token if last[token] == i and token else f"[line {i}]")
     return lines
 
 
@@ -184,7 +184,7 @@ def _special_ids(lines: list[str], options: TokenizerOptions, weights: EncoderWe
             )
     if len(lines) > weights.vocabulary_size:
         raise UserError(
-            f"The vocabulary has {len(lines)} word pieces, the encoder rows for {weights.vocabulary_size}: "
+            f"The vocabulary has {len(lines)} WordPiece tokens, the encoder rows for {weights.vocabulary_size}: "
             "they don't belong together."
         )
     return {

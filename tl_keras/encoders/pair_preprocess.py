@@ -3,7 +3,7 @@
 tensorflow_text's own `BertTokenizer` departs from the tokenizer that the checkpoints were trained with: it replaces
 control characters by spaces instead of dropping them, knows only ASCII white space, folds case ("ß" becomes "ss")
 instead of lowering it, counts the 100 characters of a word in bytes (12 Hangul syllables, once decomposed), and its
-offsets point into the normalised text. Here the normalising is written out; splitting and word pieces are its ops.
+offsets point into the normalised text. Here the normalising is written out; splitting and WordPiece tokens are its ops.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CJK = (
 
 @dataclass(frozen=True)
 class TokenizerOptions:
-    """How text becomes word pieces; the names are Hugging Face's where it has one.
+    """How text becomes WordPiece tokens; the names are Hugging Face's where it has one.
 
     Attributes:
         lower_case: lower the case of the text (an uncased vocabulary).
@@ -55,7 +55,7 @@ class TokenizerOptions:
 
 
 class _VocabularyFile(tf.lookup.TextFileInitializer):
-    """Fills a table from a vocabulary: one word piece a line, the line's number is its id.
+    """Fills a table from a vocabulary: one WordPiece token a line, the line's number is its id.
 
     TensorFlow names the table after the file's place, and saves the name with the module. Here it is named after what the file
     holds: an encoder that is handed on tells nobody about its maker's folders, and making it twice gives the same bytes.
@@ -73,14 +73,14 @@ class _VocabularyFile(tf.lookup.TextFileInitializer):
 
     @property
     def _shared_name(self) -> str:
-        return f"word_pieces_{self._content}"
+        return f"wordpiece_tokens_{self._content}"
 
 
-class WordPieces:
-    """Strings -> word-piece ids, by BERT's rules.
+class WordPieceTokenizer:
+    """Strings -> WordPiece ids, by BERT's rules.
 
     Args:
-        vocab_file: one word piece a line; the line's number, from 0, is its id.
+        vocab_file: one WordPiece token a line; the line's number, from 0, is its id.
         options: see `TokenizerOptions`.
     """
 
@@ -88,7 +88,7 @@ class WordPieces:
         self._options = options
         self._strip = options.lower_case if options.strip_accents is None else options.strip_accents
         self.table = tf.lookup.StaticVocabularyTable(_VocabularyFile(vocab_file), num_oov_buckets=1)
-        self._pieces = tf_text.WordpieceTokenizer(
+        self._tokens = tf_text.WordpieceTokenizer(
             self.table,
             max_bytes_per_word=4 * options.max_chars_per_word,  # UTF-8 needs at most four; characters are counted below
             token_out_type=tf.int64,
@@ -98,12 +98,12 @@ class WordPieces:
         self._delimiters, self._kept_delimiters = rf" +|{keep}", keep
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """UTF-8 strings `[batch]` -> int32 ids `[batch, (words), (pieces)]`; bytes that are no UTF-8 are dropped."""
+        """UTF-8 strings `[batch]` -> int32 ids `[batch, (words), (tokens)]`; bytes that are no UTF-8 are dropped."""
         texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
         return self._split(self._normalize(texts))[0]
 
     def tokenize_with_offsets(self, texts: tf.Tensor) -> list[tf.RaggedTensor]:
-        """As `tokenize`, with the first and the last + 1 byte of each piece in the text as it was given (int64)."""
+        """As `tokenize`, with the first and the last + 1 byte of each token in the text as it was given (int64)."""
         chars, starts = tf.strings.unicode_split_with_offsets(texts, "UTF-8", errors="replace")
         # Every step of the normalising looks at one character at a time, so it can be done on each, and remembered.
         normal = self._normalize(chars.flat_values)
@@ -112,8 +112,8 @@ class WordPieces:
         joined = tf.strings.reduce_join(chars.with_flat_values(normal), axis=-1)
         ids, begin, end = self._split(joined)
         text_sizes = tf.cast(tf.strings.length(joined), tf.int64)
-        text_of_piece = tf.gather(begin.value_rowids(), begin.values.value_rowids())
-        shift = tf.gather(tf.cumsum(text_sizes, exclusive=True), text_of_piece)
+        text_of_token = tf.gather(begin.value_rowids(), begin.values.value_rowids())
+        shift = tf.gather(tf.cumsum(text_sizes, exclusive=True), text_of_token)
         first = tf.searchsorted(limits, begin.flat_values + shift, side="right", out_type=tf.int64)
         last = tf.searchsorted(limits, end.flat_values + shift - 1, side="right", out_type=tf.int64)
         # A character's limit is the start of the next one, or the end of its text.
@@ -142,8 +142,8 @@ class WordPieces:
         words, starts, limits = tf_text.regex_split_with_offsets(texts, self._delimiters, self._kept_delimiters)
         long = tf.strings.length(words.flat_values, unit="UTF8_CHAR") > self._options.max_chars_per_word
         known = tf.where(long, self._options.special_tokens["unknown"], words.flat_values)
-        ids, begin, end = self._pieces.tokenize_with_offsets(words.with_flat_values(known))
-        rows = ids.values.value_rowids()  # the word each piece belongs to
+        ids, begin, end = self._tokens.tokenize_with_offsets(words.with_flat_values(known))
+        rows = ids.values.value_rowids()  # the word each token belongs to
         first = tf.gather(starts.flat_values, rows)
         last = tf.where(tf.gather(long, rows), tf.gather(limits.flat_values, rows), first + end.flat_values)
         ids = tf.cast(ids, tf.int32)
@@ -153,16 +153,16 @@ class WordPieces:
 class _Tokenize(tf.Module):
     """The attribute `tokenize` of the saved object."""
 
-    def __init__(self, pieces: WordPieces, special_ids: dict[str, int]):
+    def __init__(self, tokens: WordPieceTokenizer, special_ids: dict[str, int]):
         super().__init__(name="tokenize")
-        self._pieces = pieces
-        self._table = pieces.table
+        self._tokens = tokens
+        self._table = tokens.table
         self._special_ids = special_ids
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "sentences")])
     def __call__(self, sentences):
-        """Strings `[batch]` -> int32 ids `[batch, (words), (pieces)]`."""
-        return self._pieces.tokenize(sentences)
+        """Strings `[batch]` -> int32 ids `[batch, (words), (tokens)]`."""
+        return self._tokens.tokenize(sentences)
 
     @tf.function(autograph=False, input_signature=[])
     def get_special_tokens_dict(self):
@@ -173,15 +173,15 @@ class _Tokenize(tf.Module):
 class _TokenizeWithOffsets(tf.Module):
     """The attribute `tokenize_with_offsets` of the saved object."""
 
-    def __init__(self, pieces: WordPieces):
+    def __init__(self, tokens: WordPieceTokenizer):
         super().__init__(name="tokenize_with_offsets")
-        self._pieces = pieces
-        self._table = pieces.table
+        self._tokens = tokens
+        self._table = tokens.table
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "sentences")])
     def __call__(self, sentences):
-        """Strings `[batch]` -> ids, first byte and last byte + 1 of each piece, all `[batch, (words), (pieces)]`."""
-        return self._pieces.tokenize_with_offsets(sentences)
+        """Strings `[batch]` -> ids, first byte and last byte + 1 of each token, all `[batch, (words), (tokens)]`."""
+        return self._tokens.tokenize_with_offsets(sentences)
 
 
 class _PackInputs(tf.Module):
@@ -209,15 +209,15 @@ class _PackInputs(tf.Module):
         for i, (segment, size) in enumerate(zip(segments, kept, strict=True)):
             start, end = end + 1, end + 1 + size
             number = tf.cast(segment.row_starts(), tf.int32)[:, tf.newaxis] + place - start
-            pieces = tf.concat([segment.flat_values, [0]], axis=0)  # one more, for when there are none
-            piece = tf.gather(pieces, tf.clip_by_value(number, 0, tf.size(pieces) - 1))
-            ids = tf.where((place >= start) & (place < end), piece, ids)
+            tokens = tf.concat([segment.flat_values, [0]], axis=0)  # one more, for when there are none
+            token = tf.gather(tokens, tf.clip_by_value(number, 0, tf.size(tokens) - 1))
+            ids = tf.where((place >= start) & (place < end), token, ids)
             ids = tf.where(place == end, self._ids["end_of_segment_id"], ids)
             types = tf.where((place >= start) & (place <= end), i, types)
         return {"input_word_ids": ids, "input_mask": tf.cast(place <= end, tf.int32), "input_type_ids": types}
 
     def _round_robin(self, sizes: list[tf.Tensor], room) -> list[tf.Tensor]:
-        """How much stays of each segment when they take turns, one piece at a time, until the room is full."""
+        """How much stays of each segment when they take turns, one token at a time, until the room is full."""
         if len(sizes) == 1:
             return [tf.minimum(sizes[0], room)]
         first, second = sizes
@@ -227,7 +227,7 @@ class _PackInputs(tf.Module):
         ]
 
     def trace(self) -> None:
-        """Trace one and two segments, of words or of pieces."""
+        """Trace one and two segments, of words or of tokens."""
         length = tf.TensorSpec([], tf.int32, "seq_length")
         for segments in (1, 2):
             for rank in (2, 3):
@@ -250,10 +250,10 @@ class PreprocessModule(tf.Module):
 
     def __init__(self, vocab_file: str, special_ids: dict[str, int], options: TokenizerOptions, seq_length: int):
         super().__init__(name="preprocess")
-        pieces = WordPieces(vocab_file, options)
+        tokens = WordPieceTokenizer(vocab_file, options)
         self._seq_length = seq_length
-        self.tokenize = _Tokenize(pieces, special_ids)
-        self.tokenize_with_offsets = _TokenizeWithOffsets(pieces)
+        self.tokenize = _Tokenize(tokens, special_ids)
+        self.tokenize_with_offsets = _TokenizeWithOffsets(tokens)
         self.bert_pack_inputs = _PackInputs(special_ids)
         self.variables, self.trainable_variables, self.regularization_losses = [], [], []
 

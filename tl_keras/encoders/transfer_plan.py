@@ -22,9 +22,9 @@ class Transfer:
             `"gradual"` the head first, then also the top block and the pooler, then one block more at a time, the embeddings last.
         unfreeze_every: for `"gradual"`: epochs between two blocks, as a number or `"2 epochs"`, or steps, as `"200 steps"`. By
             default one epoch.
-        layer_decay: each block learns at this share of the rate of the block above it, the embeddings at this share of the lowest
+        layer_decay: each block learns at this fraction of the learning rate of the block above it, the embeddings at this fraction of the lowest
             block's; the top block, the pooler and the head learn at the full rate.
-        rates: from a part's name to the share of the learning rate at which it learns, e.g. `{"embeddings": 0.1}` to begin with the
+        lr_multipliers: from a part's name to the fraction of the learning rate at which it learns, e.g. `{"embeddings": 0.1}` to begin with the
             pre-trained vectors and learn slowly. `"block *"` means all blocks, `"head"` all that is not of the encoder; of two that
             mean the same part the later counts. Goes before `layer_decay`.
 
@@ -45,7 +45,7 @@ class Transfer:
     mode: str = "fine-tune"
     unfreeze_every: int | str | None = None
     layer_decay: float = 1.0
-    rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    lr_multipliers: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         check_mode(self.mode)
@@ -54,11 +54,13 @@ class Transfer:
             raise UserError(f'unfreeze_every is for transfer="gradual", not for {self.mode!r}.')
         if not 0.0 < self.layer_decay <= 1.0:
             raise UserError(f"layer_decay must be above 0 and at most 1, not {self.layer_decay}.")
-        if not isinstance(self.rates, Mapping):
-            raise UserError('rates must map parts to shares of the learning rate, e.g. {"embeddings": 0.1}.')
-        for name, rate in self.rates.items():
+        if not isinstance(self.lr_multipliers, Mapping):
+            raise UserError('lr_multipliers must map parts to factors on the learning rate, e.g. {"embeddings": 0.1}.')
+        for name, rate in self.lr_multipliers.items():
             if not isinstance(rate, (int, float)) or not 0.0 <= rate <= 100.0:
-                raise UserError(f"the rate of {name!r} must be a share of the learning rate, 0 or more, not {rate!r}.")
+                raise UserError(
+                    f"the rate of {name!r} must be a fraction of the learning rate, 0 or more, not {rate!r}."
+                )
         if self.mode == "freeze" and self.layer_decay != 1.0:
             raise UserError(
                 'layer_decay says nothing where the encoder is frozen; leave it out, or choose "fine-tune".'
@@ -81,7 +83,7 @@ class Transfer:
             "mode": self.mode,
             "unfreeze_every": self.unfreeze_every,
             "layer_decay": self.layer_decay,
-            "rates": dict(self.rates),
+            "lr_multipliers": dict(self.lr_multipliers),
         }
 
     @property
@@ -102,7 +104,7 @@ class Transfer:
     @property
     def needs_groups(self) -> bool:
         """Whether the optimizer has to treat parts differently."""
-        return self.mode == "gradual" or self.layer_decay != 1.0 or bool(self.rates)
+        return self.mode == "gradual" or self.layer_decay != 1.0 or bool(self.lr_multipliers)
 
     def learning(self, parts: Parts) -> set[str]:
         """Names of the encoder's parts that learn at some time.
@@ -119,10 +121,10 @@ class Transfer:
         return {part.name for part in parts.parts}
 
     def multipliers(self, parts: Parts) -> dict[str, float]:
-        """The share of the learning rate for each part that learns, the head among them.
+        """The fraction of the learning rate for each part that learns, the head among them.
 
         Raises:
-            UserError: a name in `rates` matches nothing, or only what is frozen.
+            UserError: a name in `lr_multipliers` matches nothing, or only what is frozen.
         """
         learning = self.learning(parts)
         if self.layer_decay != 1.0:
@@ -136,7 +138,7 @@ class Transfer:
             else:
                 found[part.name] = 1.0
         found[HEAD] = 1.0
-        for pattern, rate in self.rates.items():
+        for pattern, rate in self.lr_multipliers.items():
             names = parts.matching(pattern, [HEAD])
             if not any(name in learning or name == HEAD for name in names):
                 raise UserError(
@@ -184,23 +186,23 @@ def interval(text: int | str | None) -> tuple[int, str]:
     return int(match[1]), f"{match[2] or 'epoch'}s"
 
 
-def parse_rates(values: list[str] | None) -> dict[str, float]:
+def parse_lr_multipliers(values: list[str] | None) -> dict[str, float]:
     """`PART=X` of the command line as a mapping.
 
     Raises:
         UserError: one of them is not of this form.
 
     Example:
-        >>> parse_rates(["embeddings=0.1", "block 0=0.5"])
+        >>> parse_lr_multipliers(["embeddings=0.1", "block 0=0.5"])
         {'embeddings': 0.1, 'block 0': 0.5}
     """
-    rates = {}
+    multipliers = {}
     for value in values or []:
         name, _, number = value.rpartition("=")
         try:
-            rates[name.strip()] = float(number)
+            multipliers[name.strip()] = float(number)
         except ValueError:
             name = ""
         if not name.strip():
-            raise UserError(f"--rate {value!r} must be PART=SHARE, e.g. embeddings=0.1.")
-    return rates
+            raise UserError(f"--lr-multiplier {value!r} must be PART=FACTOR, e.g. embeddings=0.1.")
+    return multipliers

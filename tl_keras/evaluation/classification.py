@@ -26,7 +26,7 @@ class ClassificationReport:
 
     Args:
         examples: how many texts were scored.
-        accuracy: share of the texts with the right label (multi-label: with exactly the right set of labels).
+        accuracy: fraction of the texts with the right label (multi-label: with exactly the right set of labels).
         macro_f1: mean over the classes of their F1.
         micro_f1: F1 over all decisions together; with one label a text this is the accuracy.
         loss: mean cross-entropy in nats; over the classes too for multi-label data.

@@ -75,7 +75,7 @@ def plot_history(
 
 
 def plot_confusion_matrix(report: ClassificationReport, path: str | os.PathLike | None = None):
-    """The confusion matrix, coloured by the share of each true class, with counts.
+    """The confusion matrix, coloured by the fraction of each true class, with counts.
 
     Args:
         report: of `evaluate`, for one label a text.
@@ -89,8 +89,8 @@ def plot_confusion_matrix(report: ClassificationReport, path: str | os.PathLike 
     size = max(3.2, 0.7 * len(report.classes) + 1.6)
     figure = _figure(size + 0.8, size)
     axes = figure.subplots()
-    shares = report.confusion / np.maximum(report.confusion.sum(1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    fractions = report.confusion / np.maximum(report.confusion.sum(1, keepdims=True), 1)
+    image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(report.classes))
     names = [_printable(name) for name in report.classes]
     axes.set_xticks(ticks, names, rotation=45 if max(map(len, names)) > 4 else 0, ha="center")
@@ -99,9 +99,9 @@ def plot_confusion_matrix(report: ClassificationReport, path: str | os.PathLike 
     axes.set_ylabel("true")
     for row in ticks:
         for column in ticks:
-            colour = "white" if shares[row, column] > 0.55 else "black"
+            colour = "white" if fractions[row, column] > 0.55 else "black"
             axes.text(column, row, int(report.confusion[row, column]), ha="center", va="center", color=colour)
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    figure.colorbar(image, ax=axes, label="fraction of the true class", shrink=0.8)
     return _finish(figure, path)
 
 

@@ -88,14 +88,14 @@ def choose_normalisation(answers: Sequence[str]) -> Literal["squad", "korquad"]:
 
 @dataclasses.dataclass(frozen=True)
 class QuestionReport:
-    """The result of evaluating an answerer. All figures are shares from 0 to 1.
+    """The result of evaluating an answerer. All values lie between 0 and 1.
 
     Args:
         examples: how many questions were scored.
-        exact_match: share of the questions whose answer is one of the right ones, letter for letter after normalisation.
+        exact_match: fraction of the questions whose answer is one of the right ones, letter for letter after normalisation.
         f1: mean overlap with the right answer that fits best.
         has_answer: the same for the questions that have an answer: `{"examples", "exact_match", "f1"}`.
-        no_answer: the same for those that have none (SQuAD v2); there both figures are the share for which none was given. None
+        no_answer: the same for those that have none (SQuAD v2); there both are the fraction for which none was given. None
             where there are no such questions.
         normalisation: `"squad"` or `"korquad"`.
         null_threshold: used; None if the model always answers.

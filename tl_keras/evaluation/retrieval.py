@@ -22,7 +22,7 @@ class RetrievalReport:
     Args:
         examples: how many questions were asked.
         documents: how many documents were searched.
-        recall: share of the right documents found among the first `k`, by `k`.
+        recall: fraction of the right documents found among the first `k`, by `k`.
         mrr: mean reciprocal rank of the first right document; 0 where none is among the first 100.
         ndcg: normalised discounted cumulative gain of the first ten.
     """
@@ -49,7 +49,7 @@ class RetrievalReport:
 
 
 def recall_at(ranked: Sequence[Sequence[int]], relevant: Sequence[Collection[int]], k: int) -> float:
-    """The mean over the questions of the share of their right documents that are among the first `k`.
+    """The mean over the questions of the fraction of their right documents that are among the first `k`.
 
     Args:
         ranked: for each question the documents found, best first.
@@ -62,8 +62,8 @@ def recall_at(ranked: Sequence[Sequence[int]], relevant: Sequence[Collection[int
         >>> recall_at([[3, 1, 2], [0, 5, 4]], [{1}, {0, 4}], k=2)
         0.75
     """
-    shares = [len(set(list(row)[:k]) & set(right)) / len(right) for row, right in zip(ranked, relevant, strict=True)]
-    return float(np.mean(shares))
+    fractions = [len(set(list(row)[:k]) & set(right)) / len(right) for row, right in zip(ranked, relevant, strict=True)]
+    return float(np.mean(fractions))
 
 
 def mean_reciprocal_rank(ranked: Sequence[Sequence[int]], relevant: Sequence[Collection[int]]) -> float:

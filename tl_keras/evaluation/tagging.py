@@ -19,8 +19,8 @@ class TaggingReport:
     Args:
         examples: how many texts were scored.
         entities: how many entities these have.
-        precision: share of the entities predicted that are right.
-        recall: share of the entities there that were found.
+        precision: fraction of the entities predicted that are right.
+        recall: fraction of the entities there that were found.
         f1: the harmonic mean of both, over all entities together (micro).
         macro_f1: the mean of the labels' F1.
         per_label: table with precision, recall, f1 and support, a row for each label.

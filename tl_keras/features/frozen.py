@@ -82,19 +82,19 @@ class FrozenFeatures:
             raise UserError(f"{examples.source} holds no examples.")
         self._require_unchanged()
         rows = self._features.rows(examples, "give cache_features(...) all examples that you will use")
-        pieces = self._features.pieces
-        if training and pieces is not None:
+        tokens = self._features.tokens
+        if training and tokens is not None:
             report = self._encoder.report(examples)
             logger.log(logging.WARNING if report.worrying else logging.INFO, "%s: %s", examples.source, report)
         source = {"row": rows}
         if examples.labels is not None:
             source["labels"] = examples.labels
-        if pieces is not None:
-            source["pieces"] = pieces[rows]
+        if tokens is not None:
+            source["tokens"] = tokens[rows]
         dataset = tf.data.Dataset.from_tensor_slices(source)
         if training:
             dataset = dataset.shuffle(len(examples), seed=seed, reshuffle_each_iteration=True)
-        if training and pieces is not None:
+        if training and tokens is not None:
             length = self._encoder.seq_length
             dataset = dataset.batch(batch_size * POOL_BATCHES).map(_with_segments)
             dataset = dataset.flat_map(lambda pool: buckets_of(pool, batch_size, length, seed))
@@ -177,13 +177,13 @@ def cache_features(
     texts, content = feature_store.different(examples)
     vectors = TextVectors(body, encoder)
 
-    def fill(out: np.ndarray, pieces: np.ndarray | None) -> None:
-        vectors.compute(content, batch_size, progress, out, pieces)
+    def fill(out: np.ndarray, tokens: np.ndarray | None) -> None:
+        vectors.compute(content, batch_size, progress, out, tokens)
 
     if folder is None:
-        out, pieces = _empty((len(content), *vectors.shape)), vectors.pieces(content)
-        fill(out, pieces)
-        return FrozenFeatures(model, head, encoder, Features(texts, out, pieces))
+        out, tokens = _empty((len(content), *vectors.shape)), vectors.tokens(content)
+        fill(out, tokens)
+        return FrozenFeatures(model, head, encoder, Features(texts, out, tokens))
     folder = Path(folder)
     key = _key(model, encoder, pooling, vectors.shape, head)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -192,16 +192,16 @@ def cache_features(
             found.rows(part, f"delete the folder {folder} to compute them anew, or name another")
         logger.info("Features of %d texts taken from %s.", len(content), folder)
     else:
-        pieces = vectors.pieces(content)
-        found = feature_store.write(folder, key, texts, pieces, lambda out: fill(out, pieces))
+        tokens = vectors.tokens(content)
+        found = feature_store.write(folder, key, texts, tokens, lambda out: fill(out, tokens))
         logger.info("Features of %d texts kept in %s.", len(content), folder)
     return FrozenFeatures(model, head, encoder, found)
 
 
 def _with_segments(pool: dict) -> dict:
-    """What `buckets_of` counts: stand-ins for the tokens, as many as each text has pieces."""
+    """What `buckets_of` counts: stand-ins for the tokens, as many as each text has tokens."""
     pool = dict(pool)
-    counts = pool.pop("pieces")
+    counts = pool.pop("tokens")
     return {**pool, "segments": (tf.ragged.range(counts),)}
 
 

@@ -119,7 +119,7 @@ def _place(tensor) -> int:
 
 
 def _refusal(model: keras.Model) -> CannotSplit:
-    return CannotSplit(f"the head of {model.name!r} takes more than that, every piece perhaps: {_ADVICE}.")
+    return CannotSplit(f"the head of {model.name!r} takes more than that, every token perhaps: {_ADVICE}.")
 
 
 @register
@@ -127,7 +127,7 @@ class StackedBlocks(keras.layers.Layer):
     """The pooled vectors of all blocks, for `ScalarMix` to mix later.
 
     Args:
-        mode: `"mean"` over the pieces, padding left out, or `"cls"`, the vector at the first place.
+        mode: `"mean"` over the tokens, padding left out, or `"cls"`, the vector at the first place.
 
     Call arguments: those of `ScalarMix`; returns `[batch, blocks, width]`.
 

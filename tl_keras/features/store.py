@@ -18,7 +18,7 @@ from tl_keras.data.table import file_sha256
 from tl_keras.errors import UserError
 
 FORMAT = 1
-VECTORS, PIECES, TEXTS, KEY = "vectors.npy", "pieces.npy", "texts.npy", "key.json"
+VECTORS, TOKENS, TEXTS, KEY = "vectors.npy", "tokens.npy", "texts.npy", "key.json"
 _DIGEST = "S16"
 # What the key says, as the user would say it.
 _WORDS = {
@@ -40,12 +40,12 @@ class Features:
     Args:
         texts: bytes `[rows]`, what `digests` gives, sorted.
         vectors: float32 `[rows, ...]`, an array or a memory map.
-        pieces: int64 `[rows]`, how many pieces each text has; None for a text embedding module.
+        tokens: int64 `[rows]`, how many tokens each text has; None for a text embedding module.
     """
 
     texts: np.ndarray
     vectors: np.ndarray
-    pieces: np.ndarray | None
+    tokens: np.ndarray | None
 
     def rows(self, examples: Examples, advice: str) -> np.ndarray:
         """Where the vectors of these examples stand: int64 `[n]`.
@@ -139,7 +139,7 @@ def folder_digest(folder: str | os.PathLike | None, variables: bool) -> str:
 
 
 def write(
-    folder: Path, key: dict, texts: np.ndarray, pieces: np.ndarray | None, fill: Callable[[np.ndarray], None]
+    folder: Path, key: dict, texts: np.ndarray, tokens: np.ndarray | None, fill: Callable[[np.ndarray], None]
 ) -> Features:
     """Compute vectors into a folder, which appears whole or not at all.
 
@@ -147,7 +147,7 @@ def write(
         folder: to write; may be there if it is empty.
         key: what the vectors depend on; `shape` is that of one.
         texts: their digests, sorted.
-        pieces: of each text.
+        tokens: of each text.
         fill: writes the vectors into float32 `[rows, ...]`.
 
     Raises:
@@ -163,8 +163,8 @@ def write(
         vectors.flush()
         del vectors
         np.save(work / TEXTS, texts)
-        if pieces is not None:
-            np.save(work / PIECES, pieces)
+        if tokens is not None:
+            np.save(work / TOKENS, tokens)
         files = {file.name: file_sha256(file) for file in sorted(work.iterdir())}
         (work / KEY).write_text(json.dumps({**key, "files": files}, indent=1) + "\n", "utf-8")
         work.chmod(0o755)
@@ -213,14 +213,14 @@ def read(folder: Path, key: dict, check_content: bool = True) -> Features:
                 raise UserError(f"{damaged}{name} is not as it was written.{remedy}")
         vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
         texts = np.load(folder / TEXTS, allow_pickle=False)
-        pieces = np.load(folder / PIECES, allow_pickle=False) if PIECES in files else None
+        tokens = np.load(folder / TOKENS, allow_pickle=False) if TOKENS in files else None
     except UserError:
         raise
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{damaged}{error}.{remedy}") from error
     if len(texts) != len(vectors) or not len(texts):
         raise UserError(f"{damaged}{len(vectors)} vectors for {len(texts)} texts.{remedy}")
-    return Features(texts, vectors, pieces)
+    return Features(texts, vectors, tokens)
 
 
 def _short(*values) -> bool:

@@ -12,7 +12,7 @@ from tl_keras.models.heads import POOLINGS, MaskedPooling, ScalarMix
 from tl_keras.models.recurrent import Recurrence, RecurrentNetwork
 from tl_keras.training.optimizer import default_learning_rate
 
-RECURRENT_RATE = 2e-3
+RECURRENT_LEARNING_RATE = 2e-3
 """Peak learning rate of recurrent networks, and of word vectors that learn with them."""
 
 
@@ -30,13 +30,15 @@ def choose_pooling(encoder: Encoder, pooling: str | None, recurrence: Recurrence
     return pooling
 
 
-def peak_rate(encoder: Encoder, width: int | None, transfer: Transfer, recurrence: Recurrence | None = None) -> float:
+def peak_learning_rate(
+    encoder: Encoder, width: int | None, transfer: Transfer, recurrence: Recurrence | None = None
+) -> float:
     """The peak learning rate where the user names none: what the encoder's makers suggest, else one that suits its width.
 
     A recurrent network starts from nothing and takes a high rate; on a pre-trained network that learns too, that one's rate goes before.
     """
     if recurrence is not None and (encoder.default_recurrent or not transfer.trains_encoder):
-        return RECURRENT_RATE
+        return RECURRENT_LEARNING_RATE
     return default_learning_rate(width, transfer.trains_encoder, encoder.suggested.get("learning_rate"))
 
 
@@ -57,7 +59,7 @@ def pooled_features(
             `"mix-cls"` learn how much of each block's mean, or `[CLS]`, to take (see `tl_keras.models.heads.ScalarMix`). A text
             embedding module's vector is taken as it is. None: see `choose_pooling`.
         recurrence: the recurrent network between encoder and pooling.
-        dropout: share of its inputs dropped while training.
+        dropout: fraction of its inputs dropped while training.
 
     Returns:
         `(inputs, features)`: symbolic inputs, and float `[batch, width]`.
@@ -127,21 +129,21 @@ def encoder_outputs(encoder: Encoder, transfer: bool | str | Transfer) -> tuple:
 def in_context(
     encoder: Encoder, inputs: dict, outputs: dict, recurrence: Recurrence | None, dropout: float, last: bool = False
 ) -> dict:
-    """Let a recurrent network read what the encoder gives for each piece, and join what is to be joined behind it.
+    """Let a recurrent network read what the encoder gives for each token, and join what is to be joined behind it.
 
     Args:
         encoder: for messages.
         inputs: symbolic inputs.
         outputs: of the encoder, by name.
         recurrence: None for no such network.
-        dropout: share of its inputs dropped while training.
+        dropout: fraction of its inputs dropped while training.
         last: whether its states behind the whole text are wanted, as `pooled_output`.
 
     Returns:
         `sequence_output`, float `[batch, length, width]`, and with `last` also `pooled_output`, float `[batch, width]`.
 
     Raises:
-        UserError: the encoder has no vector for each piece.
+        UserError: the encoder has no vector for each token.
     """
     _require(encoder, outputs, "sequence_output", "a recurrent network" if recurrence else "tagging")
     sequence, mask = outputs["sequence_output"], None
@@ -177,7 +179,7 @@ def hidden_layers(x, hidden: int | Sequence[int | keras.layers.Layer], dropout: 
         x: symbolic features, float `[..., width]`.
         hidden: widths, each for a dense layer with GELU and dropout after it; or layers of the user's own, used as they are; in
             order. An int stands for one layer.
-        dropout: share of each such layer's outputs dropped while training.
+        dropout: fraction of each such layer's outputs dropped while training.
 
     Returns:
         Symbolic features.

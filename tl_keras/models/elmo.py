@@ -83,7 +83,7 @@ def contextual_vectors(
         mask: symbolic int32 `[batch, length]`, 1 for words, 0 for the padding behind them.
         elmo: from `load_elmo`.
         at: `"input"`, `"output"` or `"both"`: what the vectors will be joined to.
-        dropout: share of their numbers dropped while training.
+        dropout: fraction of their numbers dropped while training.
         layer_norm: see `ScalarMix`.
 
     Returns:

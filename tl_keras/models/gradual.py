@@ -14,10 +14,10 @@ logger = logging.getLogger(__name__)
 class GradualUnfreezing(keras.callbacks.Callback):
     """Wakes one part of the encoder after the other, from the top; `fit` adds it by itself under `transfer="gradual"`.
 
-    The training function is not traced again: it reads from a variable which parts sleep. So the backward pass goes through the whole
+    The training function is not traced again: it reads from a variable which parts are frozen. So the backward pass goes through the whole
     encoder from the first step on; to save its time, train in two calls of `fit` with `set_transfer` between them.
 
-    What woke stays awake, also in a second `fit` and in one that resumes.
+    What woke stays unfrozen, also in a second `fit` and in one that resumes.
     """
 
     def on_train_begin(self, logs=None):
@@ -28,7 +28,7 @@ class GradualUnfreezing(keras.callbacks.Callback):
             raise UserError(f'GradualUnfreezing needs transfer="gradual", but this model has {plan.mode!r}.')
         self._stages = plan.stages(layer.parts)
         self._every, self._unit = plan.interval
-        self._woken = 0
+        self._stage = 0
         epochs, steps = (self.params or {}).get("epochs"), (self.params or {}).get("steps")
         last = None
         if self._unit == "epochs" and epochs:
@@ -46,17 +46,17 @@ class GradualUnfreezing(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Wake what is due at this epoch (from 0)."""
         if self._unit == "epochs":
-            self._wake(epoch // self._every)
+            self._unfreeze(epoch // self._every)
 
     def on_train_batch_begin(self, batch, logs=None):
         """Wake what is due at this step."""
-        if self._unit == "steps" and self._woken < len(self._stages) - 1:
-            self._wake(int(self._optimizer.iterations.numpy()) // self._every)
+        if self._unit == "steps" and self._stage < len(self._stages) - 1:
+            self._unfreeze(int(self._optimizer.iterations.numpy()) // self._every)
 
-    def _wake(self, stage: int) -> None:
-        if stage <= self._woken:
+    def _unfreeze(self, stage: int) -> None:
+        if stage <= self._stage:
             return
-        self._woken = min(stage, len(self._stages) - 1)
-        names = self._optimizer.wake([name for names in self._stages[: self._woken + 1] for name in names])
+        self._stage = min(stage, len(self._stages) - 1)
+        names = self._optimizer.unfreeze([name for names in self._stages[: self._stage + 1] for name in names])
         if names:
             logger.info("Now also learning: %s.", ", ".join(names))

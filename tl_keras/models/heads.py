@@ -13,10 +13,10 @@ POOLINGS = ("cls", "mean", "max", "mix", "mix-cls")
 
 @register
 class MaskedPooling(keras.layers.Layer):
-    """One vector for a text from the vectors of its pieces, padding left out.
+    """One vector for a text from the vectors of its tokens, padding left out.
 
     Args:
-        mode: `"mean"` or `"max"` over the pieces (`[CLS]` and `[SEP]` among them, as sentence encoders are trained).
+        mode: `"mean"` or `"max"` over the tokens (`[CLS]` and `[SEP]` among them, as sentence encoders are trained).
 
     Call arguments: `sequence_output` float `[batch, length, width]` and `mask` int `[batch, length]`; returns `[batch, width]`.
 
@@ -36,7 +36,7 @@ class MaskedPooling(keras.layers.Layer):
         weights = tf.cast(mask, sequence.dtype)[:, :, tf.newaxis]
         if self.mode == "max":
             highest = tf.reduce_max(tf.where(weights > 0, sequence, sequence.dtype.min), axis=1)
-            # Of a text without pieces it would be the lowest number there is, and all that is made of it NaN.
+            # Of a text without tokens it would be the lowest number there is, and all that is made of it NaN.
             return tf.where(tf.reduce_any(weights > 0, axis=1), highest, tf.zeros_like(highest))
         return tf.reduce_sum(sequence * weights, axis=1) / tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)
 
@@ -56,7 +56,7 @@ class ScalarMix(keras.layers.Layer):
     Lower layers know more of words, upper ones more of what pre-training asked for; which help, the labels tell.
 
     Args:
-        mode: of what is mixed, `h_j`: `"mean"` over the pieces, padding left out; `"cls"`, the vector at the first place; or
+        mode: of what is mixed, `h_j`: `"mean"` over the tokens, padding left out; `"cls"`, the vector at the first place; or
             `"sequence"`, all vectors, as ELMo is used.
         layer_norm: bring each layer to mean 0 and variance 1 before it is mixed, over all numbers of a text, padding left out. (The
             published code's `do_layer_norm` takes them over the whole batch; then a text's vectors depend on its neighbours.)
@@ -96,8 +96,8 @@ class ScalarMix(keras.layers.Layer):
         else:
             count = tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)
             pooled = tf.stack([tf.reduce_sum(block * weights, axis=1) / count for block in blocks])
-        shares = tf.cast(tf.nn.softmax(tf.convert_to_tensor(self.mix_weights)), pooled.dtype)
-        return tf.cast(tf.convert_to_tensor(self.scale), pooled.dtype) * tf.einsum("j,j...->...", shares, pooled)
+        weights = tf.cast(tf.nn.softmax(tf.convert_to_tensor(self.mix_weights)), pooled.dtype)
+        return tf.cast(tf.convert_to_tensor(self.scale), pooled.dtype) * tf.einsum("j,j...->...", weights, pooled)
 
     def compute_output_shape(self, input_shape):
         """`[batch, width]`, or `[batch, length, width]`."""

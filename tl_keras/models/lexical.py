@@ -1,4 +1,4 @@
-"""A vector of which characters and pieces a text has, beside the one of what it means: for encoders that compare poorly."""
+"""A vector of which characters and tokens a text has, beside the one of what it means: for encoders that compare poorly."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tl_keras._keras import keras, register
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.offset_tokenizer import vocabulary_file
 from tl_keras.errors import UserError
-from tl_keras.text.preprocessor import piece_counts
+from tl_keras.text.preprocessor import token_counts
 
 TEXTS_AT_ONCE = 1024
 
 
 @register
 class LexicalVector(keras.layers.Layer):
-    """The sum of fixed vectors of a text's pieces.
+    """The sum of fixed vectors of a text's tokens.
 
     Args:
-        vocabulary_size: pieces in the vocabulary.
+        vocabulary_size: tokens in the vocabulary.
         dimensions: numbers in a vector.
 
     Call arguments: ids int `[batch, length]`; returns float32 `[batch, dimensions]`, not normalised. Weights, not trained, zeros until
@@ -45,7 +45,7 @@ class LexicalVector(keras.layers.Layer):
         super().build(input_shape)
 
     def set_vectors(self, vectors: np.ndarray) -> None:
-        """Set the pieces' vectors, float `[vocabulary, dimensions]`; they are rounded to 127 steps of each one's largest number."""
+        """Set the tokens' vectors, float `[vocabulary, dimensions]`; they are rounded to 127 steps of each one's largest number."""
         scale = np.maximum(np.abs(vectors).max(axis=1), 1e-12) / 127
         self.table.assign(np.rint(vectors / scale[:, np.newaxis]).astype("int8"))
         self.scale.assign(scale.astype("float32"))
@@ -68,12 +68,12 @@ class LexicalVector(keras.layers.Layer):
 
 @register
 class JoinVectors(keras.layers.Layer):
-    """Two vectors beside each other, so that the cosine of two texts is `(1 - share) cos_1 + share cos_2`.
+    """Two vectors beside each other, so that the cosine of two texts is `(1 - weight) cos_1 + weight cos_2`.
 
     Each is divided by its length and multiplied by the root of its part.
 
     Args:
-        share: of the second vector, from 0 to 1. It is a weight that is not trained: `layer.share.assign(0.3)` changes it at any time.
+        weight: of the second vector, from 0 to 1. It is a weight that is not trained: `layer.weight.assign(0.3)` changes it at any time.
 
     Call arguments: `[first, second]`, float `[batch, widths]`; returns float32 `[batch, sum of the widths]`, of length 1.
 
@@ -83,32 +83,32 @@ class JoinVectors(keras.layers.Layer):
         [[0.8..., 0.0, 0.0, 0.6...]]
     """
 
-    def __init__(self, share: float = 0.5, **kwargs):
+    def __init__(self, weight: float = 0.5, **kwargs):
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
-        self.first_share = float(share)
+        self.initial_weight = float(weight)
 
     def build(self, input_shape=None):
         """Make the weight, and remember where the second vector begins."""
         self.first_width = int(input_shape[0][-1])
-        self.share = self.add_weight(
-            shape=(), initializer=keras.initializers.Constant(self.first_share), trainable=False, name="share"
+        self.weight = self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(self.initial_weight), trainable=False, name="weight"
         )
         super().build(input_shape)
 
     def call(self, inputs):
         """Normalize, weigh, concatenate."""
-        share = tf.convert_to_tensor(self.share)
+        weight = tf.convert_to_tensor(self.weight)
         parts = [tf.math.l2_normalize(tf.cast(value, tf.float32), axis=-1) for value in inputs]
-        return tf.concat([tf.sqrt(1.0 - share) * parts[0], tf.sqrt(share) * parts[1]], axis=-1)
+        return tf.concat([tf.sqrt(1.0 - weight) * parts[0], tf.sqrt(weight) * parts[1]], axis=-1)
 
     def compute_output_shape(self, input_shape):
         """`[batch, sum of the widths]`."""
         return (input_shape[0][0], input_shape[0][1] + input_shape[1][1])
 
     def get_config(self) -> dict:
-        """The constructor's arguments; the share that was set later is among the weights."""
-        return {**super().get_config(), "share": self.first_share}
+        """The constructor's arguments; the weight that was set later is among the weights."""
+        return {**super().get_config(), "weight": self.initial_weight}
 
 
 def join_layer_of(model: keras.Model) -> JoinVectors | None:
@@ -116,19 +116,19 @@ def join_layer_of(model: keras.Model) -> JoinVectors | None:
     return next((layer for layer in model.layers if isinstance(layer, JoinVectors)), None)
 
 
-def units(piece: str) -> list[str]:
-    """What a word piece counts as: its characters where each says something by itself (Hangul, Han, Kana), else the piece.
+def units(token: str) -> list[str]:
+    """What a WordPiece token counts as: its characters where each says something by itself (Hangul, Han, Kana), else the token.
 
-    A Korean word's ending is seldom a piece of its own, and one letter of an alphabet says nothing.
+    A Korean word's ending is seldom a token of its own, and one letter of an alphabet says nothing.
 
     Example:
         >>> units("##있다"), units("film"), units("3월"), units("##ing")
         (['있', '다'], ['film'], ['3', '월'], ['##ing'])
     """
     found: list[str] = []
-    text = piece.removeprefix("##")
+    text = token.removeprefix("##")
     if not any(map(_is_wide, text)):
-        return [piece]
+        return [token]
     for wide, run in itertools.groupby(text, _is_wide):
         characters = list(run)
         found += characters if wide else ["".join(characters)]
@@ -140,16 +140,16 @@ def _is_wide(character: str) -> bool:
 
 
 def can_join_letters(encoder: Encoder) -> bool:
-    """Whether it is known which pieces the encoder's ids stand for, so that a lexical part can be joined."""
+    """Whether it is known which tokens the encoder's ids stand for, so that a lexical part can be joined."""
     return not encoder.takes_text and "vocab_size" in getattr(encoder.preprocessor, "special_tokens", {})
 
 
 def lexical_table(encoder: Encoder, texts: Sequence[str], dimensions: int, seed: int = 0) -> np.ndarray:
-    """A vector for each piece, so that the cosine of two texts' sums is about that of their TF-IDF vectors.
+    """A vector for each token, so that the cosine of two texts' sums is about that of their TF-IDF vectors.
 
-    A piece's vector is the sum, over its `units`, of a random vector of -1 and 1 times the unit's rarity,
+    A token's vector is the sum, over its `units`, of a random vector of -1 and 1 times the unit's rarity,
     `log((1 + n) / (1 + df)) + 1`. Such vectors are nearly at right angles: two texts' dot product is about the sum over the units that
-    both have. It is off by about `1 / sqrt(dimensions)`. Where the encoder comes without its vocabulary, pieces count as a whole.
+    both have. It is off by about `1 / sqrt(dimensions)`. Where the encoder comes without its vocabulary, tokens count as a whole.
 
     Args:
         encoder: a BERT-like encoder.
@@ -158,17 +158,17 @@ def lexical_table(encoder: Encoder, texts: Sequence[str], dimensions: int, seed:
         seed: of the random vectors.
 
     Returns:
-        Float32 `[vocabulary, dimensions]`; zeros for special tokens, that for unknown pieces among them.
+        Float32 `[vocabulary, dimensions]`; zeros for special tokens, that for unknown tokens among them.
 
     Raises:
-        UserError: it is not known which pieces the encoder's ids stand for.
+        UserError: it is not known which tokens the encoder's ids stand for.
 
     Source: the weights as in https://scikit-learn.org/stable/modules/feature_extraction.html#tfidf-term-weighting; Achlioptas,
         "Database-friendly random projections", https://doi.org/10.1016/S0022-0000(03)00025-4
     """
     if not can_join_letters(encoder):
         raise UserError(
-            f"{encoder.name} does not tell which pieces its ids stand for, so a lexical part cannot be joined; leave lexical_share out."
+            f"{encoder.name} does not tell which tokens its ids stand for, so a lexical part cannot be joined; leave lexical_weight out."
         )
     special = encoder.preprocessor.special_tokens
     counts = _unit_counts(encoder, special)
@@ -176,24 +176,24 @@ def lexical_table(encoder: Encoder, texts: Sequence[str], dimensions: int, seed:
     for start in range(0, len(texts), TEXTS_AT_ONCE):
         tokens = encoder.preprocessor.tokenize(tf.constant(list(texts[start : start + TEXTS_AT_ONCE])))
         ids = tokens.flat_values.numpy()
-        rows = np.repeat(np.arange(len(piece_counts(tokens))), piece_counts(tokens).numpy())
-        pieces = sparse.csr_matrix((np.ones(len(ids)), (rows, ids)), (len(piece_counts(tokens)), counts.shape[0]))
-        frequency += np.bincount((pieces @ counts).indices, minlength=counts.shape[1])
+        rows = np.repeat(np.arange(len(token_counts(tokens))), token_counts(tokens).numpy())
+        counted = sparse.csr_matrix((np.ones(len(ids)), (rows, ids)), (len(token_counts(tokens)), counts.shape[0]))
+        frequency += np.bincount((counted @ counts).indices, minlength=counts.shape[1])
     rarity = np.log((1.0 + len(texts)) / (1.0 + frequency)) + 1.0
     signs = np.random.default_rng(seed).integers(0, 2, size=(counts.shape[1], dimensions)).astype("float32") * 2 - 1
     return ((counts @ sparse.diags(rarity)) @ signs / dimensions**0.5).astype("float32")
 
 
 def _unit_counts(encoder: Encoder, special: dict[str, int]) -> sparse.csr_matrix:
-    """How often each unit is in each piece, `[vocabulary, units]`."""
+    """How often each unit is in each token, `[vocabulary, units]`."""
     size, path = special["vocab_size"], vocabulary_file(encoder.folder)
     lines = path.read_text("utf-8").split("\n")[:size] if path is not None else []
     left_out = {place for name, place in special.items() if name.endswith("_id")} | {encoder.preprocessor.unknown_id}
     numbers: dict[str, int] = {}
     rows, columns = [], []
-    for piece in range(size):
-        if piece not in left_out:
-            found = units(lines[piece]) if len(lines) == size else [str(piece)]
-            rows += [piece] * len(found)
+    for token in range(size):
+        if token not in left_out:
+            found = units(lines[token]) if len(lines) == size else [str(token)]
+            rows += [token] * len(found)
             columns += [numbers.setdefault(text, len(numbers)) for text in found]
     return sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), (size, max(len(numbers), 1)))

@@ -12,7 +12,7 @@ from tl_keras.data.questions import QuestionExamples
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.models.body import hidden_layers, peak_rate
+from tl_keras.models.body import hidden_layers, peak_learning_rate
 from tl_keras.models.span_head import SpanAccuracy, SpanLogProbabilities, span_crossentropy, span_head_of
 from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
@@ -37,7 +37,7 @@ def question_answerer(
 
     Inputs -> labels: a question and a context -> the characters of the context that answer it, or none.
 
-    Both distributions run over the pieces of the context and `[CLS]`, which stands for "the answer is not in this window": long
+    Both distributions run over the tokens of the context and `[CLS]`, which stands for "the answer is not in this window": long
     contexts go through overlapping windows, with the question in each.
 
     Args:
@@ -47,20 +47,20 @@ def question_answerer(
         null_answers: whether "no answer" may be the answer, as in SQuAD v2: `bool(examples.is_impossible.any())`.
         null_threshold: in nats: no answer is given where "not in this window" beats the best answer by more than this in every window.
             `tl_keras.evaluate` tells the one that suits the data best.
-        max_answer_length: longest answer given, in pieces.
-        max_question_length: longer questions are cut, in pieces; by default 64, or half of `seq_length` if that is less.
-        overlap: pieces that neighbouring windows share; by default a quarter of the window, but at least 30 and at most half.
-        dropout: share of the features dropped before the head while training.
+        max_answer_length: longest answer given, in tokens.
+        max_question_length: longer questions are cut, in tokens; by default 64, or half of `seq_length` if that is less.
+        overlap: tokens that neighbouring windows share; by default a quarter of the window, but at least 30 and at most half.
+        dropout: fraction of the features dropped before the head while training.
         hidden: widths of dense layers in the head, or layers of your own; none for a linear head.
         learning_rate: the peak rate; by default one that suits `transfer` and the encoder's width.
 
     Returns:
         A functional `keras.Model`, compiled with AdamW (warm-up, linear decay, weight decay on matrices, gradient clipping),
-        the mean of the cross-entropies of start and end, and the share of windows with both right. Input: what `question_batches`
+        the mean of the cross-entropies of start and end, and the fraction of windows with both right. Input: what `question_batches`
         gives; output: float32 `[batch, length, 2]` log-probabilities of start and end.
 
     Raises:
-        UserError: an option that is not known or does not fit, or an encoder that cannot take pairs or has no vector for each piece.
+        UserError: an option that is not known or does not fit, or an encoder that cannot take pairs or has no vector for each token.
 
     Source: Devlin et al., "BERT", https://arxiv.org/abs/1810.04805, sections 4.2 and 4.3 and figure 4 (c).
 
@@ -75,7 +75,7 @@ def question_answerer(
     if not 0.0 <= dropout < 1.0:
         raise UserError(f"dropout must be at least 0 and below 1, not {dropout}.")
     if max_answer_length < 1:
-        raise UserError(f"max_answer_length must be at least 1 piece, not {max_answer_length}.")
+        raise UserError(f"max_answer_length must be at least 1 token, not {max_answer_length}.")
     if not isinstance(encoder, Encoder):
         raise UserError(f"encoder must come from load_encoder(...), not be a {type(encoder).__name__}.")
     if encoder.takes_text:
@@ -101,7 +101,7 @@ def question_answerer(
     scores = head([logits, inputs["input_mask"], inputs["input_type_ids"]])
     model = TransferModel(inputs, scores, name="question_answerer")
     model.compile(
-        optimizer=make_optimizer(learning_rate or peak_rate(encoder, features.shape[-1], transfer)),
+        optimizer=make_optimizer(learning_rate or peak_learning_rate(encoder, features.shape[-1], transfer)),
         loss=span_crossentropy,
         metrics=[SpanAccuracy()],
         # As in text_classifier: XLA is slower on CPU, and would compile anew for each batch length.

@@ -16,7 +16,7 @@ from tl_keras.models.similarity_losses import Contrastive, CosineRanking, Cosine
 from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.models.whitening import pooled_vectors, whitening
-from tl_keras.text.tower_batches import TOWERS
+from tl_keras.text.pair_batches import TOWERS
 from tl_keras.training.optimizer import default_learning_rate, make_optimizer
 
 LOSSES = ("cosine", "ranking", "contrastive", "in-batch")
@@ -30,7 +30,7 @@ def sentence_encoder(
     normalize: bool = True,
     dimensions: int | str | None = None,
     whiten_texts: Sequence[str] = (),
-    lexical_share: float = 0.0,
+    lexical_weight: float = 0.0,
     lexical_texts: Sequence[str] = (),
     lexical_dimensions: int = 768,
 ) -> keras.Model:
@@ -39,13 +39,13 @@ def sentence_encoder(
     Inputs -> outputs: one text -> float32 `[width]`.
 
     It works as it is, without training: `predict`, `export` and `TextIndex` take it, and with an encoder made for sentences
-    (MiniLM, say) that is often enough. To train it on your own pairs, put it into `two_towers`.
+    (MiniLM, say) that is often enough. To train it on your own pairs, put it into `bi_encoder`.
 
     Args:
         encoder: from `load_encoder`.
         transfer: what learns once it is trained: `"fine-tune"`: everything; `"freeze"`: only the matrix of `dimensions`;
             `"top-2"`, `"gradual"` or a `tl_keras.Transfer`: see there.
-        pooling: `"mean"` over the pieces, `"max"`, `"mix"` or `"mix-cls"` (a learned mix of all blocks), or `"cls"`. Take `"cls"` only for an encoder that was made for it: without
+        pooling: `"mean"` over the tokens, `"max"`, `"mix"` or `"mix-cls"` (a learned mix of all blocks), or `"cls"`. Take `"cls"` only for an encoder that was made for it: without
             training, Spearman on STS-B is 16.5 for BERT's `[CLS]`, 46.4 for the mean (Reimers and Gurevych, table 1).
         normalize: give vectors of length 1, whose dot product is the cosine.
         dimensions: multiply the pooled vector by a matrix to so many numbers, for smaller indexes; or `"same"`, as many as before,
@@ -53,11 +53,11 @@ def sentence_encoder(
         whiten_texts: let the matrix begin as the one that whitens the vectors of these texts (a few thousand, such as the training
             texts): for encoders that were trained on masked words only, whose vectors otherwise all look alike. See
             `tl_keras.models.whitening.whitening`.
-        lexical_share: join a second, fixed vector of which words and characters the text has (TF-IDF in few numbers, see
-            `tl_keras.models.lexical.lexical_table`), so that the cosine of two texts is `(1 - share)` times that of their meanings plus
-            `share` times that of their letters. For small encoders, which miss much of what plain overlap tells. 0 leaves it out;
-            `choose_lexical_share` finds the best one after training.
-        lexical_texts: with a share: texts that say how rare each one is, such as the training texts.
+        lexical_weight: join a second, fixed vector of which words and characters the text has (TF-IDF in few numbers, see
+            `tl_keras.models.lexical.lexical_table`), so that the cosine of two texts is `(1 - lexical_weight)` times that of their meanings plus
+            `lexical_weight` times that of their letters. For small encoders, which miss much of what plain overlap tells. 0 leaves it out;
+            `choose_lexical_weight` finds the best one after training.
+        lexical_texts: with a lexical weight: texts that say how rare each one is, such as the training texts.
         lexical_dimensions: numbers in the second vector; fewer are coarser.
 
     Returns:
@@ -75,9 +75,9 @@ def sentence_encoder(
     """
     if dimensions not in (None, "same") and (not isinstance(dimensions, int) or dimensions < 1):
         raise UserError(f'dimensions must be a number of at least 1, or "same", not {dimensions!r}.')
-    if not 0.0 <= lexical_share < 1.0:
-        raise UserError(f"lexical_share must be at least 0 and below 1, not {lexical_share}.")
-    if lexical_share and not len(lexical_texts):
+    if not 0.0 <= lexical_weight < 1.0:
+        raise UserError(f"lexical_weight must be at least 0 and below 1, not {lexical_weight}.")
+    if lexical_weight and not len(lexical_texts):
         raise UserError("a lexical part needs lexical_texts, to learn from them how rare each one is.")
     inputs, vectors = pooled_features(encoder, transfer, pooling)
     whiten = len(whiten_texts) > 0
@@ -90,13 +90,13 @@ def sentence_encoder(
             layer.build((None, width))
             layer.set_weights(whitening(pooled_vectors(keras.Model(inputs, vectors), encoder, whiten_texts), size))
         vectors = layer(vectors)
-    if lexical_share:
+    if lexical_weight:
         letters = _lexical_vectors(encoder, inputs, lexical_texts, lexical_dimensions)
-        vectors = JoinVectors(lexical_share, name="joined")([vectors, letters])
+        vectors = JoinVectors(lexical_weight, name="joined")([vectors, letters])
     return keras.Model(inputs, SentenceVector(normalize, name="vector")(vectors), name="sentence_encoder")
 
 
-def two_towers(
+def bi_encoder(
     model: keras.Model,
     loss: str | keras.losses.Loss = "cosine",
     *,
@@ -121,7 +121,7 @@ def two_towers(
         learning_rate: the peak rate; by default one that suits the encoder's width.
 
     Returns:
-        A functional `keras.Model`, compiled with AdamW as `text_classifier` is. Input: what `tower_batches` gives; output: cosines,
+        A functional `keras.Model`, compiled with AdamW as `text_classifier` is. Input: what `pair_batches` gives; output: cosines,
         float32 `[batch]`, or `[batch, batch]` for `"in-batch"`.
 
     Raises:
@@ -132,8 +132,8 @@ def two_towers(
     Example: ::
 
         model = tlk.sentence_encoder(encoder)
-        towers = tlk.two_towers(model, "in-batch")
-        towers.fit(tlk.tower_batches(encoder, pairs, training=True), epochs=3)
+        towers = tlk.bi_encoder(model, "in-batch")
+        towers.fit(tlk.pair_batches(encoder, pairs, training=True), epochs=3)
         index = tlk.TextIndex.build(model, documents)
     """
     model = sentence_encoder_of(model)
@@ -158,7 +158,7 @@ def two_towers(
         inputs.update(own)
         vectors.append(model(_for_model(model, own, tower)))
     cosines = CosineSimilarity(isinstance(loss, InBatchNegatives), name="cosine")(vectors)
-    towers = TransferModel(inputs, cosines, name="two_towers")
+    towers = TransferModel(inputs, cosines, name="bi_encoder")
     layer = encoder_layer_of(model)
     # A matrix that starts as a good answer (the identity) must not be thrown about like a head that starts from nothing.
     suits = default_learning_rate(_learned_width(model), True) if layer.trainable else 1e-3

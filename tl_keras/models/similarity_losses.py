@@ -14,7 +14,7 @@ from tl_keras.training.replicas import first_row_of, gather_replicas
 class CosineRegression(keras.losses.Loss):
     """`(cos(u, v) - (s - low) / (high - low))^2`: the cosine of two vectors should be their score, moved to 0..1.
 
-    Inputs -> labels: cosines `[batch]` of `two_towers` -> scores `[batch]` from `low` to `high`.
+    Inputs -> labels: cosines `[batch]` of `bi_encoder` -> scores `[batch]` from `low` to `high`.
     Wants finely graded pairs (0 to 5, say), unrelated ones among them. With only right pairs take `InBatchNegatives`.
 
     Args:
@@ -48,7 +48,7 @@ class CosineRanking(keras.losses.Loss):
 
     Also called CoSENT. Unlike `CosineRegression` it asks no cosine to have a certain value, so that all of the training goes into
     what Spearman measures; the cosines themselves then say less.
-    Inputs -> labels: cosines `[batch]` of `two_towers` -> scores `[batch]` in any unit.
+    Inputs -> labels: cosines `[batch]` of `bi_encoder` -> scores `[batch]` in any unit.
     Wants finely graded pairs, and batches of some tens.
 
     Args:
@@ -89,7 +89,7 @@ class InBatchNegatives(keras.losses.Loss):
     """`-log(exp(k c_ii) / sum_j exp(k c_ij))`: a query should be nearer to its document than to all others of the batch.
 
     Also called multiple negatives ranking, or InfoNCE. `c_ij` is the cosine of query `i` and document `j`, `k` the scale.
-    Inputs -> labels: cosines `[batch, batch]` of `two_towers` -> the documents' numbers `[batch]`. Queries of one batch that share
+    Inputs -> labels: cosines `[batch, batch]` of `bi_encoder` -> the documents' numbers `[batch]`. Queries of one batch that share
     a document are no negatives for one another: such a `c_ij` is left out of the sum.
     Wants right pairs only, and large batches: 32 to 128 documents to choose from.
 
@@ -133,7 +133,7 @@ class InBatchNegatives(keras.losses.Loss):
 class Contrastive(keras.losses.Loss):
     """`(y d^2 + (1 - y) max(0, m - d)^2) / 2` with `d = 1 - cos(u, v)`: like pairs together, others at least `m` apart.
 
-    Inputs -> labels: cosines `[batch]` of `two_towers` -> `high` (alike, `y = 1`) or `low` (not, `y = 0`) `[batch]`.
+    Inputs -> labels: cosines `[batch]` of `bi_encoder` -> `high` (alike, `y = 1`) or `low` (not, `y = 0`) `[batch]`.
     Wants pairs of both kinds, among them unlike pairs that look alike; those further apart than the margin teach nothing.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tl_keras.models.span_head import IMPOSSIBLE
-from tl_keras.text.offsets import Pieces
+from tl_keras.text.offsets import Tokens
 
 
 def best_in_windows(scores: tf.Tensor, max_answer_length: int, n_best: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -14,7 +14,7 @@ def best_in_windows(scores: tf.Tensor, max_answer_length: int, n_best: int) -> t
     Args:
         scores: log-probabilities of start and end, float `[windows, length, 2]`; `IMPOSSIBLE` outside the context. Place 0 (`[CLS]`)
             is no answer.
-        max_answer_length: in pieces.
+        max_answer_length: in tokens.
         n_best: how many.
 
     Returns:
@@ -44,21 +44,21 @@ def best_of_questions(
     lasts: tf.Tensor,
     totals: tf.Tensor,
     nulls: tf.Tensor,
-    pieces: Pieces,
+    tokens: Tokens,
     n_best: int,
 ) -> dict[str, tf.Tensor]:
     """The best answers of each question over all windows of its context.
 
-    Windows overlap, and several pieces may lie in one character (jamo of a syllable), so the same characters may be proposed
+    Windows overlap, and several tokens may lie in one character (jamo of a syllable), so the same characters may be proposed
     more than once: the best score counts.
 
     Args:
         rows: int64 `[windows]`: the question of each window.
-        firsts: int64 `[windows, k]`: first pieces of the spans proposed, counted in the context.
-        lasts: int64 `[windows, k]`: their last pieces.
+        firsts: int64 `[windows, k]`: first tokens of the spans proposed, counted in the context.
+        lasts: int64 `[windows, k]`: their last tokens.
         totals: float `[windows, k]`: their scores; below `IMPOSSIBLE / 2` where there is no span.
         nulls: float `[windows]`: the score of "not in this window".
-        pieces: of the contexts.
+        tokens: of the contexts.
         n_best: how many answers of each question.
 
     Returns:
@@ -66,12 +66,12 @@ def best_of_questions(
         float32 `[batch, n_best]`, falling, `IMPOSSIBLE` where none; `null_log_score`: float32 `[batch]`, the lowest over the
         windows, since a question has no answer only if it has none in any window.
     """
-    batch = pieces.ids.nrows()
+    batch = tokens.ids.nrows()
     real = totals > IMPOSSIBLE / 2
     rows_of_spans = tf.boolean_mask(tf.broadcast_to(rows[:, tf.newaxis], tf.shape(totals)), real)
-    shift = tf.gather(pieces.ids.row_starts(), rows_of_spans)
-    starts = tf.cast(tf.gather(pieces.starts.flat_values, tf.boolean_mask(firsts, real) + shift), tf.int64)
-    ends = tf.cast(tf.gather(pieces.ends.flat_values, tf.boolean_mask(lasts, real) + shift), tf.int64)
+    shift = tf.gather(tokens.ids.row_starts(), rows_of_spans)
+    starts = tf.cast(tf.gather(tokens.starts.flat_values, tf.boolean_mask(firsts, real) + shift), tf.int64)
+    ends = tf.cast(tf.gather(tokens.ends.flat_values, tf.boolean_mask(lasts, real) + shift), tf.int64)
     scores = tf.boolean_mask(totals, real)
     # One number for a question and two ends, so that equal spans are found by equal numbers.
     side = 1 + tf.reduce_max(tf.concat([ends, [0]], axis=0))

@@ -14,17 +14,17 @@ IMPOSSIBLE = -1e9
 
 @register
 class SpanLogProbabilities(keras.layers.Layer):
-    """Two logits for each piece to the log-probabilities that the answer begins and ends there.
+    """Two logits for each token to the log-probabilities that the answer begins and ends there.
 
-    Both are distributions over the pieces of the context and `[CLS]`, which stands for "not in this window". Knows how questions
+    Both are distributions over the tokens of the context and `[CLS]`, which stands for "not in this window". Knows how questions
     and contexts are laid into windows, and what counts as an answer, so that training, `predict` and export agree.
 
     Args:
         null_answers: whether the answer to a question may be that the context does not answer it (SQuAD v2).
         null_threshold: in nats: no answer is given where `[CLS]` beats the best answer by more than this.
-        max_answer_length: in pieces.
-        max_question_length: in pieces; longer questions are cut.
-        overlap: of neighbouring windows, in pieces; see `WindowSettings`.
+        max_answer_length: in tokens.
+        max_question_length: in tokens; longer questions are cut.
+        overlap: of neighbouring windows, in tokens; see `WindowSettings`.
 
     Call arguments: `[logits, input_mask, input_type_ids]`, float `[batch, length, 2]` and int `[batch, length]` twice; returns
         float32 `[batch, length, 2]`.
@@ -86,7 +86,7 @@ def span_crossentropy(y_true, y_pred):
     """The mean of `-log p(start)` and `-log p(end)`.
 
     Args:
-        y_true: places of the answer's first and last piece, `[batch, 2]`.
+        y_true: places of the answer's first and last token, `[batch, 2]`.
         y_pred: log-probabilities, float `[batch, length, 2]`.
 
     Returns:
@@ -106,7 +106,7 @@ def span_crossentropy(y_true, y_pred):
 
 @register
 class SpanAccuracy(keras.metrics.Mean):
-    """The share of windows whose likeliest start and likeliest end are both right.
+    """The fraction of windows whose likeliest start and likeliest end are both right.
 
     Windows without the answer count too; exact match and F1 (`tl_keras.evaluate`) say how good the answers are.
     """

@@ -1,4 +1,4 @@
-"""The head, loss and metric of taggers: a softmax over the tags for each piece, masked pieces left out."""
+"""The head, loss and metric of taggers: a softmax over the tags for each token, masked tokens left out."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ class TagProbabilities(keras.layers.Layer):
     Args:
         labels: names of the kinds of spans.
         scheme: `"bio"` or `"plain"`; see `TagSet`.
-        pieces: `"first"` or `"all"`; see `TagSet`.
+        tokens: `"first"` or `"all"`; see `TagSet`.
     """
 
-    def __init__(self, labels: Sequence[str], scheme: str = "bio", pieces: str = "first", **kwargs):
+    def __init__(self, labels: Sequence[str], scheme: str = "bio", tokens: str = "first", **kwargs):
         # As in ClassProbabilities: small probabilities would vanish in half precision.
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.labels = [str(name) for name in labels]
         self.scheme = scheme
-        self.pieces = pieces
+        self.tokens = tokens
 
     @property
     def tag_set(self) -> TagSet:
-        """The tags, and which pieces carry them."""
-        return TagSet(tuple(self.labels), self.scheme, self.pieces)
+        """The tags, and which tokens carry them."""
+        return TagSet(tuple(self.labels), self.scheme, self.tokens)
 
     def call(self, logits):
         """Float `[batch, length, tags]` to float32 `[batch, length, tags]`."""
@@ -45,12 +45,12 @@ class TagProbabilities(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
-        return {**super().get_config(), "labels": list(self.labels), "scheme": self.scheme, "pieces": self.pieces}
+        return {**super().get_config(), "labels": list(self.labels), "scheme": self.scheme, "tokens": self.tokens}
 
 
 @register
 def masked_crossentropy(y_true, y_pred):
-    """The mean of `-log p(tag)` over the pieces that have a tag, those of all replicas counted where several share a batch.
+    """The mean of `-log p(tag)` over the tokens that have a tag, those of all replicas counted where several share a batch.
 
     Args:
         y_true: tag numbers `[batch, length]`, negative where there is no tag.
@@ -77,9 +77,9 @@ def masked_crossentropy(y_true, y_pred):
 
 @register
 class MaskedAccuracy(keras.metrics.Mean):
-    """The share of the pieces with a tag whose likeliest tag is right.
+    """The fraction of the tokens with a tag whose likeliest tag is right.
 
-    Mind that most pieces are `O`: entity F1 (`tl_keras.evaluate`) says how good a tagger is.
+    Mind that most tokens are `O`: entity F1 (`tl_keras.evaluate`) says how good a tagger is.
     """
 
     def __init__(self, name: str = "accuracy", **kwargs):

@@ -8,7 +8,7 @@ from tl_keras._keras import keras
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.models.body import hidden_layers, peak_rate, pooled_features
+from tl_keras.models.body import hidden_layers, peak_learning_rate, pooled_features
 from tl_keras.models.heads import ClassProbabilities
 from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.transfer_control import prepare
@@ -39,7 +39,7 @@ def text_classifier(
             block more each epoch, from the top; or a `tl_keras.Transfer` with settings.
         pooling: `"cls"`, `"mean"`, `"max"`, `"mix"` or `"mix-cls"`; see `tl_keras.models.body.pooled_features`. By default what the
             encoder was made for, `"max"` behind a recurrent network, else `"cls"`.
-        dropout: share of the features dropped before the head while training.
+        dropout: fraction of the features dropped before the head while training.
         hidden: widths of dense layers in the head, or layers of your own; none for a linear head.
         recurrent: a recurrent network between encoder and pooling: `"lstm"`, `"gru"`, a `tl_keras.models.recurrent.Recurrence` with
             settings, or None. By default an LSTM in both directions behind word vectors, and none behind other encoders.
@@ -67,7 +67,7 @@ def text_classifier(
     transfer = Transfer.of(transfer)
     recurrence = Recurrence.of(recurrent, encoder)
     inputs, features = pooled_features(encoder, transfer, pooling, recurrence, dropout)
-    rate = learning_rate or peak_rate(encoder, features.shape[-1], transfer, recurrence)
+    rate = learning_rate or peak_learning_rate(encoder, features.shape[-1], transfer, recurrence)
     x = hidden_layers(keras.layers.Dropout(dropout, name="dropout")(features), hidden, dropout)
     logits = keras.layers.Dense(
         len(names), kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="logits"

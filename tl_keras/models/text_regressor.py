@@ -9,7 +9,7 @@ from tl_keras.data.pairs import check_range
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.models.body import hidden_layers, peak_rate, pooled_features
+from tl_keras.models.body import hidden_layers, peak_learning_rate, pooled_features
 from tl_keras.models.similarity_head import ScoreInRange
 from tl_keras.models.similarity_losses import ScoreCrossEntropy
 from tl_keras.models.transfer_control import prepare
@@ -42,7 +42,7 @@ def text_regressor(
             block more each epoch, from the top; or a `tl_keras.Transfer` with settings.
         pooling: `"cls"`, `"mean"`, `"max"`, `"mix"` or `"mix-cls"`; see `tl_keras.models.body.pooled_features`. By default what the
             encoder was made for, or `"cls"` where that is not known.
-        dropout: share of the features dropped before the head while training.
+        dropout: fraction of the features dropped before the head while training.
         hidden: widths of dense layers in the head, or layers of your own; none for a linear head.
         learning_rate: the peak rate; by default one that suits the encoder and `transfer`.
 
@@ -73,7 +73,7 @@ def text_regressor(
     scores = ScoreInRange(low, high, name="score")(logits)
     model = TransferModel(inputs, scores, name="text_regressor")
     model.compile(
-        optimizer=make_optimizer(learning_rate or peak_rate(encoder, features.shape[-1], transfer)),
+        optimizer=make_optimizer(learning_rate or peak_learning_rate(encoder, features.shape[-1], transfer)),
         loss=ScoreCrossEntropy(low, high),
         metrics=["mae"],
         # As in text_classifier: XLA is slower on CPU, and would compile anew for each batch length.

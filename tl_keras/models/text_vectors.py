@@ -13,12 +13,12 @@ from tl_keras._keras import keras
 from tl_keras.data.examples import Examples, length_order
 from tl_keras.encoders.base import Encoder
 from tl_keras.errors import UserError
-from tl_keras.text.preprocessor import piece_counts, trim
+from tl_keras.text.preprocessor import token_counts, trim
 
 logger = logging.getLogger(__name__)
 
 COUNTED_AT_ONCE = 4096
-"""Texts whose pieces are counted in one call."""
+"""Texts whose tokens are counted in one call."""
 
 Progress = Callable[[int, int], None]
 
@@ -45,7 +45,7 @@ class TextVectors:
             return tf.cast(model(trim(packed), training=False), tf.float32)
 
         def count(*segments: tf.Tensor) -> tf.Tensor:
-            return tf.add_n([piece_counts(preprocessor.tokenize(segment)) for segment in segments])
+            return tf.add_n([token_counts(preprocessor.tokenize(segment)) for segment in segments])
 
         self._run, self._count = _Traced(run), _Traced(count)
 
@@ -54,11 +54,11 @@ class TextVectors:
         """Numbers in a vector."""
         return self.shape[-1]
 
-    def pieces(self, examples: Examples) -> np.ndarray | None:
-        """How many pieces each text has, both segments together, without special tokens and before any cut.
+    def tokens(self, examples: Examples) -> np.ndarray | None:
+        """How many tokens each text has, both segments together, without special tokens and before any cut.
 
         Returns:
-            int64 `[n]`; None for a text embedding module, which shows no pieces.
+            int64 `[n]`; None for a text embedding module, which shows no tokens.
         """
         if self.encoder.takes_text:
             return None
@@ -75,7 +75,7 @@ class TextVectors:
         batch_size: int = 64,
         progress: Progress | None = None,
         out: np.ndarray | None = None,
-        pieces: np.ndarray | None = None,
+        tokens: np.ndarray | None = None,
     ) -> np.ndarray:
         """Run the model on texts, those of like length together, so that little of a batch is padding.
 
@@ -84,7 +84,7 @@ class TextVectors:
             batch_size: texts at once; besides the result, only so many are in memory as token ids and as the encoder's outputs.
             progress: called with how many are done and `n`; by default that is logged, every ten seconds.
             out: float32 `[n, ...]`, to be filled.
-            pieces: what `pieces` gave, if it has been asked.
+            tokens: what `tokens` gave, if it has been asked.
 
         Returns:
             Float32 `[n, ...]`, in the order of the texts.
@@ -99,19 +99,19 @@ class TextVectors:
         out = np.empty((len(examples), *self.shape), "float32") if out is None else out
         progress = LoggedProgress() if progress is None else progress
         columns = _columns(examples)
-        order = self._order(examples, batch_size, pieces)
+        order = self._order(examples, batch_size, tokens)
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             out[rows] = self._run(*(tf.constant(column[rows].tolist()) for column in columns)).numpy()
             progress(start + len(rows), len(order))
         return out
 
-    def _order(self, examples: Examples, batch_size: int, pieces: np.ndarray | None) -> np.ndarray:
+    def _order(self, examples: Examples, batch_size: int, tokens: np.ndarray | None) -> np.ndarray:
         """Row numbers, long texts first: if memory does not suffice, that shows at once."""
         if self.encoder.takes_text or len(examples) <= batch_size:
             return length_order(examples.texts, examples.text_pairs)[::-1]
-        pieces = self.pieces(examples) if pieces is None else pieces
-        return np.argsort(np.minimum(pieces, self.encoder.seq_length), kind="stable")[::-1]
+        tokens = self.tokens(examples) if tokens is None else tokens
+        return np.argsort(np.minimum(tokens, self.encoder.seq_length), kind="stable")[::-1]
 
 
 class LoggedProgress:

@@ -1,4 +1,4 @@
-"""A tagger of pieces on a pre-trained encoder: named entities, semantic roles, parts of speech."""
+"""A tagger of tokens on a pre-trained encoder: named entities, semantic roles, parts of speech."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tl_keras.data.tagging import TagSet
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.models.body import encoder_outputs, hidden_layers, in_context, peak_rate
+from tl_keras.models.body import encoder_outputs, hidden_layers, in_context, peak_learning_rate
 from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.tag_head import MaskedAccuracy, TagProbabilities, masked_crossentropy
 from tl_keras.models.transfer_control import prepare
@@ -27,7 +27,7 @@ def token_classifier(
     recurrent: str | Recurrence | None = "auto",
     learning_rate: float | None = None,
 ) -> keras.Model:
-    """Build and compile a tagger: `P = softmax(W T_i + b)` for the encoder's vector `T_i` of each piece.
+    """Build and compile a tagger: `P = softmax(W T_i + b)` for the encoder's vector `T_i` of each token.
 
     Inputs -> labels: one text -> spans of its characters, each with one of `labels`.
 
@@ -36,7 +36,7 @@ def token_classifier(
         labels: `examples.tag_set` says all that the data say. A list of label names stands for BIO tags on whole words.
         transfer: `"freeze"` trains the head only; `"fine-tune"` everything; `"top-2"` the two upper blocks and the head; `"gradual"` one
             block more each epoch, from the top; or a `tl_keras.Transfer` with settings.
-        dropout: share of the features dropped before the head while training.
+        dropout: fraction of the features dropped before the head while training.
         hidden: widths of dense layers in the head, or layers of your own; none for a linear head.
         recurrent: a recurrent network between encoder and head: `"lstm"`, `"gru"`, a `tl_keras.models.recurrent.Recurrence` with
             settings, or None. By default an LSTM in both directions behind word vectors, and none behind other encoders.
@@ -44,11 +44,11 @@ def token_classifier(
 
     Returns:
         A functional `keras.Model`, compiled with AdamW (warm-up, linear decay, weight decay on matrices, gradient clipping),
-        cross-entropy and accuracy over the pieces that carry a tag. Input: what `encoder.tagging_batches` gives; output: float32
-        `[batch, length, tags]` probabilities, special tokens and padding among the pieces.
+        cross-entropy and accuracy over the tokens that carry a tag. Input: what `encoder.tagging_batches` gives; output: float32
+        `[batch, length, tags]` probabilities, special tokens and padding among the tokens.
 
     Raises:
-        UserError: an option that is not known, or an encoder without a vector for each piece.
+        UserError: an option that is not known, or an encoder without a vector for each token.
 
     Source: Devlin et al., "BERT", https://arxiv.org/abs/1810.04805, section 5.3 and figure 4 (d).
 
@@ -70,12 +70,12 @@ def token_classifier(
     transfer, recurrence = Transfer.of(transfer), Recurrence.of(recurrent, encoder)
     inputs, outputs = encoder_outputs(encoder, transfer)
     features = in_context(encoder, inputs, outputs, recurrence, dropout)["sequence_output"]
-    rate = learning_rate or peak_rate(encoder, features.shape[-1], transfer, recurrence)
+    rate = learning_rate or peak_learning_rate(encoder, features.shape[-1], transfer, recurrence)
     x = hidden_layers(keras.layers.Dropout(dropout, name="dropout")(features), hidden, dropout)
     logits = keras.layers.Dense(
         len(tag_set.tags), kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="logits"
     )(x)
-    head = TagProbabilities(tag_set.labels, tag_set.scheme, tag_set.pieces, name="probabilities")
+    head = TagProbabilities(tag_set.labels, tag_set.scheme, tag_set.tokens, name="probabilities")
     model = TransferModel(inputs, head(logits), name="token_classifier")
     model.compile(
         optimizer=make_optimizer(rate),

@@ -83,13 +83,13 @@ def prepare(model: keras.Model) -> keras.Model:
     names = list(multipliers)
     part_of = {id(weight): name for name, weights in layer.part_weights().items() for weight in weights}
     members = [names.index(part_of.get(id(weight), HEAD)) for weight in model.trainable_variables]
-    asleep = set()
+    frozen = set()
     if layer.transfer.mode == "gradual":
-        asleep = set(names) - {HEAD}
+        frozen = set(names) - {HEAD}
         if names.index(HEAD) not in members:
             # No head learns, as in the towers of a sentence encoder: so the top block begins.
-            asleep -= set(layer.transfer.stages(layer.parts)[1])
-    optimizer.set_groups(names, members, list(multipliers.values()), [-1 if name in asleep else 0 for name in names])
+            frozen -= set(layer.transfer.stages(layer.parts)[1])
+    optimizer.set_groups(names, members, list(multipliers.values()), [-1 if name in frozen else 0 for name in names])
     return model
 
 

@@ -21,7 +21,7 @@ class TransferModel(keras.Model):
     A warm-up and decay needs the number of steps, and only `fit` knows it. So `fit` plans the schedule, if the optimizer has ours,
     and then does what it always does. Compile with another optimizer or schedule and nothing is added at all.
 
-    Under `transfer="gradual"`, `fit` also adds the callback that wakes one block after the other.
+    Under `transfer="gradual"`, `fit` also adds the callback that unfreezes one block after the other.
     """
 
     def fit(self, *args, **kwargs):
@@ -43,7 +43,7 @@ class TransferModel(keras.Model):
         prepare(self)
         layer = find_encoder_layer(self)
         if layer is not None and layer.transfer.mode == "gradual":
-            # First among them, so that a block that wakes learns from this very step on.
+            # First among them, so that a block that is unfrozen learns from this very step on.
             call.arguments["callbacks"] = _with_first(GradualUnfreezing(), call.arguments["callbacks"], self)
         del call.arguments["self"]
         return super().fit(**call.arguments)
@@ -92,6 +92,6 @@ def _steps_per_epoch(arguments: dict) -> int | None:
         return steps if steps > 0 else None
     leaves = tf.nest.flatten(x)
     if leaves and hasattr(leaves[0], "shape") and len(leaves[0].shape):
-        share = 1.0 - (arguments["validation_split"] or 0.0)
-        return math.ceil(int(leaves[0].shape[0]) * share / (arguments["batch_size"] or 32))
+        fraction = 1.0 - (arguments["validation_split"] or 0.0)
+        return math.ceil(int(leaves[0].shape[0]) * fraction / (arguments["batch_size"] or 32))
     return None

@@ -40,7 +40,7 @@ def word_vector_classifier(
             needed, and the encoder, which makes batches, is `tl_keras.Encoder.of(model)`.
         classes: label names; label `i` in the batches means `classes[i]`.
         transfer: `"init"`: the vectors are initial values, and learn like all the rest; `"freeze"`: they stay as they are; `"slow"`: they
-            learn at a share of the rate, so that words that the training texts have do not run away from those that they have not.
+            learn at a fraction of the learning rate, so that words that the training texts have do not run away from those that they have not.
             The vector of unknown words is learned in any case. Or a `tl_keras.Transfer` with settings, whose part is `"embeddings"`.
         texts: those to train on, where `vectors` is no encoder.
         recurrent: `"lstm"`, `"gru"`, or None for pooled vectors alone. See `tl_keras.models.recurrent.RecurrentNetwork` for what runs fast.
@@ -48,11 +48,11 @@ def word_vector_classifier(
         bidirectional: whether it reads in both directions.
         pooling: `"max"` or `"mean"` over the words, or `"cls"` for the states behind the whole text (without a recurrent network: the
             mean).
-        dropout: share of the vectors' and of the features' numbers dropped while training.
+        dropout: fraction of the vectors' and of the features' numbers dropped while training.
         hidden: widths of dense layers in the head, or layers of your own; none for a linear head.
         multi_label: a sigmoid for each class instead of one softmax; labels are then float `[batch, classes]` of 0 and 1.
         learning_rate: the peak rate.
-        slow: share of the rate for `"slow"`.
+        slow: fraction of the learning rate for `"slow"`.
 
     Returns:
         A functional `keras.Model`, compiled like that of `text_classifier`. Input: what `encoder.batches` gives; output: float32

@@ -21,12 +21,12 @@ class PretrainingSettings:
         licences: What is known of each file's licence, for the card; in the order of `corpus`.
         lower_case: Make all letters small.
         vocab_size: Size of the vocabulary.
-        heldout_share: Share of documents kept back for measuring.
+        heldout_fraction: Fraction of documents kept back for measuring.
         layers, width: Shape of the network.
-        dropout: Share of dropped units while pre-training.
+        dropout: Fraction of dropped units while pre-training.
         steps, minutes: Length of the run, one of the two.
         batch_tokens: Tokens in a batch, padding included.
-        peak_rate, warmup_steps: Of the optimizer.
+        peak_learning_rate, warmup_steps: Of the optimizer.
         checkpoint_steps, history_steps, heldout_steps: Steps between these.
         name: Of the model, for the card.
         seed: Of everything.
@@ -39,7 +39,7 @@ class PretrainingSettings:
         "history_steps": 1, "heldout_steps": 1,
     }  # fmt: skip
     """The lowest values of numbers."""
-    shares: ClassVar[tuple[str, ...]] = ("heldout_share", "dropout")
+    fractions: ClassVar[tuple[str, ...]] = ("heldout_fraction", "dropout")
     """Which of them must lie below 1."""
 
     out: str
@@ -47,14 +47,14 @@ class PretrainingSettings:
     licences: tuple[str, ...] = ()
     lower_case: bool = False
     vocab_size: int | None = None
-    heldout_share: float = 0.01
+    heldout_fraction: float = 0.01
     layers: int = 4
     width: int = 256
     dropout: float = 0.0
     steps: int | None = None
     minutes: float | None = None
     batch_tokens: int = 4096
-    peak_rate: float = 2e-3
+    peak_learning_rate: float = 2e-3
     warmup_steps: int = 150
     checkpoint_steps: int = 200
     history_steps: int = 50
@@ -67,7 +67,7 @@ class PretrainingSettings:
             raise UserError(
                 f"{len(self.licences)} --licence for {len(self.corpus)} --corpus: give one for each, in order"
             )
-        for name in self.shares:
+        for name in self.fractions:
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 0 and below 1, not {getattr(self, name)}")
         for name, least in self.least.items():

@@ -1,4 +1,4 @@
-"""Rows -> batches of about equal size in pieces, each of rows of about equal length, in an order to resume in."""
+"""Rows -> batches of about equal size in tokens, each of rows of about equal length, in an order to resume in."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Batch:
     Attributes:
         token_ids, segment_ids, padding_mask: int32 `[rows, length]`.
         masked_positions: int32 `[masked]`, places in the flattened `token_ids`; filled up with 0.
-        mlm_labels: int32 `[masked]`, the pieces that stood there.
+        mlm_labels: int32 `[masked]`, the tokens that stood there.
         mlm_weights: float32 `[masked]`, 0 where filled up.
         nsp_labels: int32 `[rows]`, 0 = B follows A, 1 = it does not.
         nsp_weights: float32 `[rows]`, 0 in rows without a pair.
-        tokens: Pieces that are no padding.
+        tokens: Tokens that are no padding.
     """
 
     token_ids: np.ndarray
@@ -45,12 +45,12 @@ class BatchMaker(WindowedBatches):
     Attributes:
         part: The token file.
         special: Ids of `[PAD]`, `[CLS]`, `[SEP]`, `[MASK]` by name.
-        vocabulary_size: Pieces.
+        vocabulary_size: Tokens.
         masking: How to mask.
-        token_budget: Pieces in a batch, padding included.
+        token_budget: Tokens in a batch, padding included.
         bucket_step: Rows are padded to a multiple of it.
         seed: Where chance begins.
-        continuation: bool `[vocabulary]`, True for `##` pieces; for whole-word masking.
+        continuation: bool `[vocabulary]`, True for `##` tokens; for whole-word masking.
     """
 
     part: TokenFile
@@ -73,12 +73,12 @@ class BatchMaker(WindowedBatches):
         documents = len(self.part.documents) - 1
         if self.part.token_count + 2 * documents < self.token_budget:
             raise UserError(
-                f"the corpus gives {self.part.token_count} training pieces, fewer than one batch of "
+                f"the corpus gives {self.part.token_count} training tokens, fewer than one batch of "
                 f"{self.token_budget}: give more text or a smaller --batch-tokens"
             )
 
     def lengths(self, max_length: int) -> list[int]:
-        """The padded lengths of the buckets: finer for short rows, where a few pieces are a large share."""
+        """The padded lengths of the buckets: finer for short rows, where a few tokens are a large part."""
         lengths, length = [], 2 * self.bucket_step
         while length < max_length:
             lengths.append(length)
@@ -151,6 +151,6 @@ class BatchMaker(WindowedBatches):
 
 
 def row_lengths(rows: np.ndarray) -> np.ndarray:
-    """Pieces of each planned row, `[CLS]` and `[SEP]` included."""
+    """Tokens of each planned row, `[CLS]` and `[SEP]` included."""
     a, b = rows[:, A1] - rows[:, A0], rows[:, B1] - rows[:, B0]
     return np.where(b > 0, a + b + 3, a + 2)

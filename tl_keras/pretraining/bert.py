@@ -20,13 +20,13 @@ from tl_keras.pretraining.masking import Masking
 from tl_keras.pretraining.model import BertPretrainer, backbone_shape, build_backbone, flops_per_token
 from tl_keras.pretraining.model_card import write_model_card
 from tl_keras.pretraining.pair_start import start_from_pair
-from tl_keras.pretraining.piece_vectors import PieceSentences, read_piece_vectors, set_embeddings, train_piece_vectors
 from tl_keras.pretraining.run import PretrainingRun, can_plot
 from tl_keras.pretraining.run_log import Report
 from tl_keras.pretraining.schedule import Schedule
 from tl_keras.pretraining.settings import BertSettings
 from tl_keras.pretraining.speed import matmul_rate
 from tl_keras.pretraining.token_files import TokenFile, TokenFolder, open_token_files, prepare_token_files
+from tl_keras.pretraining.token_vectors import TokenSentences, read_token_vectors, set_embeddings, train_token_vectors
 from tl_keras.pretraining.trainer import Trainer
 from tl_keras.pretraining.vocabulary import WordPiece, learn_vocabulary, read_vocabulary, vocabulary_hash
 
@@ -58,9 +58,9 @@ class Pretraining(PretrainingRun):
     ):
         super().__init__(settings, resume, command)
         schedule = Schedule(
-            settings.steps, settings.minutes, settings.peak_rate, settings.warmup_steps, settings.lengths
+            settings.steps, settings.minutes, settings.peak_learning_rate, settings.warmup_steps, settings.lengths
         )
-        masking = Masking(settings.mask_share, settings.mask, settings.random, settings.whole_words)
+        masking = Masking(settings.mask_fraction, settings.mask, settings.random, settings.whole_words)
         self.folder.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(settings.seed)
         if resume:
@@ -78,12 +78,12 @@ class Pretraining(PretrainingRun):
             self._suggested = start.suggested if start else {}
         if schedule.longest > self.model.backbone.max_sequence_length:
             raise UserError(
-                f"--length-schedule asks for rows of {schedule.longest} pieces, but the encoder has "
+                f"--length-schedule asks for rows of {schedule.longest} tokens, but the encoder has "
                 f"{self.model.backbone.max_sequence_length} positions"
             )
         batches = self._batch_maker(self.tokens.train, masking)
         batches.check(schedule.longest)
-        # Measured with the published share and single pieces, so that figures of different runs can be compared.
+        # Measured with the published fraction and single tokens, so that figures of different runs can be compared.
         heldout = self._batch_maker(self.tokens.heldout, Masking())
         self.trainer = Trainer(
             self.model,
@@ -106,7 +106,7 @@ class Pretraining(PretrainingRun):
         """Write `model_card.md` and `plots/loss.png`."""
         if can_plot():
             losses = {"mlm_loss": "masked words", "nsp_loss": "next sentence"}
-            plot_losses(self.folder, losses, "pieces", "cross-entropy (nats)")
+            plot_losses(self.folder, losses, "tokens", "cross-entropy (nats)")
         write_model_card(self.folder)
 
     def export(self) -> Path:
@@ -119,7 +119,7 @@ class Pretraining(PretrainingRun):
         info = {
             "name": self.settings.name or self.folder.name,
             **({"continued_from": Path(self.settings.init).name} if self.settings.init else {}),
-            # The pooler has only ever told next sentences from others; the vectors of the pieces carry the text.
+            # The pooler has only ever told next sentences from others; the vectors of the tokens carry the text.
             "suggested": {"pooling": "mean", **self._suggested},
             "corpora": [{key: corpus[key] for key in ("path", "sha256", "licence")} for corpus in meta["corpora"]],
         }
@@ -146,29 +146,29 @@ class Pretraining(PretrainingRun):
         wanted = read_vocabulary(settings.vocab) if settings.vocab else None
         if given and wanted and given.vocabulary != wanted:
             raise UserError(
-                f"--init {settings.init} has a vocabulary of its own ({len(given.vocabulary)} pieces), and --vocab is "
-                "another one; its weights mean nothing for other pieces, so leave out --vocab"
+                f"--init {settings.init} has a vocabulary of its own ({len(given.vocabulary)} tokens), and --vocab is "
+                "another one; its weights mean nothing for other tokens, so leave out --vocab"
             )
         if not settings.corpus:
             tokens = open_token_files(folder)
-            for name, pieces in (("--init", given and given.vocabulary), ("--vocab", wanted)):
-                if pieces and vocabulary_hash(pieces) != tokens.meta["vocabulary_sha256"]:
+            for name, vocabulary in (("--init", given and given.vocabulary), ("--vocab", wanted)):
+                if vocabulary and vocabulary_hash(vocabulary) != tokens.meta["vocabulary_sha256"]:
                     raise UserError(f"the token files in {folder} were written with another vocabulary than {name} has")
             return tokens, given or tokens.word_piece()
         corpora = self.scan_corpora()
         if not given:
-            pieces = wanted
-            if pieces is None:
-                pieces = learn_vocabulary(
-                    SentenceSample(corpora, settings.lowercase_share, settings.seed),
+            vocabulary = wanted
+            if vocabulary is None:
+                vocabulary = learn_vocabulary(
+                    SentenceSample(corpora, settings.lowercase_fraction, settings.seed),
                     settings.vocab_size,
                     settings.lower_case,
                     alphabet_size=settings.alphabet_size,
                 )
-                logger.info("learned a vocabulary of %d pieces", len(pieces))
-            given = WordPiece(pieces, settings.lower_case)
+                logger.info("learned a vocabulary of %d tokens", len(tokens))
+            given = WordPiece(vocabulary, settings.lower_case)
         tokens = prepare_token_files(
-            folder, corpora, given, settings.lowercase_share, settings.heldout_share, settings.seed
+            folder, corpora, given, settings.lowercase_fraction, settings.heldout_fraction, settings.seed
         )
         return tokens, given
 
@@ -193,14 +193,14 @@ class Pretraining(PretrainingRun):
         if settings.init_embeddings:
             vectors = self._vectors(self.word_piece.vocabulary)
             known = set_embeddings(backbone, vectors, settings.init_deviation)
-            logger.info("%d of %d pieces start from word vectors", known, len(vectors))
+            logger.info("%d of %d tokens start from word vectors", known, len(vectors))
         return BertPretrainer(backbone)
 
     def _vectors(self, vocabulary: list[str]) -> np.ndarray:
         if self.settings.init_embeddings != "skip-gram":
-            return read_piece_vectors(self.settings.init_embeddings, vocabulary)
-        sentences = PieceSentences(self.tokens.train, vocabulary)
-        return train_piece_vectors(
+            return read_token_vectors(self.settings.init_embeddings, vocabulary)
+        sentences = TokenSentences(self.tokens.train, vocabulary)
+        return train_token_vectors(
             sentences, vocabulary, self.settings.width, seed=self.settings.seed, threads=os.cpu_count() or 1
         )
 
@@ -217,13 +217,13 @@ class Pretraining(PretrainingRun):
 
     def metrics(self):
         """How much of the machine's arithmetic the run used."""
-        flops, rate = flops_per_token(self.model, self.settings.mask_share), matmul_rate()
+        flops, rate = flops_per_token(self.model, self.settings.mask_fraction), matmul_rate()
         speed = self.trainer.speed
         return {
             "flops_per_token": flops,
             "training_gflop_per_second": round(speed * flops / 1e9, 2),
             "matmul_gflop_per_second": round(rate / 1e9, 2),
-            "share_of_matmul_rate": round(speed * flops / rate, 3),
+            "fraction_of_matmul_rate": round(speed * flops / rate, 3),
         }
 
 

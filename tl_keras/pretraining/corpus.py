@@ -82,12 +82,12 @@ def scan_corpus(path: str | Path, licence: str = "not stated") -> CorpusFile:
     return CorpusFile(str(path), digest.hexdigest(), lines, documents, independent, licence)
 
 
-def read_documents(corpus: CorpusFile, lowercase_share: float = 0.0, seed: int = 0) -> Iterator[list[str]]:
+def read_documents(corpus: CorpusFile, lowercase_fraction: float = 0.0, seed: int = 0) -> Iterator[list[str]]:
     """Yield the documents of a file, each a list of sentences; memory holds one document at a time.
 
     Args:
         corpus: A scanned file.
-        lowercase_share: Share of the documents, chosen at random, that are lower-cased, so that a cased encoder also
+        lowercase_fraction: Fraction of the documents, chosen at random, that are lower-cased, so that a cased encoder also
             learns text without capitals.
         seed: For that choice.
 
@@ -96,7 +96,7 @@ def read_documents(corpus: CorpusFile, lowercase_share: float = 0.0, seed: int =
     """
     rng = np.random.default_rng([seed, 0x10C])
     for document in _documents(corpus):
-        if lowercase_share and rng.random() < lowercase_share:
+        if lowercase_fraction and rng.random() < lowercase_fraction:
             document = [sentence.lower() for sentence in document]
         yield document
 
@@ -108,20 +108,20 @@ class SentenceSample:
 
     Args:
         corpora: Scanned files.
-        lowercase_share: As for `read_documents`.
+        lowercase_fraction: As for `read_documents`.
         seed: Likewise.
         limit: About the number of sentences to give at most.
     """
 
     def __init__(
-        self, corpora: Sequence[CorpusFile], lowercase_share: float = 0.0, seed: int = 0, limit: int = 5_000_000
+        self, corpora: Sequence[CorpusFile], lowercase_fraction: float = 0.0, seed: int = 0, limit: int = 5_000_000
     ):
-        self.corpora, self.lowercase_share, self.seed = corpora, lowercase_share, seed
+        self.corpora, self.lowercase_fraction, self.seed = corpora, lowercase_fraction, seed
         self.every = max(round(sum(corpus.lines for corpus in corpora) / limit), 1)
 
     def __iter__(self) -> Iterator[str]:
         for index, corpus in enumerate(self.corpora):
-            documents = read_documents(corpus, self.lowercase_share, self.seed + index)
+            documents = read_documents(corpus, self.lowercase_fraction, self.seed + index)
             for document in itertools.islice(documents, 0, None, self.every):
                 yield from document
 

@@ -30,7 +30,7 @@ def export_encoder_pair(
         model: The trained model. The pair holds the masked-LM head as `encoder.mlm`.
         word_piece: Its tokenizer.
         seq_length: Length the preprocessor packs to when none is asked for.
-        dropout: Share of dropped units when the pair is fine-tuned, whatever pre-training used.
+        dropout: Fraction of dropped units when the pair is fine-tuned, whatever pre-training used.
         info: Facts for `info.json`.
 
     Returns:

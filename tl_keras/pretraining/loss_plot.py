@@ -14,7 +14,7 @@ def plot_losses(folder: str | Path, losses: Mapping[str, str], tokens: str, unit
     Args:
         folder: A run folder with `history.csv`.
         losses: Columns of the history, with a title for each.
-        tokens: What the tokens are: words, pieces.
+        tokens: What the tokens are: words, tokens.
         unit: What the losses are.
         shared: Whether the losses are of one kind, and drawn to one scale.
 

@@ -1,4 +1,4 @@
-"""Choosing pieces to hide and what to put in their place: the masked language model's task."""
+"""Choosing tokens to hide and what to put in their place: the masked language model's task."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from tl_keras.errors import UserError
 
 @dataclass(frozen=True)
 class Masking:
-    """How pieces are masked; the defaults are the published ones.
+    """How tokens are masked; the defaults are the published ones.
 
     Source: Devlin et al. 2019, https://arxiv.org/abs/1810.04805, section 3.1 and appendix A.1, and
     `create_masked_lm_predictions` in https://github.com/google-research/bert/blob/master/create_pretraining_data.py;
     whole words: the README there, "New May 31st, 2019".
 
     Attributes:
-        share: Share of a row's pieces that are predicted, its special tokens counted.
-        mask: Share of those that become `[MASK]`.
-        random: Share of those that become a piece drawn from the whole vocabulary; the rest stay as they are.
-        whole_words: Choose whole words (a piece and the `##` pieces after it), not single pieces.
+        fraction: Fraction of a row's tokens that are predicted, its special tokens counted.
+        mask: Fraction of those that become `[MASK]`.
+        random: Fraction of those that become a token drawn from the whole vocabulary; the rest stay as they are.
+        whole_words: Choose whole words (a token and the `##` tokens after it), not single tokens.
     """
 
-    share: float = 0.15
+    fraction: float = 0.15
     mask: float = 0.8
     random: float = 0.1
     whole_words: bool = False
 
     def __post_init__(self):
-        if not 0.0 < self.share < 1.0:
-            raise UserError(f"--mask-share must lie between 0 and 1, not {self.share}")
+        if not 0.0 < self.fraction < 1.0:
+            raise UserError(f"--mask-fraction must lie between 0 and 1, not {self.fraction}")
         if min(self.mask, self.random) < 0.0 or self.mask + self.random > 1.0 + 1e-9:
-            raise UserError(f"mask {self.mask} and random {self.random} must be shares that sum to 1 at most")
+            raise UserError(f"mask {self.mask} and random {self.random} must be fractions that sum to 1 at most")
 
     def count(self, length):
-        """Pieces to predict in a row of `length` pieces, special tokens included: the rounded share, at least one."""
+        """Tokens to predict in a row of `length` tokens, special tokens included: the rounded fraction, at least one."""
         # np.rint rounds halves to even, as Python's round() does in the published code.
-        return np.maximum(1, np.rint(np.asarray(length) * self.share)).astype(np.int64)
+        return np.maximum(1, np.rint(np.asarray(length) * self.fraction)).astype(np.int64)
 
 
 def mask_rows(
@@ -56,12 +56,12 @@ def mask_rows(
     Args:
         token_ids: int `[rows, length]`.
         maskable: bool `[rows, length]`; False at special tokens and padding.
-        lengths: int `[rows]`, pieces of each row, special tokens included.
+        lengths: int `[rows]`, tokens of each row, special tokens included.
         masking: How.
-        vocabulary_size: Random pieces are drawn from all ids below it.
+        vocabulary_size: Random tokens are drawn from all ids below it.
         mask_id: Id of `[MASK]`.
         rng: Where chance comes from.
-        continuation: bool `[vocabulary]`, True for `##` pieces; needed for whole words.
+        continuation: bool `[vocabulary]`, True for `##` tokens; needed for whole words.
 
     Returns:
         The ids with masks put in, int32 `[rows, length]`, and the chosen places, bool `[rows, length]`.
@@ -91,7 +91,7 @@ def _choose_words(token_ids, maskable, wanted, scores, continuation) -> np.ndarr
         if not len(places):
             continue
         begins = np.flatnonzero(starts[row])
-        # A word's pieces are neighbours: it ends where the next maskable word, or a special token, begins.
+        # A word's tokens are neighbours: it ends where the next maskable word, or a special token, begins.
         word_of = np.searchsorted(begins, places, side="right") - 1
         sizes = np.bincount(word_of, minlength=len(begins))
         left, taken = int(wanted[row]), np.zeros(len(begins), bool)
@@ -102,7 +102,7 @@ def _choose_words(token_ids, maskable, wanted, scores, continuation) -> np.ndarr
                 break
         if not taken.any():
             # Every word is longer than the number wanted: the published code would predict nothing here; we take
-            # single pieces of the first word drawn, so that no row is without a label.
+            # single tokens of the first word drawn, so that no row is without a label.
             first = np.flatnonzero(word_of == np.argmin(scores[row, begins]))[: int(wanted[row])]
             chosen[row, places[first]] = True
         else:

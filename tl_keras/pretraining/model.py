@@ -43,14 +43,14 @@ def build_backbone(
     """Build a `keras_hub.models.BertBackbone` with random weights.
 
     Args:
-        vocabulary_size: Pieces.
+        vocabulary_size: Tokens.
         layers: Transformer blocks.
         width: Width of the hidden states.
         heads: Attention heads; by default one for every 64 units of width, at least one.
         intermediate: Width of the feed-forward layer; by default 4 x `width`.
-        max_positions: Longest sequence, in pieces.
+        max_positions: Longest sequence, in tokens.
         segments: Kinds of segment ids.
-        dropout: Share of dropped units, during pre-training only.
+        dropout: Fraction of dropped units, during pre-training only.
         activation: Of the feed-forward layers, a key of `ACTIVATIONS`.
         precision: `float32`, or `bfloat16` for matrix products in bfloat16 on float32 weights.
 
@@ -102,7 +102,7 @@ def backbone_shape(backbone: keras.Model) -> dict:
 class BertPretrainer(keras.Model):
     """A BERT backbone with the masked-language-model head and the next-sentence head.
 
-    Inputs -> labels: a `Batch` gives both. The masked pieces of all rows are gathered into one list, so the large
+    Inputs -> labels: a `Batch` gives both. The masked tokens of all rows are gathered into one list, so the large
     matrix product with the vocabulary is done for them alone. Rows without a sentence pair have weight 0 in the
     next-sentence loss.
 
@@ -164,7 +164,7 @@ class BertPretrainer(keras.Model):
         return {"mlm": ops.squeeze(mlm, 0), "nsp": self.nsp_head(outputs["pooled_output"])}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Mean cross-entropy over the masked pieces plus mean cross-entropy over the sentence pairs."""
+        """Mean cross-entropy over the masked tokens plus mean cross-entropy over the sentence pairs."""
         total = 0.0
         for head in ("mlm", "nsp"):
             labels, weights = y[head], ops.cast(y[f"{head}_weights"], "float32")
@@ -206,14 +206,14 @@ def as_arrays(batch: Batch) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray
     return x, y
 
 
-def flops_per_token(model: BertPretrainer, masked_share: float) -> float:
-    """Training FLOPs for each piece: 6 x the parameters it passes through.
+def flops_per_token(model: BertPretrainer, masked_fraction: float) -> float:
+    """Training FLOPs for each token: 6 x the parameters it passes through.
 
-    The lookup tables cost nothing; the masked-LM head counts for the masked pieces only.
+    The lookup tables cost nothing; the masked-LM head counts for the masked tokens only.
 
     Source: Kaplan et al. 2020, https://arxiv.org/abs/2001.08361, section 2.1 (2 forward, 4 backward).
     """
     body = sum(int(np.prod(v.shape)) for layer in model.backbone.transformer_layers for v in layer.weights)
     table = int(np.prod(model.backbone.token_embedding.embeddings.shape))
     head = table + sum(int(np.prod(v.shape)) for v in model.mlm_head._intermediate_dense.weights)
-    return 6.0 * (body + masked_share * head)
+    return 6.0 * (body + masked_fraction * head)

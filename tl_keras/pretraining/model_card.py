@@ -49,7 +49,7 @@ def _what(config: dict, metrics: dict) -> str:
     case = "uncased" if config["corpora"].get("lower_case") else "cased"
     return (
         f"{shape}, {metrics['parameters'] / 1e6:.2f} million parameters with both heads, {case} WordPiece vocabulary "
-        f"of {config['corpora']['vocabulary_size']:,} pieces, no NFD. Load it with `tl_keras.load_encoder`; the "
+        f"of {config['corpora']['vocabulary_size']:,} tokens, no NFD. Load it with `tl_keras.load_encoder`; the "
         "masked-language-model head is `encoder.mlm`, the next-sentence head is in `nsp_head.npz`."
     )
 
@@ -62,33 +62,33 @@ def _corpora(meta: dict) -> str:
             f"| {corpus['path']} | {corpus['lines']:,} | {kind} | {corpus['licence']} | `{corpus['sha256'][:16]}…` |"
         )
     counts = meta["counts"]
-    lines += ["", f"{counts['train']['tokens']:,} pieces to learn from, {counts['heldout']['tokens']:,} held out"]
-    lines[-1] += f" ({meta['heldout_share']:.1%} of the documents)."
-    if meta["lowercase_share"]:
-        lines[-1] += f" {meta['lowercase_share']:.0%} of the documents, drawn at random, were lower-cased."
+    lines += ["", f"{counts['train']['tokens']:,} tokens to learn from, {counts['heldout']['tokens']:,} held out"]
+    lines[-1] += f" ({meta['heldout_fraction']:.1%} of the documents)."
+    if meta["lowercase_fraction"]:
+        lines[-1] += f" {meta['lowercase_fraction']:.0%} of the documents, drawn at random, were lower-cased."
     return "\n".join(lines)
 
 
 def _recipe(config: dict, metrics: dict) -> str:
     length = f"{config['steps']:,} steps" if config["steps"] else f"{config['minutes']:g} minutes"
-    lengths = ", then ".join(f"{row} pieces until {share:.0%}" for share, row in config["lengths"])
-    start = {None: "random weights"}.get(config["init_embeddings"], "word vectors of the pieces, the rest random")
+    lengths = ", then ".join(f"{row} tokens until {fraction:.0%}" for fraction, row in config["lengths"])
+    start = {None: "random weights"}.get(config["init_embeddings"], "word vectors of the tokens, the rest random")
     if config["init"]:
         start = f"`{Path(config['init']).name}`"
-    units = "whole words" if config["whole_words"] else "single pieces"
+    units = "whole words" if config["whole_words"] else "single tokens"
     lines = [
-        f"- Masked words: {config['mask_share']:.0%} of the pieces ({config['mask']:.0%} `[MASK]`, "
+        f"- Masked words: {config['mask_fraction']:.0%} of the tokens ({config['mask']:.0%} `[MASK]`, "
         f"{config['random']:.0%} random, the rest unchanged), {units}; "
         "new masks each epoch. Next sentence: half true, half from another document of the same file.",
         "  Source: Devlin et al. 2019, https://arxiv.org/abs/1810.04805.",
         f"- Start: {start}. Dropout {config['dropout']:g} while pre-training, {config['finetune_dropout']:g} in the "
         "pair.",
-        f"- {length}; batches of {config['batch_tokens']:,} pieces in length buckets; rows of {lengths}.",
-        f"- AdamW, peak rate {config['peak_rate']:g} after {config['warmup_steps']} steps, then linear to 0; weight "
+        f"- {length}; batches of {config['batch_tokens']:,} tokens in length buckets; rows of {lengths}.",
+        f"- AdamW, peak rate {config['peak_learning_rate']:g} after {config['warmup_steps']} steps, then linear to 0; weight "
         f"decay {config['weight_decay']:g}; gradient norm at most 1; {config['precision']}.",
-        f"- {metrics['steps']:,} steps, {metrics['tokens']:,} pieces, {metrics['seconds'] / 60:.0f} minutes, "
-        f"{metrics['tokens_per_second']:,.0f} pieces/s = {metrics['training_gflop_per_second']:,.0f} GFLOP/s "
-        f"({metrics['share_of_matmul_rate']:.0%} of what one large float32 matrix product reached on the machine "
+        f"- {metrics['steps']:,} steps, {metrics['tokens']:,} tokens, {metrics['seconds'] / 60:.0f} minutes, "
+        f"{metrics['tokens_per_second']:,.0f} tokens/s = {metrics['training_gflop_per_second']:,.0f} GFLOP/s "
+        f"({metrics['fraction_of_matmul_rate']:.0%} of what one large float32 matrix product reached on the machine "
         "when the run ended).",
         "- Versions: " + ", ".join(f"{name} {version}" for name, version in config["versions"].items()) + ".",
     ]
@@ -106,7 +106,7 @@ def _losses(folder: Path, metrics: dict) -> str:
     lines.append(
         "| held-out documents | " + " | ".join(f"{heldout[n]:.4f}" if n in heldout else "-" for n in _ORDER) + " |"
     )
-    return "\n".join([*lines, "", "Held out: 15 % single pieces masked. ![losses](plots/loss.png)"])
+    return "\n".join([*lines, "", "Held out: 15 % single tokens masked. ![losses](plots/loss.png)"])
 
 
 _ORDER = ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
@@ -122,6 +122,6 @@ def _limits(config: dict) -> str:
     later = "were not trained any further" if config["init"] else "are untrained"
     lines = [
         "- It knows the language of its corpora, their time and their prejudices, and little of the world beside them.",
-        f"- It saw rows of up to {longest} pieces; the vectors of later positions {later}.",
+        f"- It saw rows of up to {longest} tokens; the vectors of later positions {later}.",
     ]
     return "\n".join(lines)

@@ -45,7 +45,7 @@ def start_from_pair(
 
     Args:
         handle: As for `tl_keras.load_encoder`. Needs TensorFlow.
-        dropout: Share of dropped units while training goes on.
+        dropout: Fraction of dropped units while training goes on.
         precision: As for `build_backbone`.
         sample: Texts on which our tokenizer must give the same ids as the pair's preprocessor.
 
@@ -64,7 +64,9 @@ def start_from_pair(
 
     encoder_folder, preprocess_folder = resolve_pair(handle)
     if preprocess_folder is None:
-        raise UserError(f"--init {handle}: a text embedding has no word pieces to go on from; give an encoder pair")
+        raise UserError(
+            f"--init {handle}: a text embedding has no WordPiece tokens to go on from; give an encoder pair"
+        )
     encoder = tf.saved_model.load(str(encoder_folder))
     arrays = {v.name.removesuffix(":0"): v.numpy() for v in encoder.variables}
     arrays |= {v.name.removesuffix(":0"): v.numpy() for v in getattr(getattr(encoder, "mlm", None), "variables", [])}

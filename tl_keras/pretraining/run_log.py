@@ -21,7 +21,7 @@ class Report:
 
     Attributes:
         step: Steps done.
-        progress: Share of the run that is over.
+        progress: Fraction of the run that is over.
         seconds_left: Estimated time until the end.
         tokens_per_second: Speed since the last report.
         measures: Training losses and accuracies since the last history row.

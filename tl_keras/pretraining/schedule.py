@@ -20,14 +20,14 @@ class Schedule:
     Attributes:
         steps: Optimizer steps in all, or None.
         minutes: Minutes in all, or None.
-        peak_rate: Highest learning rate.
+        peak_learning_rate: Highest learning rate.
         warmup_steps: Steps until it is reached.
-        lengths: Pairs (share of the run, row length): each length holds until its share of the run is over.
+        lengths: Pairs (fraction of the run, row length): each length holds until its fraction of the run is over.
     """
 
     steps: int | None = None
     minutes: float | None = None
-    peak_rate: float = 2e-3
+    peak_learning_rate: float = 2e-3
     warmup_steps: int = 200
     lengths: tuple[tuple[float, int], ...] = ((1.0, 128),)
 
@@ -36,12 +36,12 @@ class Schedule:
             raise UserError("give the length of the run either as --steps or as --minutes")
         if (self.minutes if self.steps is None else self.steps) <= 0:
             raise UserError("--steps or --minutes must be greater than 0")
-        shares = [share for share, _ in self.lengths]
-        if not shares or shares != sorted(set(shares)) or shares[0] <= 0 or shares[-1] != 1.0:
-            raise UserError("the shares of --length-schedule must rise, and the last one must be 1")
+        fractions = [fraction for fraction, _ in self.lengths]
+        if not fractions or fractions != sorted(set(fractions)) or fractions[0] <= 0 or fractions[-1] != 1.0:
+            raise UserError("the fractions of --length-schedule must rise, and the last one must be 1")
 
     def progress(self, step: int, seconds: float) -> float:
-        """Share of the run that is over, 0 to 1."""
+        """Fraction of the run that is over, 0 to 1."""
         return min(step / self.steps if self.steps else seconds / (60 * self.minutes), 1.0)
 
     def done(self, step: int, seconds: float) -> bool:
@@ -52,18 +52,18 @@ class Schedule:
         """The rate of the step that comes after `step` steps.
 
         Example:
-            >>> schedule = Schedule(steps=100, peak_rate=1.0, warmup_steps=10)
+            >>> schedule = Schedule(steps=100, peak_learning_rate=1.0, warmup_steps=10)
             >>> [schedule.learning_rate(step, 0.0) for step in (0, 4, 9, 50, 100)]
             [0.1, 0.5, 0.91, 0.5, 0.0]
         """
         warmup = min((step + 1) / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
         decay = 1.0 - self.progress(step, seconds)
-        return self.peak_rate * min(warmup, decay)
+        return self.peak_learning_rate * min(warmup, decay)
 
     def row_length(self, step: int, seconds: float) -> int:
-        """Longest row, in pieces, at this point."""
+        """Longest row, in tokens, at this point."""
         progress = self.progress(step, seconds)
-        return next(length for share, length in self.lengths if progress < share or share == 1.0)
+        return next(length for fraction, length in self.lengths if progress < fraction or fraction == 1.0)
 
     @property
     def longest(self) -> int:
@@ -86,6 +86,6 @@ def parse_lengths(text: str) -> tuple[tuple[float, int], ...]:
     """
     try:
         parts = [part.split("@") for part in text.split(",")]
-        return tuple((float(share[0]) if share else 1.0, int(length)) for length, *share in parts)
+        return tuple((float(fraction[0]) if fraction else 1.0, int(length)) for length, *fraction in parts)
     except ValueError:
-        raise UserError(f"--length-schedule {text!r}: write LENGTH@SHARE, for instance 64@0.5,128@1") from None
+        raise UserError(f"--length-schedule {text!r}: write LENGTH@FRACTION, for instance 64@0.5,128@1") from None

@@ -16,12 +16,12 @@ def plan_rows(
     documents: np.ndarray,
     max_length: int,
     rng: np.random.Generator,
-    short_share: float = 0.1,
+    short_fraction: float = 0.1,
 ) -> np.ndarray:
-    """Lay out documents as rows of at most `max_length` pieces.
+    """Lay out documents as rows of at most `max_length` tokens.
 
     A document of one sentence becomes a row of its own. A longer one is cut into stretches of about `max_length`
-    pieces; each stretch is split after a random sentence, and in half of the rows the second half is exchanged for a
+    tokens; each stretch is split after a random sentence, and in half of the rows the second half is exchanged for a
     stretch of another document of the same corpus file. The sentences that were exchanged away begin the next row.
     Another file's documents are no candidates, because with two languages the task would be to tell them apart.
 
@@ -31,9 +31,9 @@ def plan_rows(
     Args:
         part: The token file.
         documents: Numbers of the documents to lay out.
-        max_length: Pieces in a row, `[CLS]` and `[SEP]` included.
+        max_length: Tokens in a row, `[CLS]` and `[SEP]` included.
         rng: Where chance comes from.
-        short_share: Share of the stretches that get a random shorter length, as published.
+        short_fraction: Fraction of the stretches that get a random shorter length, as published.
 
     Returns:
         int64 `[rows, 5]`: begin and end of A, begin and end of B in `part.tokens`, and 0 (B follows A), 1 (it does
@@ -51,16 +51,16 @@ def plan_rows(
     for number in np.unique(file_of):
         group = longer[file_of == number]
         for document in group:
-            rows.append(_plan_document(part, document, group, max_length, rng, short_share))
+            rows.append(_plan_document(part, document, group, max_length, rng, short_fraction))
     return np.concatenate(rows).astype(np.int64)
 
 
-def _plan_document(part, document, candidates, max_length, rng, short_share) -> np.ndarray:
+def _plan_document(part, document, candidates, max_length, rng, short_fraction) -> np.ndarray:
     room = max_length - 3
     bounds = np.asarray(part.sentences[part.documents[document] : part.documents[document + 1] + 1])
     count, start, rows = len(bounds) - 1, 0, []
     while start < count:
-        target = int(rng.integers(2, room + 1)) if rng.random() < short_share else room
+        target = int(rng.integers(2, room + 1)) if rng.random() < short_fraction else room
         stop = start + 1
         while stop < count and bounds[stop] - bounds[start] < target:
             stop += 1
@@ -82,7 +82,7 @@ def _plan_document(part, document, candidates, max_length, rng, short_share) -> 
 
 
 def _random_stretch(part, document, candidates, target, rng) -> tuple[int, int]:
-    """Sentences of another document from a random one on, until `target` pieces are reached."""
+    """Sentences of another document from a random one on, until `target` tokens are reached."""
     other = document
     while other == document:
         other = candidates[rng.integers(len(candidates))]
@@ -98,7 +98,7 @@ def _truncate(a: tuple[int, int], b: tuple[int, int], room: int, rng) -> tuple[i
     (a0, a1), (b0, b1) = a, b
     while (excess := (a1 - a0) + (b1 - b0) - room) > 0:
         longer_a = a1 - a0 > b1 - b0
-        # Down to the other's length at once, and from there half each: the same lengths as cutting piece by piece.
+        # Down to the other's length at once, and from there half each: the same lengths as cutting token by token.
         difference = abs((a1 - a0) - (b1 - b0))
         cut = min(excess, difference) if difference else (excess + 1) // 2
         front = int(rng.binomial(cut, 0.5))

@@ -40,7 +40,7 @@ class TokenFile:
 
     @property
     def token_count(self) -> int:
-        """Pieces in all."""
+        """Tokens in all."""
         return int(self.sentences[-1])
 
 
@@ -51,8 +51,8 @@ class TokenFolder:
     Attributes:
         train: What the encoder learns from.
         heldout: Whole documents kept back, to measure on.
-        vocabulary: The pieces.
-        meta: What was read and how: corpora with hashes, shares, seed.
+        vocabulary: The tokens.
+        meta: What was read and how: corpora with hashes, fractions, seed.
     """
 
     train: TokenFile
@@ -66,7 +66,7 @@ class TokenFolder:
 
 
 def token_settings(
-    corpora: Sequence[CorpusFile], word_piece: WordPiece, lowercase_share: float, heldout_share: float, seed: int
+    corpora: Sequence[CorpusFile], word_piece: WordPiece, lowercase_fraction: float, heldout_fraction: float, seed: int
 ) -> dict:
     """Everything that decides what the token files hold; equal settings mean equal files."""
     return {
@@ -76,8 +76,8 @@ def token_settings(
         "vocabulary_sha256": vocabulary_hash(word_piece.vocabulary),
         "lower_case": word_piece.lower_case,
         "strip_accents": word_piece.strip_accents,
-        "lowercase_share": lowercase_share,
-        "heldout_share": heldout_share,
+        "lowercase_fraction": lowercase_fraction,
+        "heldout_fraction": heldout_fraction,
         "seed": seed,
     }
 
@@ -86,8 +86,8 @@ def prepare_token_files(
     folder: str | Path,
     corpora: Sequence[CorpusFile],
     word_piece: WordPiece,
-    lowercase_share: float = 0.0,
-    heldout_share: float = 0.01,
+    lowercase_fraction: float = 0.0,
+    heldout_fraction: float = 0.01,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> TokenFolder:
@@ -97,8 +97,8 @@ def prepare_token_files(
         folder: Where they lie; replaced only when it holds something else.
         corpora: Scanned corpus files.
         word_piece: The tokenizer.
-        lowercase_share: Share of documents that are lower-cased.
-        heldout_share: Share of documents kept back for measuring; at least one.
+        lowercase_fraction: Fraction of documents that are lower-cased.
+        heldout_fraction: Fraction of documents kept back for measuring; at least one.
         seed: For both choices.
         progress: Called with the number of sentences done.
 
@@ -106,7 +106,7 @@ def prepare_token_files(
         The opened folder.
     """
     folder = Path(folder)
-    settings = token_settings(corpora, word_piece, lowercase_share, heldout_share, seed)
+    settings = token_settings(corpora, word_piece, lowercase_fraction, heldout_fraction, seed)
     if (folder / "meta.json").is_file():
         if {**json.loads((folder / "meta.json").read_text("utf-8")), "counts": None} == {**settings, "counts": None}:
             logger.info("reusing the token files in %s", folder)
@@ -115,7 +115,7 @@ def prepare_token_files(
     draft = folder.with_name(f".{folder.name}.part{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        counts = _write(draft, corpora, word_piece, lowercase_share, heldout_share, seed, progress)
+        counts = _write(draft, corpora, word_piece, lowercase_fraction, heldout_fraction, seed, progress)
         write_vocabulary(draft / "vocab.txt", word_piece.vocabulary)
         (draft / "meta.json").write_text(json.dumps({**settings, "counts": counts}, indent=2), "utf-8")
         shutil.rmtree(folder, ignore_errors=True)
@@ -158,18 +158,18 @@ def _token_dtype(vocabulary_size: int) -> np.dtype:
     return np.dtype(np.uint16 if vocabulary_size <= 1 << 16 else np.uint32)
 
 
-def _write(folder, corpora, word_piece, lowercase_share, heldout_share, seed, progress) -> dict:
+def _write(folder, corpora, word_piece, lowercase_fraction, heldout_fraction, seed, progress) -> dict:
     folder.mkdir(parents=True)
     dtype = _token_dtype(len(word_piece.vocabulary))
     rng = np.random.default_rng([seed, 0x4E1D])
     writers = {part: _Writer(folder, part, dtype) for part in ("train", "heldout")}
     done = 0
     for index, corpus in enumerate(corpora):
-        for documents in _groups(read_documents(corpus, lowercase_share, seed=seed + index)):
+        for documents in _groups(read_documents(corpus, lowercase_fraction, seed=seed + index)):
             ids = iter(word_piece.encode([sentence for document in documents for sentence in document]))
             for document in documents:
                 # The first two documents are dealt out, one to each part, so that neither is ever empty.
-                heldout = rng.random() < heldout_share if done > 1 else done == 1 and heldout_share > 0
+                heldout = rng.random() < heldout_fraction if done > 1 else done == 1 and heldout_fraction > 0
                 writers["heldout" if heldout else "train"].add([next(ids) for _ in document])
                 done += 1
             if progress:

@@ -73,6 +73,6 @@ class Trainer(TrainingLoop):
 
 
 def _take_in(means: Means, measured: dict, labels: dict) -> None:
-    """Count the figures of one batch by the pieces, or pairs, that they were taken over."""
+    """Count the figures of one batch by the tokens, or pairs, that they were taken over."""
     for name in MEASURES:
         means.add(name, measured[name], float(labels[f"{name[:3]}_weights"].sum()))

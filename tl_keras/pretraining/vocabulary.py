@@ -23,18 +23,18 @@ def learn_vocabulary(
     min_frequency: int = 2,
     alphabet_size: int | None = None,
 ) -> list[str]:
-    """Learn WordPiece pieces from text.
+    """Learn WordPiece tokens from text.
 
     Args:
         texts: Sentences; iterated over twice.
-        size: Pieces wanted, the five special tokens included.
+        size: Tokens wanted, the five special tokens included.
         lower_case: Learn from lower-cased text (an uncased vocabulary).
         min_frequency: Pairs seen less often are not merged.
         alphabet_size: The most frequent characters that are kept; a word with any other character is `[UNK]`. Each
-            takes up to two pieces, at a word's start and inside. By default at most a sixth of `size`.
+            takes up to two tokens, at a word's start and inside. By default at most a sixth of `size`.
 
     Returns:
-        The pieces by id, the same ones each time: the special tokens in the order of `SPECIAL_TOKENS`, the characters
+        The tokens by id, the same ones each time: the special tokens in the order of `SPECIAL_TOKENS`, the characters
         in the order of their code points, then what was merged of them.
 
     Raises:
@@ -60,13 +60,13 @@ def learn_vocabulary(
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    pieces = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    if len(pieces) < size:
+    tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if len(tokens) < size:
         raise UserError(
-            f"the corpus can fill a vocabulary of {len(pieces)} pieces at most, but --vocab-size is {size}; "
+            f"the corpus can fill a vocabulary of {len(tokens)} tokens at most, but --vocab-size is {size}; "
             "give a smaller --vocab-size or more text"
         )
-    return [piece for piece, _ in pieces][:size]
+    return [token for token, _ in tokens][:size]
 
 
 def _characters(texts: Iterable[str], tokenizer: Tokenizer, limit: int) -> tuple[list[str], list[str]]:
@@ -96,13 +96,13 @@ class WordPiece:
     """Text -> ids, the same ids as the preprocessor that is exported with the encoder.
 
     Args:
-        vocabulary: The pieces by id, all of `SPECIAL_TOKENS` among them.
+        vocabulary: The tokens by id, all of `SPECIAL_TOKENS` among them.
         lower_case: Lower-case the text first.
         strip_accents: Decompose the text (NFD) and drop accents; only for vocabularies that were made so.
 
     Attributes:
         special: Ids of the special tokens by name.
-        continuation: bool `[vocabulary]`, True for the pieces that continue a word.
+        continuation: bool `[vocabulary]`, True for the tokens that continue a word.
 
     Example:
         >>> word_piece = WordPiece([*SPECIAL_TOKENS, "영화", "##가", "good"])
@@ -111,14 +111,14 @@ class WordPiece:
     """
 
     def __init__(self, vocabulary: Sequence[str], lower_case: bool = False, strip_accents: bool = False):
-        table = {piece: index for index, piece in enumerate(vocabulary)}
+        table = {token: index for index, token in enumerate(vocabulary)}
         missing = [token for token in SPECIAL_TOKENS if token not in table]
         if missing:
             raise UserError(f"the vocabulary has no {missing[0]}; BERT pre-training needs {', '.join(SPECIAL_TOKENS)}")
         self.vocabulary = list(vocabulary)
         self.lower_case, self.strip_accents = lower_case, strip_accents
         self.special = {token: table[token] for token in SPECIAL_TOKENS}
-        self.continuation = np.asarray([piece.startswith("##") for piece in vocabulary])
+        self.continuation = np.asarray([token.startswith("##") for token in vocabulary])
         model = models.WordPiece(vocab=table, unk_token="[UNK]", max_input_chars_per_word=MAX_CHARS_PER_WORD)
         self._tokenizer = _tokenizer(model, lower_case, strip_accents)
 
@@ -126,8 +126,8 @@ class WordPiece:
         """Ids of each text, without special tokens."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
 
-    def pieces(self, texts: Iterable[str], at_once: int = 4096) -> Iterator[list[str]]:
-        """The pieces of each text, as strings, as a stream."""
+    def tokens(self, texts: Iterable[str], at_once: int = 4096) -> Iterator[list[str]]:
+        """The tokens of each text, as strings, as a stream."""
         chunk: list[str] = []
         for text in texts:
             chunk.append(text)
@@ -142,7 +142,7 @@ class WordPiece:
 
 
 def read_vocabulary(path: str | Path) -> list[str]:
-    """Read a `vocab.txt`: one piece per line, the line number is the id.
+    """Read a `vocab.txt`: one token per line, the line number is the id.
 
     Raises:
         UserError: There is no such file, or it is not UTF-8.
@@ -151,10 +151,10 @@ def read_vocabulary(path: str | Path) -> list[str]:
     if not path.is_file():
         raise UserError(f"vocabulary file {path} does not exist")
     try:
-        pieces = path.read_bytes().decode("utf-8").split("\n")
+        tokens = path.read_bytes().decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise UserError(f"vocabulary file {path} is not UTF-8") from error
-    return [piece.rstrip("\r") for piece in (pieces[:-1] if not pieces[-1] else pieces)]
+    return [token.rstrip("\r") for token in (tokens[:-1] if not tokens[-1] else tokens)]
 
 
 def write_vocabulary(path: str | Path, vocabulary: Sequence[str]) -> None:
@@ -163,5 +163,5 @@ def write_vocabulary(path: str | Path, vocabulary: Sequence[str]) -> None:
 
 
 def vocabulary_hash(vocabulary: Sequence[str]) -> str:
-    """SHA-256 over the pieces, in order: two equal hashes mean equal ids."""
+    """SHA-256 over the tokens, in order: two equal hashes mean equal ids."""
     return hashlib.sha256("\n".join(vocabulary).encode()).hexdigest()

@@ -99,13 +99,13 @@ class Progress:
     Args:
         epoch: from 1.
         epochs: in all.
-        share: of all the work that is done.
+        fraction: of all the work that is done.
         words_per_second: words of the corpus read in a second, before frequent ones are passed over.
     """
 
     epoch: int
     epochs: int
-    share: float
+    fraction: float
     words_per_second: float
 
 

@@ -44,11 +44,11 @@ def encode(
         model: a pre-trained encoder: its handle (see `load_encoder`), or what `load_encoder` gave. Or a sentence encoder: a Keras
             model of `sentence_encoder`, a path to an export or a run folder, or what `load_exported` gave.
         texts: `n` strings.
-        pooling: of a pre-trained encoder: `"mean"` or `"max"` over the pieces, padding left out, or `"cls"`, its `pooled_output`. By
+        pooling: of a pre-trained encoder: `"mean"` or `"max"` over the tokens, padding left out, or `"cls"`, its `pooled_output`. By
             default what the encoder was made for, else `"mean"`. A text embedding module's vector is taken as it is, and a sentence
             encoder pools as it was built to.
         text_pairs: `n` strings that are read together with the texts; for BERT-like encoders.
-        seq_length: of a handle: longest text in pieces; 128 by default.
+        seq_length: of a handle: longest text in tokens; 128 by default.
         layers: of a handle: use the first so many blocks only.
         preprocessor: of a handle: handle of the preprocessing module, where it is not known.
         normalize: give vectors of length 1, whose dot product is the cosine.

@@ -71,15 +71,15 @@ def answering_graph(
             batch > 0, lambda: (question, context), lambda: (tf.constant([""]), tf.constant([""]))
         )
         asked = tokenizer(question).ids[:, : settings.max_question_length]
-        pieces = tokenizer(context)
-        windows = context_windows(asked.row_lengths(), pieces.ids.row_lengths(), settings)
+        tokens = tokenizer(context)
+        windows = context_windows(asked.row_lengths(), tokens.ids.row_lengths(), settings)
         questions = tf.gather(asked, windows.rows)
-        begin = tf.gather(pieces.ids.row_starts(), windows.rows) + windows.starts
-        contexts = tf.gather(pieces.ids.flat_values, tf.ragged.range(begin, begin + windows.lengths))
+        begin = tf.gather(tokens.ids.row_starts(), windows.rows) + windows.starts
+        contexts = tf.gather(tokens.ids.flat_values, tf.ragged.range(begin, begin + windows.lengths))
         firsts, lasts, totals, nulls = best_spans(questions, contexts)
         # [CLS] question [SEP] stands before the window, and so much of the context before that.
         shift = (windows.starts - 2 - questions.row_lengths())[:, tf.newaxis]
-        found = best_of_questions(windows.rows, firsts + shift, lasts + shift, totals, nulls, pieces, N_BEST)
+        found = best_of_questions(windows.rows, firsts + shift, lasts + shift, totals, nulls, tokens, N_BEST)
         return {name: value[:batch] for name, value in found.items()}
 
     return answer

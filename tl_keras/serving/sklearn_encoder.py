@@ -26,7 +26,7 @@ class TextEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         encoder: handle of a pre-trained encoder, or what `load_encoder` gave; or the path of a trained sentence encoder, a run folder
             or an export.
         pooling: `"mean"` (the default), `"max"` or `"cls"`; see `tl_keras.encode`.
-        seq_length: longest text in pieces; 128 by default.
+        seq_length: longest text in tokens; 128 by default.
         layers: use the encoder's first so many blocks only.
         normalize: give vectors of length 1.
         batch_size: texts in a batch.

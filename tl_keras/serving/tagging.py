@@ -26,7 +26,7 @@ WINDOWS_AT_ONCE = 32
 def tagging_graph(model: Callable, encoder: Encoder, tag_set: TagSet) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """Strings -> spans: tokenizing, windows, encoder, head, decoding.
 
-    Where windows overlap, the one in which a piece has most context decides about it.
+    Where windows overlap, the one in which a token has most context decides about it.
 
     Args:
         model: the encoder's inputs -> float `[windows, length, tags]`.
@@ -42,7 +42,7 @@ def tagging_graph(model: Callable, encoder: Encoder, tag_set: TagSet) -> Callabl
     tags = len(tag_set.tags)
 
     def probabilities(windows: tf.RaggedTensor) -> tf.Tensor:
-        """Ids, ragged `[windows, (pieces)]` -> float32 `[windows, longest, tags]`."""
+        """Ids, ragged `[windows, (tokens)]` -> float32 `[windows, longest, tags]`."""
         longest = tf.cast(tf.reduce_max(windows.row_lengths()), tf.int32)
 
         def some(number, results):
@@ -62,13 +62,13 @@ def tagging_graph(model: Callable, encoder: Encoder, tag_set: TagSet) -> Callabl
     def tag(texts: tf.Tensor) -> dict[str, tf.Tensor]:
         batch = tf.size(texts)
         # There is always one window to look at, also for an empty batch.
-        pieces = tokenizer(tf.cond(batch > 0, lambda: texts, lambda: tf.constant([""])))
-        units = make_units(pieces, tag_set)
-        windows = make_windows(pieces.ids.row_lengths(), size, step)
-        scores = probabilities(tf.gather(pieces.ids.flat_values, windows.places))
+        tokens = tokenizer(tf.cond(batch > 0, lambda: texts, lambda: tf.constant([""])))
+        units = make_units(tokens, tag_set)
+        windows = make_windows(tokens.ids.row_lengths(), size, step)
+        scores = probabilities(tf.gather(tokens.ids.flat_values, windows.places))
         places = tf.stack([windows.best_window, windows.best_place], axis=1)
         of_units = tf.gather_nd(scores, tf.boolean_mask(places, units.first))
-        spans = decode_spans(of_units, units, pieces.ids.nrows(), tag_set)
+        spans = decode_spans(of_units, units, tokens.ids.nrows(), tag_set)
         return {name: value[:batch] for name, value in spans.items()}
 
     return tag

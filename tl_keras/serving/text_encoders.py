@@ -25,17 +25,17 @@ def load_text_encoder(
     seq_length: int = 256,
     pooling: str = "mean",
     preprocessor: str | None = None,
-    lexical_share: float | None = None,
+    lexical_weight: float | None = None,
     lexical_texts: Sequence[str] = (),
 ) -> TextEncoder:
     """Load what a run trained or `export` wrote, or a pre-trained encoder as it is.
 
     Args:
         handle: a run folder, an export, or whatever `load_encoder` takes.
-        seq_length: for a pre-trained encoder: longest text in pieces.
+        seq_length: for a pre-trained encoder: longest text in tokens.
         pooling: for a pre-trained encoder: how a text's vector is made.
         preprocessor: for a pre-trained encoder: handle of its preprocessing module, where it is not known.
-        lexical_share: for a pre-trained encoder: how much of the likeness is shared words and characters; by default what its makers
+        lexical_weight: for a pre-trained encoder: how much of the similarity is shared words and characters; by default what its makers
             suggest, else 0.
         lexical_texts: those that say how rare each word is. Without them nothing is shared by default.
 
@@ -43,12 +43,12 @@ def load_text_encoder(
         The encoder; `keep` is the Keras model of a pre-trained one.
 
     Raises:
-        UserError: nothing of the kind is there, or it gives no vectors, or it cannot be given a share.
+        UserError: nothing of the kind is there, or it gives no vectors, or it cannot be given a lexical weight.
     """
     if Path(handle).is_dir() and _is_ours(Path(handle)):
-        if lexical_share is not None:
+        if lexical_weight is not None:
             raise UserError(
-                f"how much shared words count in {handle} was decided when it was trained; leave --lexical-share out."
+                f"how much shared words count in {handle} was decided when it was trained; leave --lexical-weight out."
             )
         encoder = load_exported(handle)
         if not isinstance(encoder, TextEncoder):
@@ -58,16 +58,16 @@ def load_text_encoder(
             )
     else:
         pretrained = load_encoder(os.fspath(handle), seq_length, preprocessor)
-        if lexical_share is None and len(lexical_texts):
-            lexical_share = pretrained.suggested.get("lexical_share", 0.0)
-            if lexical_share:
+        if lexical_weight is None and len(lexical_texts):
+            lexical_weight = pretrained.suggested.get("lexical_weight", 0.0)
+            if lexical_weight:
                 logger.info(
                     "%s compares texts poorly by itself, so shared words and characters count %g and meaning %g; "
-                    "--lexical-share 0 leaves them out.",
-                    pretrained.name, lexical_share, 1 - lexical_share,
+                    "--lexical-weight 0 leaves them out.",
+                    pretrained.name, lexical_weight, 1 - lexical_weight,
                 )  # fmt: skip
         model = sentence_encoder(
-            pretrained, "freeze", pooling=pooling, lexical_share=lexical_share or 0.0, lexical_texts=lexical_texts
+            pretrained, "freeze", pooling=pooling, lexical_weight=lexical_weight or 0.0, lexical_texts=lexical_texts
         )
         made = keras_text_encoder(model)
         encoder = TextEncoder(made.function, made.width, made.name, keep=model)

@@ -18,7 +18,7 @@ def write_classification_page(folder: Path, outcome: Outcome, model, valid: Exam
     Args:
         folder: the run folder.
         outcome: of the run.
-        model: to look for the surest mistakes with.
+        model: to look for the most confident errors with.
         valid: validation examples.
     """
     config, report = outcome.config, outcome.report
@@ -41,10 +41,10 @@ def write_classification_page(folder: Path, outcome: Outcome, model, valid: Exam
         kept=coverage_line(config)
         + best_epoch_line(
             outcome,
-            "which had the lowest loss on the validation examples below; so their figures flatter a little, the more the fewer "
+            "which had the lowest loss on the validation examples below; so their metrics flatter a little, the more the fewer "
             "they are",
         ),
-        figures=[
+        metrics=[
             f"accuracy **{report.accuracy:.4f}**, macro F1 **{report.macro_f1:.4f}**, loss {report.loss:.4f}",
             "",
             *table(["class", "precision", "recall", "F1", "examples"], rows),
@@ -68,4 +68,4 @@ def _mistakes(model, valid: Examples) -> list[str]:
         [cell(text), cell(true), cell(label), f"{score:.2f}"]
         for text, true, label, score in zip(texts, wrong.true, wrong.label, wrong.score, strict=True)
     ]
-    return section("Surest mistakes", ["text", "label", "predicted", "score"], rows)
+    return section("Most confident errors", ["text", "label", "predicted", "score"], rows)

@@ -1,4 +1,4 @@
-"""What a run comes to, and its figures as files of the run folder."""
+"""What a run comes to, and its metrics as files of the run folder."""
 
 from __future__ import annotations
 

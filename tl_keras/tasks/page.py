@@ -23,7 +23,7 @@ def write_page(
     made_of: str,
     data: str = "",
     kept: Sequence[str] = (),
-    figures: Sequence[str],
+    metrics: Sequence[str],
     mistakes: Sequence[str],
     use: str,
     output: str,
@@ -37,7 +37,7 @@ def write_page(
         made_of: encoder, transfer and what else matters of the model, in one line.
         data: ends the line on the number of examples.
         kept: lines on which weights were kept, and why.
-        figures: lines: what was measured, and tables of it.
+        metrics: lines: what was measured, and tables of it.
         mistakes: lines: the worst answers.
         use: the commands that use the run, besides `evaluate`.
         output: what the export takes and gives; ends a sentence.
@@ -56,7 +56,7 @@ def write_page(
         "",
         "## On the validation examples",
         "",
-        *figures,
+        *metrics,
         *(f"![{Path(name).stem.replace('_', ' ')}](plots/{name})\n" for name in drawn),
         *mistakes,
         "## Use it",

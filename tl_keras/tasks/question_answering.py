@@ -40,7 +40,7 @@ class QuestionAnsweringRun(Run):
             both = set(train.contexts) & set(valid.contexts)
             if both:
                 logger.warning(
-                    "%d contexts of %s are in %s too; figures on them flatter.",
+                    "%d contexts of %s are in %s too; metrics on them flatter.",
                     len(both),
                     settings.validation,
                     settings.train,
@@ -78,18 +78,18 @@ class QuestionAnsweringRun(Run):
         """Exact match and F1 of the answers."""
         return evaluate_questions(self.model, self.valid, normalisation=self.settings.normalisation)
 
-    def figure(self, report):
+    def monitored_value(self, report):
         """F1; where there are impossible questions, at its best threshold, which is only chosen at the end."""
         return report.f1 if report.best_f1 is None else report.best_f1
 
-    def settle(self, report):
+    def tune_on_validation(self, report):
         """Choose the null threshold on the validation questions, as in the papers; the report says so."""
         if self.settings.null_threshold is not None or report.best_null_threshold is None:
             return report
         span_head_of(self.model).null_threshold = report.best_null_threshold
         return self.evaluate()
 
-    def facts(self, report):
+    def extra_config(self, report):
         """What the head was told or has chosen."""
         head = span_head_of(self.model)
         return {
@@ -100,6 +100,6 @@ class QuestionAnsweringRun(Run):
         }
 
     def write_page(self, folder, outcome):
-        """Figures with and without an answer, the surest mistakes."""
+        """Figures with and without an answer, the most confident errors."""
         chosen = self.settings.null_threshold is None and outcome.config["null_answers"]
         write_question_page(folder, outcome, self.model, self.valid, threshold_chosen=chosen)

@@ -19,7 +19,7 @@ def write_question_page(
     Args:
         folder: the run folder.
         outcome: of the run.
-        model: to look for the surest mistakes with.
+        model: to look for the most confident errors with.
         valid: validation questions.
         threshold_chosen: whether the null threshold was chosen on these questions.
     """
@@ -29,7 +29,7 @@ def write_question_page(
     if threshold_chosen:
         kept.append(f"- null threshold {config['null_threshold']:.3f}, chosen for the best F1 on them as well")
     if kept:
-        kept[-1] += "; so their figures flatter a little, the more the fewer they are"
+        kept[-1] += "; so their metrics flatter a little, the more the fewer they are"
     parts = [("all", {"examples": report.examples, "exact_match": report.exact_match, "f1": report.f1})]
     if report.no_answer is not None:
         parts += [("with an answer", report.has_answer), ("without an answer", report.no_answer)]
@@ -38,9 +38,9 @@ def write_question_page(
         folder,
         outcome,
         made_of=f"encoder `{config['encoder']}`, {config['transfer']}, longer contexts in overlapping windows, questions cut at "
-        f"{config['max_question_length']} pieces",
+        f"{config['max_question_length']} tokens",
         kept=kept,
-        figures=[
+        metrics=[
             f"Normalised as by {report.normalisation}; F1 over {'words' if report.normalisation == 'squad' else 'characters'}.",
             "",
             *table(["questions", "exact match", "F1", "number"], rows),
@@ -52,7 +52,7 @@ def write_question_page(
 
 
 def _mistakes(model, valid: QuestionExamples, normalisation: str) -> list[str]:
-    """The answers that share nothing with a right one, surest first: where wrong answers in the data and blind spots show."""
+    """The answers that share nothing with a right one, most confident first: where wrong answers in the data and blind spots show."""
     frame = predict(model, valid.questions.tolist(), valid.contexts.tolist())
     right = [[answer.text for answer in given] for given in valid.answers]
     frame["right"] = [" / ".join(texts) or "none" for texts in right]
@@ -62,4 +62,4 @@ def _mistakes(model, valid: QuestionExamples, normalisation: str) -> list[str]:
         [cell(row.question), cell(row.right), cell(row.answer or "none"), f"{row.score:.2f}"]
         for row in wrong.itertuples()
     ]
-    return section("Surest mistakes", ["question", "right", "given", "score"], rows)
+    return section("Most confident errors", ["question", "right", "given", "score"], rows)

@@ -7,11 +7,16 @@ import logging
 from tl_keras.data.pairs import RetrievalPairs, read_retrieval_pairs
 from tl_keras.errors import UserError
 from tl_keras.evaluation.retrieval import evaluate_retrieval
-from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
+from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
 from tl_keras.tasks.retrieval_page import write_retrieval_page
 from tl_keras.tasks.run import Run
-from tl_keras.tasks.vector_runs import choose_share, share_in_training, share_of, texts_to_whiten
-from tl_keras.text.tower_batches import tower_batches
+from tl_keras.tasks.vector_runs import (
+    lexical_weight_in_training,
+    lexical_weight_of,
+    texts_to_whiten,
+    tune_lexical_weight,
+)
+from tl_keras.text.pair_batches import pair_batches
 
 logger = logging.getLogger(__name__)
 
@@ -44,15 +49,15 @@ class RetrievalRun(Run):
             )
         if len(valid.documents) < 10:
             logger.warning(
-                "Only %d documents to search in validation: its figures will look too good, and tell little.",
+                "Only %d documents to search in validation: its metrics will look too good, and tell little.",
                 len(valid.documents),
             )
         return train, valid
 
     @property
-    def share_setting(self) -> str:
+    def lexical_weight_setting(self) -> str:
         """How much shared letters count; unless told, chosen where the encoder's makers suggest that they should."""
-        return self.settings.lexical_share or ("auto" if self.encoder.suggested.get("lexical_share") else "0")
+        return self.settings.lexical_weight or ("auto" if self.encoder.suggested.get("lexical_weight") else "0")
 
     def build(self):
         """A sentence encoder."""
@@ -63,35 +68,35 @@ class RetrievalRun(Run):
             settings.plan,
             pooling=settings.pooling,
             dimensions=settings.projection,
-            lexical_share=share_in_training(self.share_setting, self.encoder),
+            lexical_weight=lexical_weight_in_training(self.lexical_weight_setting, self.encoder),
             lexical_texts=texts,
             whiten_texts=texts_to_whiten(settings.whiten, self.encoder, texts),
         )
 
-    def in_training(self, model):
+    def training_model(self, model):
         """The sentence encoder, twice: the documents of a batch are one another's wrong answers."""
-        return two_towers(model, "in-batch", scale=self.settings.scale, learning_rate=self.settings.learning_rate)
+        return bi_encoder(model, "in-batch", scale=self.settings.scale, learning_rate=self.settings.learning_rate)
 
     def batches(self, examples, training):
         """Questions with their documents."""
-        return tower_batches(self.encoder, examples, **self.batch_settings(training))
+        return pair_batches(self.encoder, examples, **self.batch_settings(training))
 
     def evaluate(self):
         """Recall, MRR and nDCG of a search among the validation documents."""
         return evaluate_retrieval(self.model, self.valid)
 
-    def figure(self, report):
+    def monitored_value(self, report):
         """The mean reciprocal rank."""
         return report.mrr
 
-    def settle(self, report):
+    def tune_on_validation(self, report):
         """How much shared letters count."""
-        return choose_share(self) or report
+        return tune_lexical_weight(self) or report
 
-    def facts(self, report):
+    def extra_config(self, report):
         """How many documents there were; what was chosen."""
         counts = {"train_documents": len(self.train.documents), "validation_documents": len(self.valid.documents)}
-        return {**counts, "lexical_share": share_of(self.model)}
+        return {**counts, "lexical_weight": lexical_weight_of(self.model)}
 
     def write_page(self, folder, outcome):
         """Figures before and after, the questions that went wrong."""

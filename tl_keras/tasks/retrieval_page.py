@@ -23,18 +23,18 @@ def write_retrieval_page(folder: Path, outcome: Outcome, model, valid: Retrieval
     """
     config, report = outcome.config, outcome.report
     draw(folder, outcome)
-    figures = {"trained": report.to_dict(), "before training": config["before_training"]}
+    metrics = {"trained": report.to_dict(), "before training": config["before_training"]}
     if config["kept_weights_from_before_training"]:
-        figures = {"before training (kept)": report.to_dict()}
+        metrics = {"before training (kept)": report.to_dict()}
     names = [name for name in report.to_dict() if name not in {"examples", "documents"}]
-    rows = [[kind, *(f"{row[name]:.4f}" for name in names)] for kind, row in figures.items()]
+    rows = [[kind, *(f"{row[name]:.4f}" for name in names)] for kind, row in metrics.items()]
     write_page(
         folder,
         outcome,
         made_of=f"bi-encoder, in-batch negatives, encoder `{config['encoder']}`, {config['transfer']}, pooling {config['pooling']}",
         data=f", columns `{config['text']}` and `{config['text_pair']}`",
         kept=kept_line(outcome, "MRR"),
-        figures=[
+        metrics=[
             f"{report.examples} questions, {report.documents} documents to search in:",
             "",
             *table(["", *names], rows),
@@ -46,7 +46,7 @@ def write_retrieval_page(folder: Path, outcome: Outcome, model, valid: Retrieval
 
 
 def _missed(model, valid: RetrievalPairs) -> list[str]:
-    """The questions for which a wrong document came first, the surest first."""
+    """The questions for which a wrong document came first, the most confident first."""
     predictor = as_predictor(model)
     questions, relevant = valid.questions()
     documents = valid.documents

@@ -46,14 +46,14 @@ class Run:
 
     task: str
     monitor = "val_loss"
-    """By which figure of the logs the best epoch is chosen."""
+    """By which value of the logs the best epoch is chosen."""
     measure = "loss"
-    """The monitored figure's name, for people."""
+    """The monitored value's name, for people."""
     epochs_factor = 1.0
     """How much longer than a classifier of texts this task needs to learn."""
     may_keep_start = False
     """Whether the untrained model already answers, so that its weights are kept where no epoch beats them."""
-    head_on_one_vector = False
+    uses_pooled_output = False
     """Whether the head takes one vector of each text, so that a frozen encoder need run only once."""
 
     def __init__(self, settings: RunSettings):
@@ -84,7 +84,7 @@ class Run:
         """What makes batches of examples: the encoder, or the features it gave."""
         return self.encoder if self.features is None else self.features
 
-    def in_training(self, model: keras.Model) -> keras.Model:
+    def training_model(self, model: keras.Model) -> keras.Model:
         """The model that is fitted, where it is another one around `model`."""
         return model
 
@@ -96,15 +96,15 @@ class Run:
         """Score `self.model` on `self.valid`; gives the task's report."""
         raise NotImplementedError
 
-    def figure(self, report) -> float:
-        """The monitored figure of a report, where `fit` does not compute it by itself."""
+    def monitored_value(self, report) -> float:
+        """The monitored value of a report, where `fit` does not compute it by itself."""
         raise NotImplementedError
 
-    def settle(self, report):
+    def tune_on_validation(self, report):
         """Choose what can only be chosen after training (a threshold); gives the report that then holds."""
         return report
 
-    def facts(self, report) -> dict:
+    def extra_config(self, report) -> dict:
         """What the task adds to `config.json`."""
         return {}
 
@@ -141,7 +141,7 @@ class Run:
             with self.strategy.scope():
                 self.encoder = self.load_encoder()
                 self.model = self.build()
-                self.trained = self.in_training(self.model)
+                self.trained = self.training_model(self.model)
                 self._refuse_strings()
             outcome = self._fit(folder, verbose if chief else 0)
             # All workers save together, or those that do would wait for the others.
@@ -179,7 +179,7 @@ class Run:
         before = start = None
         if self.may_keep_start:
             drawn = self.trained.get_weights()
-            before, start = self.settle(self.evaluate()), self.trained.get_weights()
+            before, start = self.tune_on_validation(self.evaluate()), self.trained.get_weights()
             # What is settled for the untrained model is no place to start training from.
             self.trained.set_weights(drawn)
         best = BestWeights(self.monitor, settings.patience)
@@ -207,21 +207,21 @@ class Run:
             kept = "the weights of this moment" if epoch is None else f"the weights of epoch {epoch + 1}"
             logger.warning("Interrupted: keeping %s.", kept)
         seconds = time.perf_counter() - started
-        report, best_epoch = self.settle(self.evaluate()), best.best_epoch
-        facts = {}
+        report, best_epoch = self.tune_on_validation(self.evaluate()), best.best_epoch
+        extra_config = {}
         if before is not None:
             if self._worse_than_before(start, before, report):
                 report, best_epoch = before, None
-            facts = {
+            extra_config = {
                 "before_training": before.to_dict(),
                 "kept_weights_from_before_training": report is before,
             }
-        config = self._config(epochs, {**self.facts(report), **facts})
+        config = self._config(epochs, {**self.extra_config(report), **extra_config})
         return Outcome(config, report, dict(self.trained.history.history), best_epoch, seconds, interrupted)
 
     def _compute_features(self, folder: RunFolder) -> None:
         """Of a frozen encoder: run it once over all texts, and train the head on what it gives."""
-        if self.settings.transfer != "freeze" or not self.head_on_one_vector:
+        if self.settings.transfer != "freeze" or not self.uses_pooled_output:
             return
         if isinstance(self.strategy, tf.distribute.TPUStrategy):
             return  # the encoder would run on the host
@@ -241,8 +241,8 @@ class Run:
         return Checkpoints(folder.backup, self.settings.checkpoint_every, best=best, settings=settings)
 
     def _agreed(self, report) -> float:
-        """The monitored figure of a report, the same for all workers."""
-        return from_chief(self.figure(report), self.strategy)
+        """The monitored value of a report, the same for all workers."""
+        return from_chief(self.monitored_value(report), self.strategy)
 
     @functools.cached_property
     def _data_hashes(self) -> dict[str, str]:
@@ -261,19 +261,19 @@ class Run:
         logger.warning(
             "Training made it worse: %s %.4f on the validation examples, %.4f before. The weights from before training are "
             "kept. A lower learning rate, fewer epochs or more examples may help.",
-            self.measure, self.figure(after), self.figure(before),
+            self.measure, self.monitored_value(after), self.monitored_value(before),
         )  # fmt: skip
         return True
 
-    def _config(self, epochs: int, facts: dict) -> dict:
+    def _config(self, epochs: int, extra_config: dict) -> dict:
         """Every setting, what was chosen for it, what the task adds, data hashes and library versions."""
         settings = self.settings
         return {
             "task": self.task,
             **dataclasses.asdict(settings),
             "epochs": epochs,
-            "learning_rate": _peak_rate(self.trained),
-            **facts,
+            "learning_rate": _peak_learning_rate(self.trained),
+            **extra_config,
             "features_computed_once": self.features is not None,
             "train_examples": len(self.train),
             "validation_examples": len(self.valid),
@@ -296,6 +296,6 @@ def default_epochs(examples: int, batch_size: int, transfer: str) -> int:
     return max(fewest, min(math.ceil(wanted / steps), most))
 
 
-def _peak_rate(model: keras.Model) -> float:
+def _peak_learning_rate(model: keras.Model) -> float:
     schedule = model.optimizer._learning_rate
     return float(getattr(schedule, "peak", None) or model.optimizer.learning_rate)

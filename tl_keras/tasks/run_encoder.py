@@ -42,7 +42,7 @@ def encoder_for(settings: WordVectorSettings, texts: Sequence[str]) -> Encoder:
     return word_vector_encoder(vectors, list(texts), **options)
 
 
-def encoder_facts(encoder: Encoder, settings: WordVectorSettings) -> dict:
+def encoder_config(encoder: Encoder, settings: WordVectorSettings) -> dict:
     """For `config.json`: the recurrent network that was chosen, and what word vectors know of the training texts."""
     recurrence = Recurrence.of(settings.recurrent, encoder)
     known = encoder.known if isinstance(encoder, WordVectorEncoder) else None

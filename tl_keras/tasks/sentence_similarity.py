@@ -5,12 +5,17 @@ from __future__ import annotations
 from tl_keras.data.pairs import ScoredExamples, read_scored
 from tl_keras.evaluation.similarity import evaluate_similarity
 from tl_keras.models.body import choose_pooling
-from tl_keras.models.sentence_encoder import sentence_encoder, two_towers
+from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
 from tl_keras.models.text_regressor import text_regressor
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.similarity_page import write_similarity_page
-from tl_keras.tasks.vector_runs import choose_share, share_in_training, share_of, texts_to_whiten
-from tl_keras.text.tower_batches import tower_batches
+from tl_keras.tasks.vector_runs import (
+    lexical_weight_in_training,
+    lexical_weight_of,
+    texts_to_whiten,
+    tune_lexical_weight,
+)
+from tl_keras.text.pair_batches import pair_batches
 
 
 class SentenceSimilarityRun(Run):
@@ -25,7 +30,7 @@ class SentenceSimilarityRun(Run):
         return self.settings.towers
 
     @property
-    def head_on_one_vector(self) -> bool:
+    def uses_pooled_output(self) -> bool:
         """A cross-encoder's is; of a bi-encoder what learns is the matrix on top of each tower."""
         return not self.settings.towers
 
@@ -53,9 +58,9 @@ class SentenceSimilarityRun(Run):
         return choose_pooling(self.encoder, self.settings.pooling or ("mean" if self.settings.towers else None))
 
     @property
-    def share_setting(self) -> str:
+    def lexical_weight_setting(self) -> str:
         """How much shared letters count; chosen unless told."""
-        return self.settings.lexical_share or "auto"
+        return self.settings.lexical_weight or "auto"
 
     def build(self):
         """A sentence encoder, or a regressor that reads both texts."""
@@ -67,7 +72,7 @@ class SentenceSimilarityRun(Run):
                 settings.plan,
                 pooling=self.pooling,
                 dimensions=settings.projection,
-                lexical_share=share_in_training(self.share_setting, self.encoder),
+                lexical_weight=lexical_weight_in_training(self.lexical_weight_setting, self.encoder),
                 lexical_texts=texts,
                 whiten_texts=texts_to_whiten(settings.whiten, self.encoder, texts),
             )
@@ -81,12 +86,12 @@ class SentenceSimilarityRun(Run):
             learning_rate=settings.learning_rate,
         )
 
-    def in_training(self, model):
+    def training_model(self, model):
         """The sentence encoder, twice."""
         settings = self.settings
         if not settings.towers:
             return model
-        return two_towers(
+        return bi_encoder(
             model, settings.loss, score_range=self.train.score_range, learning_rate=settings.learning_rate
         )
 
@@ -95,25 +100,25 @@ class SentenceSimilarityRun(Run):
         examples = examples if training else examples.sorted_by_length()
         options = self.batch_settings(training)
         if self.settings.towers:
-            return tower_batches(self.encoder, examples, **options)
+            return pair_batches(self.encoder, examples, **options)
         return self.source.batches(examples, **options)
 
     def evaluate(self):
         """Spearman, Pearson and their like."""
         return evaluate_similarity(self.model, self.valid)
 
-    def figure(self, report):
+    def monitored_value(self, report):
         """Spearman's rank correlation."""
         return report.spearman
 
-    def settle(self, report):
+    def tune_on_validation(self, report):
         """How much shared letters count."""
-        return choose_share(self) or report
+        return tune_lexical_weight(self) or report
 
-    def facts(self, report):
+    def extra_config(self, report):
         """What was chosen or read from the data."""
-        share = {"lexical_share": share_of(self.model)} if self.settings.towers else {}
-        return {"pooling": self.pooling, "score_range": list(self.train.score_range), **share}
+        weight = {"lexical_weight": lexical_weight_of(self.model)} if self.settings.towers else {}
+        return {"pooling": self.pooling, "score_range": list(self.train.score_range), **weight}
 
     def export_options(self):
         """Whether the export takes pairs."""

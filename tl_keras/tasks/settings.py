@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tl_keras.encoders.transfer_plan import MODES, Transfer, check_mode, interval, parse_rates
+from tl_keras.encoders.transfer_plan import MODES, Transfer, check_mode, interval, parse_lr_multipliers
 from tl_keras.encoders.word_vectors.read import looks_like_vectors
 from tl_keras.encoders.word_vectors.ways import way
 from tl_keras.errors import UserError
@@ -41,6 +41,8 @@ def setting(default: Any = _REQUIRED, *, help: str, choices: tuple[str, ...] = (
 data_setting, model_setting, learning_setting, run_setting = (
     partial(setting, panel=name) for name in ("Data", "Model", "Learning", "Run")
 )
+RARE = "Rarely needed"
+"""The panel of `--help` for options that most runs leave alone."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,57 +54,75 @@ class RunSettings:
     encoder: str = model_setting(
         DEFAULT_ENCODER, help="Preset, TF Hub or Kaggle URL, .tar.gz or folder with encoder/ and preprocess/."
     )
-    preprocessor: str | None = model_setting(None, help="Preprocessing module, where the encoder's is not known.")
+    preprocessor: str | None = model_setting(
+        None, help="Preprocessing module, where the encoder's is not known.", panel=RARE
+    )
     validation: str | None = data_setting(None, help="File to validate on.")
     validation_split: float = data_setting(
-        0.1, help="Share of the training file to validate on, where no file is given."
+        0.1, help="Fraction of the training file to validate on, where no file is given."
     )
-    encoding: str = data_setting("utf-8", help="Of the files.")
-    limit: int | None = data_setting(None, help="Train on so many examples only, drawn at random.", least=1)
+    encoding: str = data_setting("utf-8", help="Character encoding of the files.", panel=RARE)
+    limit: int | None = data_setting(None, help="Train on this many examples only, drawn at random.", least=1)
 
     transfer: str = learning_setting(
         "fine-tune",
-        help="freeze (train the head only), fine-tune (everything), top-1, top-2, ... (so many upper blocks and the head), or "
+        help="freeze (train the head only), fine-tune (everything), top-1, top-2, ... (that many upper blocks and the head), or "
         "gradual (the head first, then one block more at a time, from the top).",
     )
     unfreeze_every: str | None = learning_setting(
-        None, help='gradual: between two blocks, e.g. "2 epochs" or "200 steps". Default: 1 epoch.'
+        None,
+        help='With --transfer gradual: interval between two blocks, e.g. "2 epochs" or "200 steps". Default: 1 epoch.',
+        panel=RARE,
     )
     layer_decay: float = learning_setting(
-        1.0, help="Each block learns at this share of the rate of the block above; 1 for all alike."
+        1.0,
+        help="Each block learns at this fraction of the learning rate of the block above; 1: all blocks alike.",
+        panel=RARE,
     )
-    rate: list[str] | None = learning_setting(  # noqa: RUF009
+    lr_multiplier: list[str] | None = learning_setting(  # noqa: RUF009
         None,
-        help='Share of the learning rate for a part, e.g. embeddings=0.1, "block *=0.5", head=2. Can be repeated.',
-        metavar="PART=SHARE",
+        help='Learning-rate multiplier of a part, e.g. embeddings=0.1, "block *=0.5", head=2. Can be repeated.',
+        panel=RARE,
+        metavar="PART=FACTOR",
     )
     layers: int | None = model_setting(
-        None, help="Use the encoder's first so many blocks only; the rest is not saved.", least=1
+        None, help="Use only the first N blocks of the encoder; the rest is not saved.", least=1, panel=RARE
     )
-    seq_length: int = model_setting(128, help="Longest input in pieces; longer ones are cut.")
+    seq_length: int = model_setting(128, help="Longest input in tokens; longer ones are cut.")
 
-    epochs: int | None = learning_setting(None, help="Default: by the number of examples and by transfer.", least=1)
+    epochs: int | None = learning_setting(
+        None, help="Passes over the training data. Default: by the number of examples and by --transfer.", least=1
+    )
     batch_size: int = learning_setting(32, help="Examples in a batch.", least=1)
-    learning_rate: float | None = learning_setting(None, help="Peak rate. Default: by encoder and transfer.")
+    learning_rate: float | None = learning_setting(None, help="Peak learning rate. Default: by encoder and --transfer.")
     scale_learning_rate: str = learning_setting(
         "none",
-        help="Of the rate, to the batch size: none, linear (k times 32, k times the rate) or sqrt.",
+        help="How the learning rate follows the batch size: none, linear (k times 32 examples, k times the rate) or sqrt.",
+        panel=RARE,
         choices=("none", "linear", "sqrt"),
     )
-    patience: int | None = learning_setting(None, help="Stop after so many epochs without a better validation score.")
-    seed: int = learning_setting(0, help="Of split, shuffling, head and dropout.")
-    strategy: str = run_setting("auto", help=f"{', '.join(STRATEGIES)}: see docs/distributed.md.", choices=STRATEGIES)
+    patience: int | None = learning_setting(None, help="Stop after this many epochs without a better validation score.")
+    seed: int = learning_setting(0, help="Random seed of split, shuffling, head and dropout.")
+    strategy: str = run_setting(
+        "auto",
+        help=f"Distribution strategy: {', '.join(STRATEGIES)}; see docs/distributed.md.",
+        choices=STRATEGIES,
+        panel=RARE,
+    )
     mixed_precision: bool = run_setting(
-        False, help="Compute the head in half precision; the encoder stays as it was saved."
+        False, help="Compute the head in half precision; the encoder stays as it was saved.", panel=RARE
     )
     steps_per_execution: int = run_setting(
-        1, help="Batches for each call of the training function; more for TPUs.", least=1
+        1, help="Batches for each call of the training function; more for TPUs.", least=1, panel=RARE
     )
     resume: bool = run_setting(False, help="Write checkpoints; go on from the newest one of an interrupted run.")
     checkpoint_every: int = run_setting(
-        500, help="With --resume: also after so many steps, not only after each epoch; 0 for never.", least=0
+        500,
+        help="With --resume: write a checkpoint every N steps too, not only after each epoch; 0: never.",
+        least=0,
+        panel=RARE,
     )
-    overwrite: bool = run_setting(False, help="Replace what is there.")
+    overwrite: bool = run_setting(False, help="Replace the run folder if it exists.")
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -115,11 +135,11 @@ class RunSettings:
                 raise UserError(f"{option(field)} must be at least {least}, not {value}.")
         if self.validation and re.fullmatch(r"0?\.\d+|\d+ ?%", self.validation) and not Path(self.validation).exists():
             raise UserError(
-                f"--validation takes a file, and there is none named {self.validation}; a share is --validation-split."
+                f"--validation takes a file, and there is none named {self.validation}; a fraction is --validation-split."
             )
         check_mode(self.mode)
         interval(self.unfreeze_every)
-        parse_rates(self.rate)
+        parse_lr_multipliers(self.lr_multiplier)
         if self.strategy == "parameter-server":
             refuse_under_servers(self.resume, self.mode == "gradual")
 
@@ -135,16 +155,19 @@ class RunSettings:
         Raises:
             UserError: the settings contradict each other.
         """
-        return Transfer(self.mode, self.unfreeze_every, self.layer_decay, parse_rates(self.rate))
+        return Transfer(self.mode, self.unfreeze_every, self.layer_decay, parse_lr_multipliers(self.lr_multiplier))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HeadSettings(RunSettings):
     """Of tasks with a head of their own on the encoder."""
 
-    dropout: float = model_setting(0.1, help="Before the head.")
+    dropout: float = model_setting(0.1, help="Dropout before the head.", panel=RARE)
     hidden: list[int] | None = model_setting(  # noqa: RUF009
-        None, help="Width of a dense layer in the head. Can be repeated. Default: none, a linear head.", least=1
+        None,
+        help="Width of a hidden dense layer in the head. Can be repeated. Default: none, a linear head.",
+        least=1,
+        panel=RARE,
     )
 
 
@@ -176,7 +199,8 @@ class WordVectorSettings(HeadSettings):
     )
     elmo_at: str = model_setting(
         "input",
-        help="Where: at the input of the recurrent network, at its output, or both.",
+        help="Where the ELMo vectors are joined: input (of the recurrent network), output, or both.",
+        panel=RARE,
         choices=("input", "output", "both"),
     )
 
@@ -220,7 +244,11 @@ class WordVectorSettings(HeadSettings):
     def plan(self) -> Transfer:
         """What is to learn, and how fast."""
         plan = super().plan
-        return dataclasses.replace(plan, rates={**way("slow").rates, **plan.rates}) if self.transfer == "slow" else plan
+        return (
+            dataclasses.replace(plan, lr_multipliers={**way("slow").rates, **plan.rates})
+            if self.transfer == "slow"
+            else plan
+        )
 
 
 def option(field: dataclasses.Field) -> str:

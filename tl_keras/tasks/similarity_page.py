@@ -26,25 +26,25 @@ def write_similarity_page(folder: Path, outcome: Outcome, model, valid: ScoredEx
     low, high = config["score_range"]
     towers = config["architecture"] == "bi-encoder"
     kind = f"{config['architecture']}, {config['loss']} loss" if towers else config["architecture"]
-    figures = f"Spearman **{report.spearman:.4f}**, Pearson **{report.pearson:.4f}**"
+    metrics = f"Spearman **{report.spearman:.4f}**, Pearson **{report.pearson:.4f}**"
     if report.mean_absolute_error is not None:
-        figures += (
+        metrics += (
             f", mean absolute error {report.mean_absolute_error:.4f}, root mean squared error "
             f"{report.root_mean_squared_error:.4f} (scores from {low:g} to {high:g})"
         )
     if towers:
         before = config["before_training"]
-        figures += f" (before training: {before['spearman']:.4f} and {before['pearson']:.4f})"
+        metrics += f" (before training: {before['spearman']:.4f} and {before['pearson']:.4f})"
     write_page(
         folder,
         outcome,
         made_of=f"{kind}, encoder `{config['encoder']}`, {config['transfer']}, pooling {config['pooling']}",
         data=f", columns `{config['text']}`, `{config['text_pair']}` and `{config['label']}`",
         kept=kept_line(outcome, "Spearman"),
-        figures=[figures, ""],
+        metrics=[metrics, ""],
         mistakes=_disagreements(model, valid, towers),
         use=f'tl-keras predict {config["out"]} "one text" "another text"',
-        output="gives `embedding`; the likeness of two texts is the cosine of their vectors"
+        output="gives `embedding`; the similarity of two texts is the cosine of their vectors"
         if towers
         else "takes `text` and `text_pair` and gives `score`",
     )

@@ -17,12 +17,12 @@ def write_tagging_page(folder: Path, outcome: Outcome, model, valid: TaggedExamp
     Args:
         folder: the run folder.
         outcome: of the run.
-        model: to look for the surest mistakes with.
+        model: to look for the most confident errors with.
         valid: validation examples.
     """
     config, report = outcome.config, outcome.report
     draw(folder, outcome)
-    units = "first pieces of words" if config["label_pieces"] == "first" else "all pieces"
+    units = "first tokens of words" if config["label_tokens"] == "first" else "all tokens"
     rows = [
         [cell(name), f"{row.precision:.4f}", f"{row.recall:.4f}", f"{row.f1:.4f}", f"{row.support:.0f}"]
         for name, row in report.per_label.iterrows()
@@ -32,7 +32,7 @@ def write_tagging_page(folder: Path, outcome: Outcome, model, valid: TaggedExamp
         outcome,
         made_of=f"{encoder_line(config)}, tags on {units}, longer texts in overlapping windows",
         kept=coverage_line(config) + best_epoch_line(outcome, "with the best entity F1"),
-        figures=[
+        metrics=[
             f"entity F1 **{report.f1:.4f}**, precision {report.precision:.4f}, recall {report.recall:.4f}, "
             f"macro F1 {report.macro_f1:.4f} (both ends and the label must be right; compared in {report.compared})",
             "",
@@ -45,7 +45,7 @@ def write_tagging_page(folder: Path, outcome: Outcome, model, valid: TaggedExamp
 
 
 def _mistakes(model, valid: TaggedExamples) -> list[str]:
-    """The predicted entities that are not there, surest first: where label errors and blind spots show first."""
+    """The predicted entities that are not there, most confident first: where label errors and blind spots show first."""
     frame = predict(model, valid.texts.tolist())
     wrong = []
     for text, found, spans in zip(frame.text, frame.entities, valid.spans, strict=True):
@@ -61,4 +61,4 @@ def _mistakes(model, valid: TaggedExamples) -> list[str]:
         [cell(text), cell(true), f"{cell(entity['text'])} ({cell(entity['label'])})", f"{score:.2f}"]
         for score, entity, text, true in wrong[:MISTAKES]
     ]
-    return section("Surest mistakes", ["text", "entity there", "predicted", "score"], rows)
+    return section("Most confident errors", ["text", "entity there", "predicted", "score"], rows)

@@ -7,6 +7,7 @@ import dataclasses
 from tl_keras.errors import UserError
 from tl_keras.tasks.settings import (
     POOLINGS,
+    RARE,
     HeadSettings,
     RunSettings,
     WordVectorSettings,
@@ -23,10 +24,13 @@ class _TableSettings(RunSettings):
     text: str = data_setting("text", help="Column with the text.")
     text_pair: str | None = data_setting(None, help="Column with the second text, for pair tasks.")
     quoting: str = data_setting(
-        "auto", help="auto, standard, or none (quotes are ordinary characters).", choices=("auto", "standard", "none")
+        "auto",
+        help="Quoting of cells: auto, standard, or none (quotes are ordinary characters).",
+        choices=("auto", "standard", "none"),
+        panel=RARE,
     )
     on_empty: str = data_setting(
-        "drop", help="Rows with an empty text: drop, keep or error.", choices=("drop", "keep", "error")
+        "drop", help="Rows with an empty text: drop, keep or error.", choices=("drop", "keep", "error"), panel=RARE
     )
 
 
@@ -53,21 +57,22 @@ class TokenClassificationSettings(WordVectorSettings):
 
     format: str = data_setting(
         "auto",
-        help="Of the files: auto, conll, characters (KLUE's) or jsonl.",
+        help="Format of the files: auto, conll, characters (KLUE's) or jsonl.",
         choices=("auto", "conll", "characters", "jsonl"),
     )
     scheme: str = data_setting(
-        "auto", help="Of the tags: auto, bio, bioes or plain.", choices=("auto", "bio", "bioes", "plain")
+        "auto", help="Tagging scheme: auto, bio, bioes or plain.", choices=("auto", "bio", "bioes", "plain"), panel=RARE
     )
-    word_column: int = data_setting(0, help="CoNLL: column of the words, from 0.")
-    tag_column: int = data_setting(-1, help="CoNLL: column of the tags; -1 is the last.")
-    label_pieces: str = model_setting(
+    word_column: int = data_setting(0, help="CoNLL: column of the words, from 0.", panel=RARE)
+    tag_column: int = data_setting(-1, help="CoNLL: column of the tags; -1 is the last.", panel=RARE)
+    label_tokens: str = model_setting(
         "auto",
-        help="Which pieces carry tags: first (of each word), all, or auto: by the data.",
+        help="Which tokens carry tags: first (of each word), all, or auto: by the data.",
+        panel=RARE,
         choices=("auto", "first", "all"),
     )
     overlaps: str = data_setting(
-        "error", help="Entities that overlap: error, or keep the longest.", choices=("error", "longest")
+        "error", help="Entities that overlap: error, or keep the longest.", choices=("error", "longest"), panel=RARE
     )
 
 
@@ -75,22 +80,26 @@ class TokenClassificationSettings(WordVectorSettings):
 class QuestionAnsweringSettings(HeadSettings):
     """Of `question-answering`."""
 
-    seq_length: int = model_setting(128, help="Pieces in a window: question and part of the context.")
+    seq_length: int = model_setting(128, help="Tokens in a window: question and part of the context.")
     normalisation: str = model_setting(
         "auto",
-        help="Of answers before they are compared: squad (words), korquad (characters), or auto: by script.",
+        help="How answers are normalised before they are compared: squad (words), korquad (characters), or auto: by script.",
+        panel=RARE,
         choices=("auto", "squad", "korquad"),
     )
     max_question_length: int | None = model_setting(
-        None, help="In pieces; longer questions are cut. Default: 64, or half of --seq-length."
+        None, help="Longest question in tokens; longer ones are cut. Default: 64, or half of --seq-length.", panel=RARE
     )
-    max_answer_length: int = model_setting(30, help="Longest answer given, in pieces.")
+    max_answer_length: int = model_setting(30, help="Longest answer given, in tokens.", panel=RARE)
     overlap: int | None = model_setting(
-        None, help="Pieces that windows over a long context share. Default: a quarter, but at least 30."
+        None,
+        help="Tokens by which the windows over a long context overlap. Default: a quarter, but at least 30.",
+        panel=RARE,
     )
     null_threshold: float | None = model_setting(
         None,
-        help="With impossible questions: how surely none must be right to be given. Default: the best on validation.",
+        help="With unanswerable questions: threshold above which no answer is given. Default: the best on validation.",
+        panel=RARE,
     )
 
 
@@ -99,28 +108,32 @@ class _VectorSettings(_TableSettings):
     """Of tasks whose model gives vectors."""
 
     dimensions: int | None = model_setting(
-        None, help="Vectors of so many numbers, by a matrix that is learned. Default: the encoder's width."
+        None,
+        help="Project the vectors to this many dimensions, by a learned matrix. Default: the encoder's width.",
+        panel=RARE,
     )
     whiten: str = model_setting(
         "auto",
-        help="Begin with vectors that the common direction of the training texts is taken out of: yes, no, or auto: if the encoder's makers "
-        "suggest it and there are 1,000 texts.",
+        help="Whiten the vectors of the training texts before training: yes, no, or auto (if the encoder's makers suggest it and there are "
+        "1,000 texts).",
         choices=("auto", "yes", "no"),
+        panel=RARE,
     )
-    lexical_share: str | None = model_setting(
+    lexical_weight: str | None = model_setting(
         None,
-        help="How much of the likeness is shared words and characters (TF-IDF): 0 to 1, or auto for what is best on validation. Helps small "
-        "encoders. Default: auto for a bi-encoder of sentence-similarity, for retrieval only where the encoder's makers suggest shared words.",
+        help="Weight of shared words and characters (TF-IDF) in the similarity: 0 to 1, or auto for the best on validation. Helps small "
+        "encoders. Default: auto for a bi-encoder of sentence-similarity; for retrieval only where the encoder's makers suggest it.",
+        panel=RARE,
     )
 
     def __post_init__(self):
         super().__post_init__()
         try:
-            known = self.lexical_share in (None, "auto") or 0.0 <= float(self.lexical_share) < 1.0
+            known = self.lexical_weight in (None, "auto") or 0.0 <= float(self.lexical_weight) < 1.0
         except ValueError:
             known = False
         if not known:
-            raise UserError(f"--lexical-share must be auto, or at least 0 and below 1, not {self.lexical_share}.")
+            raise UserError(f"--lexical-weight must be auto, or at least 0 and below 1, not {self.lexical_weight}.")
 
     @property
     def projection(self) -> int | str | None:
@@ -144,7 +157,7 @@ class SentenceSimilaritySettings(_VectorSettings, HeadSettings):
     )
     loss: str = learning_setting(
         "cosine",
-        help="Of a bi-encoder: cosine or ranking (graded scores), or contrastive (alike or not).",
+        help="Loss of a bi-encoder: cosine or ranking (graded scores), or contrastive (alike or not).",
         choices=("cosine", "ranking", "contrastive"),
     )
     pooling: str | None = model_setting(
@@ -159,7 +172,7 @@ class SentenceSimilaritySettings(_VectorSettings, HeadSettings):
             raise UserError("a bi-encoder has no head, so --hidden means nothing to it; leave it out.")
         for name, given in (
             ("dimensions", self.dimensions),
-            ("lexical_share", self.lexical_share),
+            ("lexical_weight", self.lexical_weight),
             ("whiten", self.whiten == "yes"),
         ):
             if not self.towers and given:
@@ -177,10 +190,12 @@ class SentenceSimilaritySettings(_VectorSettings, HeadSettings):
 class RetrievalSettings(_VectorSettings):
     """Of `retrieval`."""
 
-    train: str = data_setting(help="Training file: CSV or TSV with a header line, or .json as SQuAD's.")
+    train: str = data_setting(help="Training file: CSV or TSV with a header line, or .json in SQuAD's format.")
     text: str = data_setting("question", help="Column with the question.")
     text_pair: str = data_setting("document", help="Column with the document that answers it.")
-    scale: float = learning_setting(20.0, help="What cosines are multiplied by in the loss.")
+    scale: float = learning_setting(
+        20.0, help="What cosines are multiplied by in the loss (inverse temperature).", panel=RARE
+    )
     pooling: str = model_setting(
         "mean",
         help="How a text's vector is made: cls, mean, max, or mix or mix-cls (a learned mix of all blocks).",
@@ -189,4 +204,4 @@ class RetrievalSettings(_VectorSettings):
     batch_size: int = learning_setting(
         32, help="Pairs in a batch; also how many documents a question chooses from.", least=1
     )
-    seq_length: int = model_setting(256, help="Longest input in pieces; longer ones are cut.")
+    seq_length: int = model_setting(256, help="Longest input in tokens; longer ones are cut.")

@@ -13,7 +13,7 @@ from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.text_classifier import text_classifier
 from tl_keras.tasks.classification_page import write_classification_page
 from tl_keras.tasks.run import Run
-from tl_keras.tasks.run_encoder import encoder_facts, encoder_for
+from tl_keras.tasks.run_encoder import encoder_config, encoder_for
 from tl_keras.training.class_weights import class_weights
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class TextClassificationRun(Run):
     """Texts or pairs of texts to classes; settings are `TextClassificationSettings`."""
 
     task = "text-classification"
-    head_on_one_vector = True
+    uses_pooled_output = True
 
     def read(self) -> tuple[Examples, Examples]:
         """Training and validation examples as the settings say.
@@ -89,14 +89,14 @@ class TextClassificationRun(Run):
         """Accuracy, F1 and their like."""
         return evaluate(self.model, self.valid)
 
-    def facts(self, report):
+    def extra_config(self, report):
         """The classes, and the pooling that was chosen."""
         settings = self.settings
         return {
             "classes": list(self.train.classes),
             "multi_label": self.train.multi_label,
             "pooling": choose_pooling(self.encoder, settings.pooling, Recurrence.of(settings.recurrent, self.encoder)),
-            **encoder_facts(self.encoder, settings),
+            **encoder_config(self.encoder, settings),
         }
 
     def export_options(self):
@@ -104,5 +104,5 @@ class TextClassificationRun(Run):
         return {"pairs": self.settings.text_pair is not None}
 
     def write_page(self, folder, outcome):
-        """Figures per class, confusion matrix, the surest mistakes."""
+        """Metrics per class, confusion matrix, the most confident errors."""
         write_classification_page(folder, outcome, self.model, self.valid)

@@ -11,7 +11,7 @@ from tl_keras.errors import UserError
 from tl_keras.evaluation.tagging import evaluate_tagging
 from tl_keras.models.token_classifier import token_classifier
 from tl_keras.tasks.run import Run
-from tl_keras.tasks.run_encoder import encoder_facts, encoder_for
+from tl_keras.tasks.run_encoder import encoder_config, encoder_for
 from tl_keras.tasks.tagging_page import write_tagging_page
 
 logger = logging.getLogger(__name__)
@@ -52,8 +52,8 @@ class TokenClassificationRun(Run):
                 "Labels with fewer than two training entities will hardly be learned: %s.", ", ".join(few[:10])
             )
         self.tag_set = train.tag_set
-        if settings.label_pieces != "auto":
-            self.tag_set = dataclasses.replace(self.tag_set, pieces=settings.label_pieces)
+        if settings.label_tokens != "auto":
+            self.tag_set = dataclasses.replace(self.tag_set, tokens=settings.label_tokens)
         return train, valid
 
     def load_encoder(self):
@@ -74,23 +74,23 @@ class TokenClassificationRun(Run):
         )
 
     def batches(self, examples, training, **numbered):
-        """Windows of pieces with a tag each."""
+        """Windows of tokens with a tag each."""
         return self.encoder.tagging_batches(examples, tag_set=self.tag_set, **self.batch_settings(training), **numbered)
 
     def evaluate(self):
         """Precision, recall and F1 of whole entities."""
         return evaluate_tagging(self.model, self.valid)
 
-    def figure(self, report):
+    def monitored_value(self, report):
         """Entity F1."""
         return report.f1
 
-    def facts(self, report):
+    def extra_config(self, report):
         """The tags."""
         tags = self.tag_set
-        about = {"labels": list(tags.labels), "tag_scheme": tags.scheme, "label_pieces": tags.pieces}
-        return {**about, **encoder_facts(self.encoder, self.settings)}
+        about = {"labels": list(tags.labels), "tag_scheme": tags.scheme, "label_tokens": tags.tokens}
+        return {**about, **encoder_config(self.encoder, self.settings)}
 
     def write_page(self, folder, outcome):
-        """Figures per label, the surest mistakes."""
+        """Metrics per label, the most confident errors."""
         write_tagging_page(folder, outcome, self.model, self.valid)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from tl_keras.encoders.base import Encoder
 from tl_keras.models.lexical import can_join_letters, join_layer_of
-from tl_keras.serving.lexical_share import choose_lexical_share
+from tl_keras.serving.lexical_weight import choose_lexical_weight
 
 logger = logging.getLogger(__name__)
 
 IN_TRAINING = 0.5
-"""The share under which an encoder is trained whose own is chosen afterwards: it learns what shared letters do not tell."""
+"""The lexical weight under which an encoder is trained whose own is chosen afterwards: it learns what shared letters do not tell."""
 
 ENOUGH_TEXTS = 1000
 """Different texts from which on vectors are whitened unasked: fewer tell the covariance of some hundred numbers badly."""
@@ -31,35 +31,35 @@ def texts_to_whiten(setting: str, encoder: Encoder, texts: Sequence[str]) -> Seq
     return texts if setting == "yes" else ()
 
 
-def share_in_training(setting: str, encoder: Encoder) -> float:
-    """The share that the model is built with.
+def lexical_weight_in_training(setting: str, encoder: Encoder) -> float:
+    """The lexical weight that the model is built with.
 
     Args:
         setting: a number, or `"auto"`.
-        encoder: with `"auto"`, one that shows no pieces goes without.
+        encoder: with `"auto"`, one that shows no tokens goes without.
     """
     if setting != "auto":
         return float(setting)
     return IN_TRAINING if can_join_letters(encoder) else 0.0
 
 
-def choose_share(run):
-    """With `"auto"`: set the share of the run's model that is best on its validation examples.
+def tune_lexical_weight(run):
+    """With `"auto"`: set the fraction of the run's model that is best on its validation examples.
 
     Args:
-        run: with `share_setting`, `model`, `valid` and `evaluate()`.
+        run: with `lexical_weight_setting`, `model`, `valid` and `evaluate()`.
 
     Returns:
         The report that then holds, or None where nothing is chosen.
     """
-    if run.share_setting != "auto" or share_of(run.model) is None:
+    if run.lexical_weight_setting != "auto" or lexical_weight_of(run.model) is None:
         return None
-    share = choose_lexical_share(run.model, run.valid)
-    logger.info("Shared letters count %.2f, meaning %.2f: the best on the validation examples.", share, 1 - share)
+    weight = choose_lexical_weight(run.model, run.valid)
+    logger.info("Shared letters count %.2f, meaning %.2f: the best on the validation examples.", weight, 1 - weight)
     return run.evaluate()
 
 
-def share_of(model) -> float | None:
-    """The lexical share of a sentence encoder; None if it has no such part."""
+def lexical_weight_of(model) -> float | None:
+    """The lexical weight of a sentence encoder; None if it has no such part."""
     layer = join_layer_of(model)
-    return None if layer is None else round(float(layer.share), 4)
+    return None if layer is None else round(float(layer.weight), 4)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tl_keras.data.examples import Examples
 from tl_keras.errors import UserError
-from tl_keras.text.preprocessor import Preprocessor, piece_counts, trim
+from tl_keras.text.preprocessor import Preprocessor, token_counts, trim
 
 POOL_BATCHES = 64
 """Texts of this many batches are tokenized together and sorted by length before they are cut into batches."""
@@ -34,7 +34,7 @@ def token_batches(
     Args:
         examples: `n` texts.
         preprocessor: of the encoder.
-        seq_length: longest input, in pieces, special tokens included; longer texts are cut.
+        seq_length: longest input, in tokens, special tokens included; longer texts are cut.
         batch_size: texts in a batch; the last one may hold fewer.
         training: shuffle and bucket.
         seed: of the shuffling.
@@ -123,7 +123,7 @@ def _source(examples: Examples) -> dict:
 
 def buckets_of(pool: dict, batch_size: int, seq_length: int, seed: int) -> tf.data.Dataset:
     """Cut a pool of tokenized texts into batches of like length, in random order."""
-    lengths = sum(piece_counts(segment) for segment in pool["segments"])
+    lengths = sum(token_counts(segment) for segment in pool["segments"])
     # Texts arrive shuffled and the sort is stable, so that equally long ones meet other neighbours in each epoch.
     order = tf.argsort(tf.minimum(lengths, seq_length), stable=True)
     size = tf.shape(order)[0]

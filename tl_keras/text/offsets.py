@@ -1,4 +1,4 @@
-"""Pieces of texts with their places in *Unicode characters of the text as it was given*, in graph."""
+"""Tokens of texts with their places in *Unicode characters of the text as it was given*, in graph."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _WHITE_SPACE = r"[\t-\r\x{1C}-\x{1F}\x{85}\p{Z}]"
 _MARK = r"\p{M}"
 
 
-class Pieces(NamedTuple):
-    """Pieces of a batch of texts: int32, ragged `[batch, (pieces)]` each.
+class Tokens(NamedTuple):
+    """Tokens of a batch of texts: int32, ragged `[batch, (tokens)]` each.
 
     Attributes:
         ids: in the encoder's vocabulary, special tokens not among them.
-        starts: first character of each piece in its text.
-        ends: last character of each piece, plus one. `text[start:end]` is the piece's surface.
-        word_starts: first character of the white-space separated word that the piece begins in.
+        starts: first character of each token in its text.
+        ends: last character of each token, plus one. `text[start:end]` is the token's surface.
+        word_starts: first character of the white-space separated word that the token begins in.
         word_ends: last character of that word, plus one.
     """
 
@@ -31,20 +31,20 @@ class Pieces(NamedTuple):
 
 
 class OffsetTokenizer(tf.Module):
-    """Strings to pieces with character offsets, whatever tokenizer is behind it.
+    """Strings to tokens with character offsets, whatever tokenizer is behind it.
 
     Tokenizers count bytes, some in the text as given, some in the text as they normalised it, where `ﬁ` has become `fi` and `é`
-    has lost its accent. Both are brought back to characters of the text as given. A piece that is part of one character (`ss`
+    has lost its accent. Both are brought back to characters of the text as given. A token that is part of one character (`ss`
     of `ß`, a jamo of a Hangul syllable) gets the whole character. Combining marks that the tokenizer dropped stay with their
-    letter, so that no piece ends between a letter and its accent.
+    letter, so that no token ends between a letter and its accent.
 
     Args:
-        tokenize: strings `[batch]` -> ids, first byte and last byte + 1 of each piece, ragged `[batch, (pieces)]` or
-            `[batch, (words), (pieces)]`.
+        tokenize: strings `[batch]` -> ids, first byte and last byte + 1 of each token, ragged `[batch, (tokens)]` or
+            `[batch, (words), (tokens)]`.
         normalize: None where the bytes are those of the text as given; else what the tokenizer does to strings `[n]` before it
             counts. It must treat each character by itself.
         tracked: what has to be saved with it (a loaded module, vocabulary tables).
-        unknown_id: of the unknown piece, where its end is not to be trusted: tensorflow_text's word pieces give an unknown piece
+        unknown_id: of the unknown token, where its end is not to be trusted: tensorflow_text's WordPiece tokens give an unknown token
             that stands for a word of more than 100 bytes (12 Hangul syllables, decomposed) the length of `[UNK]`.
     """
 
@@ -57,8 +57,8 @@ class OffsetTokenizer(tf.Module):
         self._tracked = tracked
         self._unknown_id = unknown_id
 
-    def __call__(self, texts: tf.Tensor) -> Pieces:
-        """Split texts into pieces.
+    def __call__(self, texts: tf.Tensor) -> Tokens:
+        """Split texts into tokens.
 
         Args:
             texts: UTF-8 string `[batch]`.
@@ -83,14 +83,14 @@ class OffsetTokenizer(tf.Module):
         limit = _with_marks(chars.flat_values, limit, row_limit, next_first)
         word_first, word_limit = _words_around(chars.flat_values, first, row_first, row_limit)
         if self._unknown_id is not None:
-            # An unknown piece is a whole word: what follows it without white space and is no piece belongs to it.
+            # An unknown token is a whole word: what follows it without white space and is no token belongs to it.
             reach = tf.maximum(limit, tf.minimum(word_limit, next_first))
             limit = tf.where(tf.cast(ids.flat_values, tf.int32) == self._unknown_id, reach, limit)
 
         def per_text(values):
             return ids.with_flat_values(tf.cast(values - row_first, tf.int32))
 
-        return Pieces(
+        return Tokens(
             ids.with_flat_values(tf.cast(ids.flat_values, tf.int32)),
             per_text(first),
             per_text(limit),
@@ -118,7 +118,7 @@ def _merge_words(part: tf.RaggedTensor) -> tf.RaggedTensor:
 
 
 def _with_marks(chars, limit, row_limit, next_first):
-    """Move limits behind the combining marks that follow, as far as the next piece."""
+    """Move limits behind the combining marks that follow, as far as the next token."""
     others = tf.where(~tf.strings.regex_full_match(chars, _MARK))[:, 0]
     total = tf.size(chars, out_type=tf.int64)
     stops = tf.concat([others, [total]], axis=0)

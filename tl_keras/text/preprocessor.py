@@ -36,13 +36,13 @@ class Preprocessor:
             raise UserError(f"{folder} is not a text preprocessing module: it has no {' and no '.join(missing)}.")
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """Split texts into pieces.
+        """Split texts into tokens.
 
         Args:
             texts: string `[batch]`.
 
         Returns:
-            int32 ids, ragged `[batch, (pieces)]` or `[batch, (words), (pieces)]`, as the module gives them.
+            int32 ids, ragged `[batch, (tokens)]` or `[batch, (words), (tokens)]`, as the module gives them.
         """
         return self.module.tokenize(texts)
 
@@ -51,7 +51,7 @@ class Preprocessor:
 
         Args:
             segments: what `tokenize` returned, one entry for each segment.
-            seq_length: length of the result, in pieces.
+            seq_length: length of the result, in tokens.
 
         Returns:
             The module's own dict (usually `input_word_ids`, `input_mask`, `input_type_ids`), int32 `[batch, seq_length]`.
@@ -65,18 +65,18 @@ class Preprocessor:
 
     @functools.cached_property
     def unknown_id(self) -> int:
-        """The id of a piece that is not in the vocabulary, found by asking: not every module names it."""
+        """The id of a token that is not in the vocabulary, found by asking: not every module names it."""
         # No vocabulary has cuneiform (private-use characters will not do: tokenizers drop them). SentencePiece may put a word
-        # mark before the unknown piece, so the last id counts.
+        # mark before the unknown token, so the last id counts.
         ids = self.tokenize(tf.constant(["\U00012217\U000122f0"]))
         return int(np.asarray(ids.flat_values)[-1])
 
 
-def piece_counts(tokens: tf.RaggedTensor) -> tf.Tensor:
-    """How many pieces each text has: int64 `[batch]`, special tokens not counted.
+def token_counts(tokens: tf.RaggedTensor) -> tf.Tensor:
+    """How many tokens each text has: int64 `[batch]`, special tokens not counted.
 
     Example:
-        >>> piece_counts(tf.ragged.constant([[[5, 6], [7]], [], [[8]]])).numpy().tolist()
+        >>> token_counts(tf.ragged.constant([[[5, 6], [7]], [], [[8]]])).numpy().tolist()
         [3, 0, 1]
     """
     while tokens.ragged_rank > 1:

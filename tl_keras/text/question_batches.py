@@ -29,9 +29,9 @@ class WindowSettings:
 
     Args:
         seq_length: of the encoder's inputs, special tokens included.
-        max_question_length: longer questions are cut behind so many pieces; by default 64, or half of `seq_length` if that is
+        max_question_length: longer questions are cut behind so many tokens; by default 64, or half of `seq_length` if that is
             less.
-        overlap: pieces that neighbouring windows share; by default a quarter of the window, but at least 30 pieces (so that a usual
+        overlap: tokens that neighbouring windows share; by default a quarter of the window, but at least 30 tokens (so that a usual
             answer is whole in one of them) and at most half the window.
 
     Raises:
@@ -59,12 +59,12 @@ class WindowSettings:
             )
         if self.overlap is not None and not 0 <= self.overlap < least:
             raise UserError(
-                f"windows that hold {least} pieces of the context beside the longest question cannot overlap by "
+                f"windows that hold {least} tokens of the context beside the longest question cannot overlap by "
                 f"{self.overlap}: choose 0 to {least - 1}."
             )
 
     def room(self, question_length):
-        """Pieces of the context in a window, beside a question of so many pieces."""
+        """Tokens of the context in a window, beside a question of so many tokens."""
         return self.seq_length - SPECIAL - question_length
 
     def step(self, question_length):
@@ -82,8 +82,8 @@ class ContextWindows(NamedTuple):
 
     Attributes:
         rows: int64 `[windows]`: whose question.
-        starts: int64 `[windows]`: the first piece of the context in it.
-        lengths: int64 `[windows]`: how many pieces of the context it holds.
+        starts: int64 `[windows]`: the first token of the context in it.
+        lengths: int64 `[windows]`: how many tokens of the context it holds.
     """
 
     rows: tf.Tensor
@@ -99,8 +99,8 @@ def context_windows(
     A short question leaves more room for the context, so windows are as large as each question allows.
 
     Args:
-        question_lengths: int `[batch]`, in pieces, cut already.
-        context_lengths: int `[batch]`, in pieces.
+        question_lengths: int `[batch]`, in tokens, cut already.
+        context_lengths: int `[batch]`, in tokens.
         settings: of the windows.
 
     Example:
@@ -126,11 +126,11 @@ def pack_questions(
 
     Args:
         preprocessor: of the encoder.
-        questions: int32 ids, ragged `[windows, (pieces)]`.
-        contexts: int32 ids, ragged `[windows, (pieces)]`.
+        questions: int32 ids, ragged `[windows, (tokens)]`.
+        contexts: int32 ids, ragged `[windows, (tokens)]`.
         seq_length: of the result.
     """
-    # Modules are surest to take what their own tokenizers give, words of pieces: here one word a window.
+    # Modules are surest to take what their own tokenizers give, words of tokens: here one word a window.
     words = [tf.RaggedTensor.from_row_splits(ids, tf.range(ids.nrows() + 1)) for ids in (questions, contexts)]
     return preprocessor.pack(words, seq_length)
 
@@ -142,7 +142,7 @@ class QuestionWindows:
     Args:
         questions: for each window the question's ids, int32.
         contexts: for each window the ids of its part of the context, int32.
-        labels: int32 `[windows, 2]`: first and last piece of the answer, counted through the packed input (`[CLS]` is 0); 0 and 0 where
+        labels: int32 `[windows, 2]`: first and last token of the answer, counted through the packed input (`[CLS]` is 0); 0 and 0 where
             the window does not hold the whole answer.
         rows: int `[windows]`: which question each window is of.
         counts: for reports: `questions`, `cut` (too long), `long_contexts`, `lost` (answers that no window holds whole).
@@ -158,7 +158,7 @@ class QuestionWindows:
 def question_windows(
     examples: QuestionExamples, tokenizer: OffsetTokenizer, settings: WindowSettings
 ) -> QuestionWindows:
-    """Tokenize questions and contexts, lay windows, and find the answers' pieces.
+    """Tokenize questions and contexts, lay windows, and find the answers' tokens.
 
     Of several right answers the first one that stands where the data say is learned.
 
@@ -179,15 +179,15 @@ def question_windows(
     context_lengths = np.array([len(read[context][0]) for context in examples.contexts])
     windows = context_windows(tf.constant([len(ids) for ids in asked]), tf.constant(context_lengths), settings)
     rows, starts, lengths = (part.numpy() for part in windows)
-    pieces = np.full((len(examples), 2), -1)
+    tokens = np.full((len(examples), 2), -1)
     for row, (context, given) in enumerate(zip(examples.contexts, examples.answers, strict=True)):
         answer = next((a for a in given if a.found), None)
         if answer is not None:
-            pieces[row] = _pieces_of(answer.start, answer.end, *read[context][1:])
-    first, last = pieces[rows].T
+            tokens[row] = _tokens_of(answer.start, answer.end, *read[context][1:])
+    first, last = tokens[rows].T
     whole = (first >= starts) & (last < starts + lengths) & (first >= 0)
     offset = 2 + np.array([len(ids) for ids in asked])[rows] - starts
-    labels = np.where(whole[:, np.newaxis], pieces[rows] + offset[:, np.newaxis], 0).astype("int32")
+    labels = np.where(whole[:, np.newaxis], tokens[rows] + offset[:, np.newaxis], 0).astype("int32")
     answered = ~examples.is_impossible
     held = np.zeros(len(examples), bool)
     held[rows[whole]] = True
@@ -234,7 +234,7 @@ def question_batches(
 
     Returns:
         A dataset of `(inputs, places)`: inputs int32 `[batch, length]` each, places int32 `[batch, 2]`: the answer's first and last
-        piece, counted through the input, 0 and 0 (`[CLS]`) for windows that do not hold it.
+        token, counted through the input, 0 and 0 (`[CLS]`) for windows that do not hold it.
 
     Raises:
         UserError: no questions, or no answers.
@@ -267,21 +267,21 @@ def question_batches(
 
 
 def _tokenize(texts: Sequence[str], tokenizer: OffsetTokenizer) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Ids, first characters and last characters plus one of each text's pieces."""
+    """Ids, first characters and last characters plus one of each text's tokens."""
     found = []
     for start in range(0, len(texts), TEXTS_AT_ONCE):
-        pieces = tokenizer(tf.constant(texts[start : start + TEXTS_AT_ONCE]))
+        tokens = tokenizer(tf.constant(texts[start : start + TEXTS_AT_ONCE]))
         # Splitting the flat values is a hundred times quicker than asking a ragged tensor for its rows.
-        cuts = pieces.ids.row_limits().numpy()[:-1]
+        cuts = tokens.ids.row_limits().numpy()[:-1]
         found += zip(
-            *(np.split(part.flat_values.numpy(), cuts) for part in (pieces.ids, pieces.starts, pieces.ends)),
+            *(np.split(part.flat_values.numpy(), cuts) for part in (tokens.ids, tokens.starts, tokens.ends)),
             strict=True,
         )
     return found
 
 
-def _pieces_of(start: int, end: int, starts: np.ndarray, ends: np.ndarray) -> tuple[int, int]:
-    """The first and the last piece that touch characters `start` to `end`; (-1, -1) where none does."""
+def _tokens_of(start: int, end: int, starts: np.ndarray, ends: np.ndarray) -> tuple[int, int]:
+    """The first and the last token that touch characters `start` to `end`; (-1, -1) where none does."""
     first = int(np.searchsorted(ends, start, side="right"))
     last = int(np.searchsorted(starts, end, side="left")) - 1
     return (first, last) if first <= last else (-1, -1)
@@ -295,7 +295,7 @@ def _report(examples: QuestionExamples, windows: QuestionWindows, settings: Wind
     counts = windows.counts
     if counts["cut"]:
         logger.warning(
-            "%s: %d of %d questions are longer than %d pieces and are cut there (max_question_length).",
+            "%s: %d of %d questions are longer than %d tokens and are cut there (max_question_length).",
             examples.source, counts["cut"], counts["questions"], settings.max_question_length,
         )  # fmt: skip
     if counts["lost"]:
@@ -305,6 +305,6 @@ def _report(examples: QuestionExamples, windows: QuestionWindows, settings: Wind
         )  # fmt: skip
     if counts["long_contexts"]:
         logger.info(
-            "%s: %d of %d contexts do not fit in %d pieces beside their question and go through overlapping windows.",
+            "%s: %d of %d contexts do not fit in %d tokens beside their question and go through overlapping windows.",
             examples.source, counts["long_contexts"], counts["questions"], settings.seq_length,
         )  # fmt: skip

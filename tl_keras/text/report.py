@@ -1,4 +1,4 @@
-"""What tokenizing loses: texts cut at the length limit, and pieces the vocabulary does not know."""
+"""What tokenizing loses: texts cut at the length limit, and tokens the vocabulary does not know."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from tl_keras.data.examples import Examples
-from tl_keras.text.preprocessor import Preprocessor, piece_counts
+from tl_keras.text.preprocessor import Preprocessor, token_counts
 
 SAMPLE = 2000
-"""Texts that are looked at: enough for shares exact to about one percent point."""
+"""Texts that are looked at: enough for fractions exact to about one percent point."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,11 +20,11 @@ class TextReport:
 
     Args:
         texts: how many texts were looked at.
-        seq_length: the limit, in pieces, special tokens included.
-        cut: share of the texts longer than that.
-        unknown: share of the pieces that are unknown.
-        mean_length: pieces in a text on average, special tokens included.
-        longest: pieces in the longest text, special tokens included.
+        seq_length: the limit, in tokens, special tokens included.
+        cut: fraction of the texts longer than that.
+        unknown: fraction of the tokens that are unknown.
+        mean_length: tokens in a text on average, special tokens included.
+        longest: tokens in the longest text, special tokens included.
     """
 
     texts: int
@@ -41,8 +41,8 @@ class TextReport:
 
     def __str__(self) -> str:
         line = (
-            f"{self.mean_length:.0f} pieces a text on average, {self.longest} in the longest; {self.cut:.1%} of the texts are "
-            f"cut at {self.seq_length}, {self.unknown:.1%} of the pieces are unknown to the vocabulary"
+            f"{self.mean_length:.0f} tokens a text on average, {self.longest} in the longest; {self.cut:.1%} of the texts are "
+            f"cut at {self.seq_length}, {self.unknown:.1%} of the tokens are unknown to the vocabulary"
         )
         if self.unknown > 0.05:
             line += ". That is much: is this encoder made for this language and script?"
@@ -57,7 +57,7 @@ def text_report(examples: Examples, preprocessor: Preprocessor, seq_length: int,
     Args:
         examples: texts, single or pairs.
         preprocessor: of the encoder.
-        seq_length: the limit in pieces.
+        seq_length: the limit in tokens.
         sample: how many texts to look at.
     """
     rows = np.unique(np.linspace(0, len(examples) - 1, min(sample, len(examples))).astype(int))
@@ -65,7 +65,7 @@ def text_report(examples: Examples, preprocessor: Preprocessor, seq_length: int,
     segments = [part.texts] if part.text_pairs is None else [part.texts, part.text_pairs]
     tokens = [preprocessor.tokenize(tf.constant(segment.tolist())) for segment in segments]
     # [CLS] at the start and [SEP] after each segment.
-    lengths = sum(piece_counts(t) for t in tokens).numpy() + 1 + len(segments)
+    lengths = sum(token_counts(t) for t in tokens).numpy() + 1 + len(segments)
     ids = np.concatenate([t.flat_values.numpy() for t in tokens])
     return TextReport(
         texts=len(part),

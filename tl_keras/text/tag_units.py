@@ -1,4 +1,4 @@
-"""What a tag belongs to: units of one or several pieces, and the tags that labelled spans give them."""
+"""What a tag belongs to: units of one or several tokens, and the tags that labelled spans give them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tl_keras.data.tagging import TagSet
-from tl_keras.text.offsets import Pieces
+from tl_keras.text.offsets import Tokens
 
 
 class Units(NamedTuple):
     """Units of a batch of texts.
 
     Attributes:
-        first: bool `[pieces]`, through the whole batch: whether the piece is the first of its unit, which carries the tag.
+        first: bool `[tokens]`, through the whole batch: whether the token is the first of its unit, which carries the tag.
         rows: int64 `[units]`: the text each unit is in.
         starts: int32 `[units]`: its first character in the text.
         ends: int32 `[units]`: its last character, plus one.
@@ -26,21 +26,21 @@ class Units(NamedTuple):
     ends: tf.Tensor
 
 
-def make_units(pieces: Pieces, tag_set: TagSet) -> Units:
-    """Join pieces to units: white-space separated words, or single pieces.
+def make_units(tokens: Tokens, tag_set: TagSet) -> Units:
+    """Join tokens to units: white-space separated words, or single tokens.
 
-    Pieces that share a character (jamo of one Hangul syllable) are one unit in any case, so that spans never overlap.
+    Tokens that share a character (jamo of one Hangul syllable) are one unit in any case, so that spans never overlap.
 
     Args:
-        pieces: of a batch of texts.
-        tag_set: its `pieces` says which.
+        tokens: of a batch of texts.
+        tag_set: its `tokens` says which.
     """
-    rows = pieces.ids.value_rowids()
-    if tag_set.pieces == "first":
-        starts, ends = pieces.word_starts.flat_values, pieces.word_ends.flat_values
+    rows = tokens.ids.value_rowids()
+    if tag_set.tokens == "first":
+        starts, ends = tokens.word_starts.flat_values, tokens.word_ends.flat_values
         first = _changes(rows) | _changes(starts)
     else:
-        starts, ends = pieces.starts.flat_values, pieces.ends.flat_values
+        starts, ends = tokens.starts.flat_values, tokens.ends.flat_values
         before = tf.concat([tf.zeros([1], ends.dtype), ends[:-1]], axis=0)[: tf.size(ends)]
         first = _changes(rows) | (starts >= before)
     unit = tf.cumsum(tf.cast(first, tf.int32)) - 1

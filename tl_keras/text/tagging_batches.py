@@ -1,4 +1,4 @@
-"""Tagged texts to batches: windows of pieces with the number of each piece's tag."""
+"""Tagged texts to batches: windows of tokens with the number of each token's tag."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tl_keras.text.windows import make_windows, window_sizes
 logger = logging.getLogger(__name__)
 
 MASKED = -1
-"""The tag number of pieces without a tag: special tokens, padding, and all but the first piece of a unit."""
+"""The tag number of tokens without a tag: special tokens, padding, and all but the first token of a unit."""
 TEXTS_AT_ONCE = 512
 
 
 @dataclasses.dataclass(frozen=True)
 class TaggedWindows:
-    """Windows of pieces with their tags, in memory.
+    """Windows of tokens with their tags, in memory.
 
     Args:
-        ids: for each window its piece ids, int32; or its words, bytes, where these are the pieces.
-        tags: for each window its pieces' tag numbers, int32, `MASKED` where there is none.
+        ids: for each window its token ids, int32; or its words, bytes, where these are the tokens.
+        tags: for each window its tokens' tag numbers, int32, `MASKED` where there is none.
         texts: how many texts they come from.
         long_texts: how many of these needed several windows.
         spans: how many spans the texts have.
@@ -59,9 +59,9 @@ def tagged_windows(
     Args:
         examples: `n` texts with spans, not None.
         tokenizer: with offsets.
-        tag_set: numbers the tags, and says which pieces carry them.
-        seq_length: longest input, in pieces, special tokens included.
-        overlap: pieces shared by neighbouring windows; by default a quarter.
+        tag_set: numbers the tags, and says which tokens carry them.
+        seq_length: longest input, in tokens, special tokens included.
+        overlap: tokens shared by neighbouring windows; by default a quarter.
         special: special tokens in each window.
 
     Raises:
@@ -85,18 +85,18 @@ def tagged_windows(
         autograph=False,
     )
     def label(texts, spans):
-        pieces = tokenizer(texts)
-        units = make_units(pieces, tag_set)
+        tokens = tokenizer(texts)
+        units = make_units(tokens, tag_set)
         unit_tags = tags_of_units(units, spans, tag_set)
         places = tf.cast(tf.where(units.first), tf.int64)
         tags = tf.tensor_scatter_nd_update(tf.fill([tf.size(units.first)], MASKED), places, unit_tags)
-        windows = make_windows(pieces.ids.row_lengths(), size, step)
+        windows = make_windows(tokens.ids.row_lengths(), size, step)
         begins = unit_tags > 0 if tag_set.scheme == "plain" else unit_tags % 2 == 1
         exact = tf.reduce_sum(tf.cast(begins, tf.int32))
         return (
-            tf.gather(pieces.ids.flat_values, windows.places),
+            tf.gather(tokens.ids.flat_values, windows.places),
             tf.gather(tags, windows.places),
-            tf.reduce_sum(tf.cast(pieces.ids.row_lengths() > size, tf.int32)),
+            tf.reduce_sum(tf.cast(tokens.ids.row_lengths() > size, tf.int32)),
             exact,
             windows.texts,
         )
@@ -142,15 +142,15 @@ def tagging_batches(
         examples: `n` texts with spans.
         tokenizer: with offsets, of the encoder.
         preprocessor: of the encoder; packs.
-        seq_length: longest input, in pieces, special tokens included.
+        seq_length: longest input, in tokens, special tokens included.
         tag_set: of the model; by default that of the examples.
-        overlap: pieces shared by neighbouring windows; by default a quarter.
+        overlap: tokens shared by neighbouring windows; by default a quarter.
         batch_size: windows in a batch.
         training: shuffle, and put windows of like length together.
         seed: of the shuffling.
         fixed_length: pad everything to `seq_length`.
         drop_remainder: leave the last, smaller batch out.
-        numbered: give the pieces the number of their text in place of their tags, to find out which texts are in a batch.
+        numbered: give the tokens the number of their text in place of their tags, to find out which texts are in a batch.
 
     Returns:
         A dataset of `(inputs, tags)`: inputs int32 `[batch, length]` each, tags int32 `[batch, length]` with `MASKED` (-1) where
@@ -211,10 +211,10 @@ def pack_windows(preprocessor: Preprocessor, ids: tf.RaggedTensor, seq_length: i
 
     Args:
         preprocessor: of the encoder.
-        ids: int32, ragged `[windows, (pieces)]`.
+        ids: int32, ragged `[windows, (tokens)]`.
         seq_length: of the result.
     """
-    # Modules are surest to take what their own tokenizers give, words of pieces: here one word a window.
+    # Modules are surest to take what their own tokenizers give, words of tokens: here one word a window.
     words = tf.RaggedTensor.from_row_splits(ids, tf.range(ids.nrows() + 1))
     return preprocessor.pack([words], seq_length)
 
@@ -223,11 +223,11 @@ def _report(examples: TaggedExamples, windows: TaggedWindows, seq_length: int) -
     lost = windows.spans - windows.learnable
     if lost > 0:
         logger.warning(
-            "%s: %d of %d entities share their first word or piece with an earlier one, or have no piece at all, and are not learned.",
+            "%s: %d of %d entities share their first word or token with an earlier one, or have no token at all, and are not learned.",
             examples.source, lost, windows.spans,
         )  # fmt: skip
     if windows.long_texts:
         logger.info(
-            "%s: %d of %d texts are longer than %d pieces and go through overlapping windows.",
+            "%s: %d of %d texts are longer than %d tokens and go through overlapping windows.",
             examples.source, windows.long_texts, windows.texts, seq_length,
         )  # fmt: skip

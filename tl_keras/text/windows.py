@@ -1,4 +1,4 @@
-"""Long texts as overlapping windows of pieces, and the way back, in graph."""
+"""Long texts as overlapping windows of tokens, and the way back, in graph."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tl_keras.errors import UserError
 
 
 class Windows(NamedTuple):
-    """Windows over the pieces of a batch of texts.
+    """Windows over the tokens of a batch of texts.
 
     Attributes:
-        places: int64, ragged `[windows, (pieces)]`: which piece, counted through the whole batch, stands where.
-        best_window: int64 `[pieces]`: the window in which each piece has most context on both sides.
-        best_place: int64 `[pieces]`: its place in that window.
+        places: int64, ragged `[windows, (tokens)]`: which token, counted through the whole batch, stands where.
+        best_window: int64 `[tokens]`: the window in which each token has most context on both sides.
+        best_place: int64 `[tokens]`: its place in that window.
         texts: int `[windows]`: which text each window is of.
     """
 
@@ -26,11 +26,11 @@ class Windows(NamedTuple):
 
 
 def window_sizes(seq_length: int, overlap: int | None = None, special: int = 2) -> tuple[int, int]:
-    """How many pieces a window holds and how far the next one is moved on.
+    """How many tokens a window holds and how far the next one is moved on.
 
     Args:
         seq_length: of the encoder's inputs, special tokens included.
-        overlap: pieces that neighbouring windows share; by default a quarter of the window.
+        overlap: tokens that neighbouring windows share; by default a quarter of the window.
         special: special tokens in each window.
 
     Raises:
@@ -44,19 +44,19 @@ def window_sizes(seq_length: int, overlap: int | None = None, special: int = 2) 
     overlap = size // 4 if overlap is None else overlap
     if size < 1 or not 0 <= overlap < size:
         raise UserError(
-            f"windows of {size} pieces (seq_length {seq_length}) cannot overlap by {overlap}: choose 0 to {size - 1}."
+            f"windows of {size} tokens (seq_length {seq_length}) cannot overlap by {overlap}: choose 0 to {size - 1}."
         )
     return size, size - overlap
 
 
 def make_windows(counts: tf.Tensor, size: int, step: int) -> Windows:
-    """Lay windows over texts: one over a text that fits, else one every `step` pieces, the last one ending with the text.
+    """Lay windows over texts: one over a text that fits, else one every `step` tokens, the last one ending with the text.
 
-    A text without pieces gets one empty window.
+    A text without tokens gets one empty window.
 
     Args:
-        counts: int `[batch]`: pieces of each text.
-        size: pieces in a window.
+        counts: int `[batch]`: tokens of each text.
+        size: tokens in a window.
         step: from one window's start to the next; at most `size`.
 
     Example:
@@ -75,7 +75,7 @@ def make_windows(counts: tf.Tensor, size: int, step: int) -> Windows:
     length = tf.minimum(tf.gather(counts, text), size)
     from_batch = tf.gather(text_starts, text) + start
     places = tf.ragged.range(from_batch, from_batch + length)
-    # Of the windows around a piece, the one whose middle is nearest leaves it most context.
+    # Of the windows around a token, the one whose middle is nearest leaves it most context.
     owner = tf.repeat(tf.range(tf.size(counts)), counts)
     place = tf.range(tf.size(owner, tf.int64)) - tf.gather(text_starts, owner)
     nearest = (2 * place - size + step) // (2 * step)

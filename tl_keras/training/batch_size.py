@@ -23,7 +23,7 @@ def share_batches(model: keras.Model, batch_size: int, scaling: str = "none") ->
     Args:
         model: of a builder, not yet trained. With a schedule of one's own nothing is scaled.
         batch_size: examples in a global batch: what a step learns from, over all replicas.
-        scaling: `"none"`, `"linear"` or `"sqrt"`; see `scaled_rate`.
+        scaling: `"none"`, `"linear"` or `"sqrt"`; see `scaled_learning_rate`.
 
     Raises:
         UserError: fewer examples than replicas, or no such scaling.
@@ -31,13 +31,13 @@ def share_batches(model: keras.Model, batch_size: int, scaling: str = "none") ->
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     schedule = getattr(optimizer, "_learning_rate", None)
     if isinstance(schedule, WarmupLinearDecay):
-        rate = schedule.peak = scaled_rate(schedule.peak, scaling, batch_size)
+        rate = schedule.peak = scaled_learning_rate(schedule.peak, scaling, batch_size)
     else:
         rate = float(optimizer.learning_rate)
     return batch_line(model.distribute_strategy, batch_size, rate)
 
 
-def scaled_rate(rate: float, scaling: str, batch_size: int) -> float:
+def scaled_learning_rate(rate: float, scaling: str, batch_size: int) -> float:
     """A peak rate for batches of another size than the 32 that it is meant for.
 
     Args:
@@ -50,7 +50,7 @@ def scaled_rate(rate: float, scaling: str, batch_size: int) -> float:
         parallelizing convolutional neural networks", https://arxiv.org/abs/1404.5997, section 5 (square root).
 
     Example:
-        >>> scaled_rate(1e-4, "linear", 128), scaled_rate(1e-4, "sqrt", 128), scaled_rate(1e-4, "none", 128)
+        >>> scaled_learning_rate(1e-4, "linear", 128), scaled_learning_rate(1e-4, "sqrt", 128), scaled_learning_rate(1e-4, "none", 128)
         (0.0004, 0.0002, 0.0001)
     """
     if scaling not in SCALINGS:
@@ -60,7 +60,7 @@ def scaled_rate(rate: float, scaling: str, batch_size: int) -> float:
 
 
 def batch_line(strategy: tf.distribute.Strategy, batch_size: int, rate: float) -> str:
-    """One line on who gets how much of a batch, and at which rate; warns where the shares are unequal.
+    """One line on who gets how much of a batch, and at which rate; warns where the parts are unequal.
 
     Args:
         strategy: of the model.

@@ -163,7 +163,7 @@ class Checkpoints(keras.callbacks.Callback):
             UserError: it cannot be written.
         """
         self._since = 0
-        # Reading a metric's variable adds up the workers' shares, so every worker has to read.
+        # Reading a metric's variable adds up the workers' parts, so every worker has to read.
         groups = {**_variables(self.model), "metrics": _metrics(self.model)}
         arrays = {name: [np.array(variable.numpy()) for variable in variables] for name, variables in groups.items()}
         if not all(np.isfinite(array).all() for array in arrays["model"] if array.dtype.kind == "f"):

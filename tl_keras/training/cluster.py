@@ -21,7 +21,7 @@ def refuse_under_servers(checkpoints: bool, gradual: bool) -> None:
 
     Args:
         checkpoints: whether the training is to go on where it was interrupted.
-        gradual: whether parts of the model are to wake at a step.
+        gradual: whether parts of the model are to be unfrozen at a step.
 
     Raises:
         UserError: one of them is asked for.
@@ -33,7 +33,7 @@ def refuse_under_servers(checkpoints: bool, gradual: bool) -> None:
         )
     if gradual:
         raise UserError(
-            "under a parameter server there is no common step at which a part could wake: gradual unfreezing is not possible."
+            "under a parameter server there is no common step at which a part could be unfrozen: gradual unfreezing is not possible."
         )
 
 

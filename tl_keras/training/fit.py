@@ -54,7 +54,7 @@ def fit(
         Preempted: SIGTERM came.
         WorkerLost: of several workers one has gone.
         UserError: the checkpoint does not fit, or a layer was made outside the strategy's scope; or it is a parameter server's, under which
-            steps cannot be repeated, nor parts woken at one of them.
+            steps cannot be repeated, nor parts unfrozen at one of them.
 
     Example: ::
 

@@ -129,7 +129,7 @@ class RowFinder:
 
     Args:
         batches: makes the training dataset with row numbers in the place of labels; of several numbers for a row of the batch (its
-            pieces' for a tagger) the highest counts. What else it is made of (texts, seed, batch size) must be the same, for that is what
+            tokens' for a tagger) the highest counts. What else it is made of (texts, seed, batch size) must be the same, for that is what
             the order depends on.
         rows: what each of these numbers stands for, where the examples are a part of their source; None for the numbers themselves.
 

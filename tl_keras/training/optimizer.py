@@ -12,7 +12,7 @@ from tl_keras.training.replicas import among_several
 
 WEIGHT_DECAY = 0.01
 CLIP_NORM = 1.0
-WARMUP_SHARE = 0.1
+WARMUP_FRACTION = 0.1
 
 
 @register
@@ -21,7 +21,7 @@ class AdamW(keras.optimizers.AdamW):
 
     Works on shapes and names that hub modules have: some keep query biases as `[heads, size]`, so the rank alone does not tell.
 
-    Groups of variables may learn at rates of their own, or sleep for a while: see `set_groups`.
+    Groups of variables may learn at rates of their own, or be frozen for a while: see `set_groups`.
 
     Moments and weights move in one pass over memory, by TensorFlow's own Adam kernel. Keras writes the step as a dozen
     operations, each of which reads all weights anew: with short batches, that takes longer than a block of the encoder.
@@ -44,20 +44,20 @@ class AdamW(keras.optimizers.AdamW):
         self,
         names: Sequence[str],
         members: Sequence[int],
-        rates: Sequence[float],
-        awake_since: Sequence[int] | None = None,
+        multipliers: Sequence[float],
+        unfrozen_at: Sequence[int] | None = None,
     ) -> None:
         """Let groups of variables learn at different rates, or not yet. Before the first step.
 
         The multiplier goes to the rate of the step and of the weight decay, not to the gradient, which Adam would scale away again. A
-        group that is asleep is not touched: no step, no decay, moments as they are, and no share in the norm that is clipped. Its
+        group that is frozen is not touched: no step, no decay, moments as they are, and no part in the norm that is clipped. Its
         bias correction counts from the step at which it woke.
 
         Args:
             names: of the groups.
             members: for each trainable variable, in the model's order, the place of its group in `names`.
-            rates: multiplier of each group, at least 0.
-            awake_since: for each group the optimizer step from which on it learns, or -1 for one that sleeps. All are awake by
+            multipliers: of each group, at least 0.
+            unfrozen_at: for each group the optimizer step from which on it learns, or -1 for one that is frozen. All learn by
                 default.
 
         Raises:
@@ -71,38 +71,40 @@ class AdamW(keras.optimizers.AdamW):
             raise UserError("rates of groups cannot be combined with amsgrad.")
         self.group_names = tuple(names)
         self._members = tuple(int(i) for i in members)
-        awake_since = [0] * len(names) if awake_since is None else list(awake_since)
+        unfrozen_at = [0] * len(names) if unfrozen_at is None else list(unfrozen_at)
         # Known while tracing, so that a plain run is spared the operations.
-        self._may_rest = any(since < 0 for since in awake_since) or any(rate == 0 for rate in rates)
+        self._some_frozen = any(since < 0 for since in unfrozen_at) or any(
+            multiplier == 0 for multiplier in multipliers
+        )
         with self._distribution_strategy.scope():
-            self._group_rates = self.add_variable((len(names),), dtype="float32", name="group_rates")
+            self._group_multipliers = self.add_variable((len(names),), dtype="float32", name="group_multipliers")
             # int32 would live on the CPU beside weights on a GPU, and float32 counts steps exactly up to 16 million.
-            self._awake_since = self.add_variable((len(names),), dtype="float32", name="awake_since")
-        tf_variable(self._group_rates).assign([float(rate) for rate in rates])
-        tf_variable(self._awake_since).assign([float(since) for since in awake_since])
+            self._unfrozen_at = self.add_variable((len(names),), dtype="float32", name="unfrozen_at")
+        tf_variable(self._group_multipliers).assign([float(multiplier) for multiplier in multipliers])
+        tf_variable(self._unfrozen_at).assign([float(since) for since in unfrozen_at])
 
-    def wake(self, names: Iterable[str]) -> list[str]:
-        """Let groups that sleep learn from the next step on.
+    def unfreeze(self, names: Iterable[str]) -> list[str]:
+        """Let groups that are frozen learn from the next step on.
 
         Args:
-            names: of groups; those awake already stay as they are.
+            names: of groups; those that learn already stay as they are.
 
         Returns:
             Those that slept.
         """
-        since = tf_variable(self._awake_since).numpy()
+        since = tf_variable(self._unfrozen_at).numpy()
         places = [i for i, name in enumerate(self.group_names) if name in set(names) and since[i] < 0]
         if places:
             since[places] = float(self.iterations.numpy())
-            tf_variable(self._awake_since).assign(since)
+            tf_variable(self._unfrozen_at).assign(since)
         return [self.group_names[i] for i in places]
 
     def multipliers(self) -> dict[str, float]:
-        """What each group's rate is multiplied by at this moment: 0 for those that sleep."""
+        """What each group's rate is multiplied by at this moment: 0 for those that are frozen."""
         if not self.group_names:
             return {}
-        rates, since = tf_variable(self._group_rates).numpy(), tf_variable(self._awake_since).numpy()
-        return {name: float(rates[i]) * (since[i] >= 0) for i, name in enumerate(self.group_names)}
+        multipliers, since = tf_variable(self._group_multipliers).numpy(), tf_variable(self._unfrozen_at).numpy()
+        return {name: float(multipliers[i]) * (since[i] >= 0) for i, name in enumerate(self.group_names)}
 
     def get_config(self) -> dict:
         """The constructor's arguments, the groups as they are now among them."""
@@ -111,8 +113,8 @@ class AdamW(keras.optimizers.AdamW):
             config["groups"] = {
                 "names": list(self.group_names),
                 "members": list(self._members),
-                "rates": tf_variable(self._group_rates).numpy().tolist(),
-                "awake_since": [int(since) for since in tf_variable(self._awake_since).numpy()],
+                "multipliers": tf_variable(self._group_multipliers).numpy().tolist(),
+                "unfrozen_at": [int(since) for since in tf_variable(self._unfrozen_at).numpy()],
             }
         return config
 
@@ -125,22 +127,22 @@ class AdamW(keras.optimizers.AdamW):
         pass
 
     def apply(self, grads, trainable_variables=None):
-        """Keras 3: apply gradients; those of groups that sleep do not count for clipping."""
-        if self.group_names and self._may_rest:
+        """Keras 3: apply gradients; those of groups that are frozen do not count for clipping."""
+        if self.group_names and self._some_frozen:
             if trainable_variables is None:
                 trainable_variables = self._trainable_variables
             elif not self.built:
                 self.build(list(trainable_variables))
-            grads = [self._unless_resting(g, v) for g, v in zip(grads, trainable_variables, strict=True)]
+            grads = [self._unless_frozen(g, v) for g, v in zip(grads, trainable_variables, strict=True)]
         return super().apply(grads, trainable_variables)
 
     def apply_gradients(self, grads_and_vars, *args, **kwargs):
-        """Apply gradients; those of groups that sleep do not count for clipping."""
-        if not IS_KERAS_3 and self.group_names and self._may_rest:
+        """Apply gradients; those of groups that are frozen do not count for clipping."""
+        if not IS_KERAS_3 and self.group_names and self._some_frozen:
             grads_and_vars = list(grads_and_vars)
             with tf.init_scope():
                 self.build([v for _, v in grads_and_vars])
-            grads_and_vars = [(self._unless_resting(g, v), v) for g, v in grads_and_vars]
+            grads_and_vars = [(self._unless_frozen(g, v), v) for g, v in grads_and_vars]
         return super().apply_gradients(grads_and_vars, *args, **kwargs)
 
     def _backend_apply_gradients(self, grads, trainable_variables):
@@ -154,22 +156,22 @@ class AdamW(keras.optimizers.AdamW):
         # Keras 3 comes here after clipping; twice would be once too often.
         return list(grads_and_vars) if self._summed else super()._all_reduce_sum_gradients(grads_and_vars)
 
-    def _unless_resting(self, gradient, variable):
+    def _unless_frozen(self, gradient, variable):
         """The gradient, or zeros for a variable that must not move."""
         if gradient is None:
             return None
         gradient = tf.convert_to_tensor(gradient)
-        rate, _, awake = self._group_state(self._index(variable))
-        return tf.where(awake & (rate > 0.0), gradient, tf.zeros_like(gradient))
+        rate, _, unfrozen = self._group_state(self._index(variable))
+        return tf.where(unfrozen & (rate > 0.0), gradient, tf.zeros_like(gradient))
 
     def _index(self, variable) -> int:
         return self._get_variable_index(variable) if IS_KERAS_3 else self._index_dict[self._var_key(variable)]
 
     def _group_state(self, index: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """`(multiplier, step at which it woke, whether it is awake)` of a variable's group."""
+        """`(multiplier, step at which it woke, whether it is unfrozen)` of a variable's group."""
         place = self._members[index]
-        since = tf.convert_to_tensor(self._awake_since)[place]
-        return tf.convert_to_tensor(self._group_rates)[place], since, since >= 0.0
+        since = tf.convert_to_tensor(self._unfrozen_at)[place]
+        return tf.convert_to_tensor(self._group_multipliers)[place], since, since >= 0.0
 
     def update_step(self, gradient, variable, learning_rate=None):
         """Move one variable; called by both Kerases, by Keras 3 with the rate.
@@ -188,11 +190,11 @@ class AdamW(keras.optimizers.AdamW):
         index = self._index(variable)
         if self.group_names:
             gradient = tf.convert_to_tensor(gradient)
-            multiplier, since, awake = self._group_state(index)
-            if self._may_rest:
-                moves = awake & (multiplier > 0.0)
+            multiplier, since, unfrozen = self._group_state(index)
+            if self._some_frozen:
+                moves = unfrozen & (multiplier > 0.0)
                 multiplier = tf.where(moves, multiplier, 0.0)
-                step = tf.where(awake, step - tf.cast(since, dtype), step)
+                step = tf.where(unfrozen, step - tf.cast(since, dtype), step)
                 power_1, power_2 = tf.pow(beta_1, step), tf.pow(beta_2, step)
                 # A moment that keeps all of itself stays as it is.
                 one = tf.ones([], dtype)
@@ -243,7 +245,7 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         peak: the highest rate.
-        warmup: share of the steps during which it rises.
+        warmup: fraction of the steps during which it rises.
         first_step: the optimizer step at which the plan begins.
         steps: how many steps the plan has; 0 for no plan.
 
@@ -255,7 +257,7 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         [5.0, 10.0, 10.0, 5.0, 0.0]
     """
 
-    def __init__(self, peak: float, warmup: float = WARMUP_SHARE, first_step: int = 0, steps: int = 0):
+    def __init__(self, peak: float, warmup: float = WARMUP_FRACTION, first_step: int = 0, steps: int = 0):
         super().__init__()
         self.peak = float(peak)
         self.warmup = float(warmup)

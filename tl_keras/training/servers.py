@@ -36,7 +36,7 @@ def fit_by_servers(
         **arguments: of `fit`.
 
     Raises:
-        UserError: steps are to be repeated, or parts to wake at one of them.
+        UserError: steps are to be repeated, or parts to be unfrozen at one of them.
     """
     layer = find_encoder_layer(model)
     refuse_under_servers(checkpoints, layer is not None and layer.transfer.mode == "gradual")

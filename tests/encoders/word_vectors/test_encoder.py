@@ -82,13 +82,13 @@ def test_a_file_is_an_encoder(vector_file, caplog):
     assert encoder.lower_case
     assert (encoder.vocabulary.learned, encoder.seq_length) == (13, 9)
     with caplog.at_level(logging.INFO, logger="tl_keras"):
-        ready = encoder.for_texts(TEXTS)
+        ready = encoder.adapt(TEXTS)
     assert ready.vocabulary.words[:3] == ("good", "film", "the")
     assert "81.8% of 11 words and 66.7% of 6 different ones have a vector" in caplog.text
     with pytest.raises(UserError, match="neither a preprocessing module nor layers"):
         load_encoder(str(vector_file), layers=2)
     # An encoder in TF Hub's format is as it is for any texts.
-    assert ready.for_texts(TEXTS).vocabulary.words == ready.vocabulary.words
+    assert ready.adapt(TEXTS).vocabulary.words == ready.vocabulary.words
 
 
 def test_what_texts_lose(known, caplog):

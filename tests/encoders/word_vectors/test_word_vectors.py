@@ -23,10 +23,10 @@ def test_coverage_counts_words_and_different_words(vectors):
     assert (coverage.tokens, coverage.known_tokens) == (10, 4)
     assert (coverage.types, coverage.known_types) == (5, 2)
     assert coverage.unknown == (("dull", 3), (",", 2), ("!", 1))
-    assert (coverage.token_share, coverage.type_share) == (0.4, 0.4)
+    assert (coverage.token_fraction, coverage.type_fraction) == (0.4, 0.4)
     assert "40.0% of 10 words and 40.0% of 5 different ones" in str(coverage)
     assert vectors.coverage(["Good"], lower_case=False).known_tokens == 0
-    assert vectors.coverage([]).token_share == 0.0
+    assert vectors.coverage([]).token_fraction == 0.0
 
 
 @pytest.mark.parametrize(

@@ -35,26 +35,26 @@ class Coverage:
     unknown: tuple[tuple[str, int], ...] = ()
 
     @property
-    def token_share(self) -> float:
-        """Share of the words that have a vector, of their own or from their parts."""
+    def token_fraction(self) -> float:
+        """Fraction of the words that have a vector, of their own or from their parts."""
         return (self.known_tokens + self.subword_tokens) / self.tokens if self.tokens else 0.0
 
     @property
-    def type_share(self) -> float:
-        """Share of the different words that have a vector, of their own or from their parts."""
+    def type_fraction(self) -> float:
+        """Fraction of the different words that have a vector, of their own or from their parts."""
         return (self.known_types + self.subword_types) / self.types if self.types else 0.0
 
     def __str__(self) -> str:
-        def share(part: int, whole: int) -> str:
+        def percent(part: int, whole: int) -> str:
             return f"{part / whole if whole else 0.0:.1%}"
 
         line = (
-            f"{share(self.known_tokens, self.tokens)} of {self.tokens:,} words and {share(self.known_types, self.types)} of "
+            f"{percent(self.known_tokens, self.tokens)} of {self.tokens:,} words and {percent(self.known_types, self.types)} of "
             f"{self.types:,} different ones have a vector"
         )
         if self.subword_types:
             line += (
-                f", {share(self.subword_tokens, self.tokens)} and {share(self.subword_types, self.types)} more get one "
+                f", {percent(self.subword_tokens, self.tokens)} and {percent(self.subword_types, self.types)} more get one "
                 "from their subwords"
             )
         if self.unknown:

@@ -135,7 +135,7 @@ class WordVectorEncoder(Encoder):
             vectors = special([inputs["input_word_ids"], vectors])
         return inputs, {"sequence_output": vectors}
 
-    def for_texts(self, texts: Sequence[str], min_count: int = 2) -> WordVectorEncoder:
+    def adapt(self, texts: Sequence[str], min_count: int = 2) -> WordVectorEncoder:
         """The same vectors, with the words of the training texts as those that learn.
 
         Training is quicker then, and words that fastText's subwords know get vectors. What the vectors know of the texts is logged.
@@ -152,7 +152,7 @@ class WordVectorEncoder(Encoder):
             return self
         counts = count_words(texts, self.lower_case)
         coverage = coverage_of_counts(counts, self.vectors.rows, self.vectors.subwords)
-        logger.log(logging.WARNING if coverage.token_share < 0.8 else logging.INFO, "%s: %s.", self.name, coverage)
+        logger.log(logging.WARNING if coverage.token_fraction < 0.8 else logging.INFO, "%s: %s.", self.name, coverage)
         vocabulary = choose_words(self.vectors, counts, min_count, max(len(self.vocabulary), 1))
         made = WordVectorEncoder(vocabulary, vectors=self.vectors, **{**self._reading(), "contextual": self.contextual})
         made.known = coverage
@@ -280,4 +280,4 @@ def word_vector_encoder(
         vectors=vectors,
         **joined,
     )
-    return encoder if texts is None else encoder.for_texts(texts, min_count)
+    return encoder if texts is None else encoder.adapt(texts, min_count)

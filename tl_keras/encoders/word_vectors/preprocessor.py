@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tl_keras.text.offsets import Pieces, _words_around
+from tl_keras.text.offsets import Tokens, _words_around
 from tl_keras.text.words import WordTokenizer, lower_words
 
 PADDING, UNKNOWN, SEPARATOR, FIRST_WORD = 0, 1, 2, 3
@@ -18,7 +18,7 @@ PADDING, UNKNOWN, SEPARATOR, FIRST_WORD = 0, 1, 2, 3
 class WordPreprocessor(tf.Module):
     """Splits texts into words, and numbers these.
 
-    Its pieces are the words themselves; they get their numbers when they are packed. There is no `[CLS]`, and between the two texts of
+    Its tokens are the words themselves; they get their numbers when they are packed. There is no `[CLS]`, and between the two texts of
     a pair stands one separator.
 
     Args:
@@ -125,7 +125,7 @@ class WordOffsetTokenizer(tf.Module):
         super().__init__(name="word_offset_tokenizer")
         self.tokenizer = preprocessor.tokenizer
 
-    def __call__(self, texts: tf.Tensor) -> Pieces:
+    def __call__(self, texts: tf.Tensor) -> Tokens:
         """Split texts into words; `ids` are the words themselves, as `WordPreprocessor.pack` takes them.
 
         Args:
@@ -142,7 +142,7 @@ class WordOffsetTokenizer(tf.Module):
         def per_text(values):
             return words.tokens.with_flat_values(tf.cast(values - row_first, tf.int32))
 
-        return Pieces(words.tokens, words.starts, words.ends, per_text(begin), per_text(end))
+        return Tokens(words.tokens, words.starts, words.ends, per_text(begin), per_text(end))
 
 
 def count_known(preprocessor: WordPreprocessor, texts: Sequence[str]) -> tuple[np.ndarray, int]:

@@ -89,10 +89,10 @@ def sentence_rows(part: TokenFile, documents: np.ndarray, max_length: int) -> np
     """
     sentences = _ranges(part.documents[documents], part.documents[documents + 1])
     starts, ends = np.asarray(part.sentences[sentences]), np.asarray(part.sentences[sentences + 1])
-    pieces = -(-(ends - starts) // max_length)
-    number = _ranges(np.zeros_like(pieces), pieces)
-    begin = np.repeat(starts, pieces) + number * max_length
-    return np.stack([begin, np.minimum(begin + max_length, np.repeat(ends, pieces))], axis=1)
+    tokens = -(-(ends - starts) // max_length)
+    number = _ranges(np.zeros_like(tokens), tokens)
+    begin = np.repeat(starts, tokens) + number * max_length
+    return np.stack([begin, np.minimum(begin + max_length, np.repeat(ends, tokens))], axis=1)
 
 
 def _ranges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:

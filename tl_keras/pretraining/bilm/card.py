@@ -69,7 +69,7 @@ def _corpora(config: dict) -> str:
     lines += [
         "",
         f"{counts['train']['tokens']:,} words to learn from, {counts['heldout']['tokens']:,} held out "
-        f"({meta['heldout_share']:.1%} of the documents); {meta['vocabulary_size']:,} distinct words.",
+        f"({meta['heldout_fraction']:.1%} of the documents); {meta['vocabulary_size']:,} distinct words.",
     ]
     return "\n".join(lines)
 
@@ -83,7 +83,7 @@ def _recipe(config: dict, metrics: dict) -> str:
         "2018, https://arxiv.org/abs/1802.05365.",
         f"- {length}; batches of {config['batch_tokens']:,} words in length buckets; rows of at most "
         f"{config['max_length']} words; {softmax}; dropout {config['dropout']:g}.",
-        f"- Adam, peak rate {config['peak_rate']:g} after {config['warmup_steps']} steps, then linear to 0; gradient "
+        f"- Adam, peak rate {config['peak_learning_rate']:g} after {config['warmup_steps']} steps, then linear to 0; gradient "
         f"norm at most {config['clip_norm']:g}.",
         f"- {metrics['steps']:,} steps, {metrics['tokens']:,} words (ends of sentences among them), "
         f"{metrics['seconds'] / 60:.0f} minutes, {metrics['tokens_per_second']:,.0f} words/s.",
@@ -103,9 +103,9 @@ def _perplexity(config: dict, metrics: dict) -> str:
     lines = ["| held-out documents | forward | backward |", "|---|---|---|"]
     for name, form in (("perplexity", ",.1f"), ("loss", ".4f")):
         lines.append(f"| {name} | " + " | ".join(format(heldout[f"{d}_{name}"], form) for d in _DIRECTIONS) + " |")
-    share = metrics["heldout_unknown_share"]
+    unknown = metrics["heldout_unknown_fraction"]
     note = (
-        f"By the full softmax over {config['vocabulary_size']:,} words; {share:.1%} of the held-out words are none of "
+        f"By the full softmax over {config['vocabulary_size']:,} words; {unknown:.1%} of the held-out words are none of "
         "them and count as the one word `<UNK>`, so figures compare only at the same vocabulary. "
         "![losses](plots/loss.png)"
     )

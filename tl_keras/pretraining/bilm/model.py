@@ -100,7 +100,7 @@ class Bilm(tf.Module):
         Args:
             vectors: float32 `[batch, length, width]`, the two ends of each text among them.
             lengths: int32 `[batch]`, likewise. Padding stands behind.
-            dropout: Share of the inputs and outputs of the layers that is dropped.
+            dropout: Fraction of the inputs and outputs of the layers that is dropped.
             seed: int32 `[2]`, for dropout.
 
         Returns:

@@ -15,7 +15,7 @@ from tl_keras.pretraining.bilm.card import write_readme
 from tl_keras.pretraining.bilm.export import export_bilm
 from tl_keras.pretraining.bilm.model import Bilm, BilmShape
 from tl_keras.pretraining.bilm.settings import BilmSettings
-from tl_keras.pretraining.bilm.trainer import BilmTrainer, unknown_share
+from tl_keras.pretraining.bilm.trainer import BilmTrainer, unknown_fraction
 from tl_keras.pretraining.bilm.words import UNKNOWN, Lexicon, make_lexicon
 from tl_keras.pretraining.corpus import SentenceSample
 from tl_keras.pretraining.loop import Intervals
@@ -53,7 +53,9 @@ class BilmPretraining(PretrainingRun):
     ):
         super().__init__(settings, resume, command)
         lengths = ((1.0, settings.max_length),)
-        schedule = Schedule(settings.steps, settings.minutes, settings.peak_rate, settings.warmup_steps, lengths)
+        schedule = Schedule(
+            settings.steps, settings.minutes, settings.peak_learning_rate, settings.warmup_steps, lengths
+        )
         # The token files bring the words and the checkpoint the weights: the corpus need not be there still.
         self.tokens = open_token_files(self.folder / "tokens") if resume else self._prepare_tokens()
         size = self.earlier.get("vocabulary_size") or self._lexicon.size
@@ -81,7 +83,7 @@ class BilmPretraining(PretrainingRun):
 
     def metrics(self):
         """How much of the held-out text is none of the words that are predicted."""
-        return {"heldout_unknown_share": round(unknown_share(self.tokens.heldout, self.lexicon), 4)}
+        return {"heldout_unknown_fraction": round(unknown_fraction(self.tokens.heldout, self.lexicon), 4)}
 
     def write_card(self):
         """Write `README.md` and `plots/loss.png`."""
@@ -109,11 +111,11 @@ class BilmPretraining(PretrainingRun):
         logger.info("%d words to predict, of %d in the corpus", self._lexicon.size, len(counts))
         self.folder.mkdir(parents=True, exist_ok=True)
         tokens = prepare_token_files(
-            self.folder / "tokens", corpora, self._lexicon, 0.0, settings.heldout_share, settings.seed
+            self.folder / "tokens", corpora, self._lexicon, 0.0, settings.heldout_fraction, settings.seed
         )
         if not tokens.train.token_count:
             raise UserError(
-                f"{', '.join(settings.corpus)}: nothing is left to learn from once --heldout-share is taken; "
+                f"{', '.join(settings.corpus)}: nothing is left to learn from once --heldout-fraction is taken; "
                 "give more text"
             )
         return tokens

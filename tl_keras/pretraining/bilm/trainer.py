@@ -106,6 +106,6 @@ class BilmTrainer(TrainingLoop):
         return self.model.total_losses(self._directions(ids, lengths, 0.0, None))
 
 
-def unknown_share(part: TokenFile, lexicon: Lexicon) -> float:
-    """The share of the words of a token file that are predicted as `<UNK>`."""
+def unknown_fraction(part: TokenFile, lexicon: Lexicon) -> float:
+    """The fraction of the words of a token file that are predicted as `<UNK>`."""
     return float((lexicon.targets(part.tokens) == UNKNOWN).mean()) if len(part.tokens) else 0.0

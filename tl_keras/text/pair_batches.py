@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TOWERS = ("query", "document")
 
 
-def tower_batches(
+def pair_batches(
     encoder: Encoder,
     examples: Examples,
     *,
@@ -28,7 +28,7 @@ def tower_batches(
     fixed_length: bool = False,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Make batches of pairs for `two_towers`, tokenizing on the way; shuffled and bucketed as `token_batches` does.
+    """Make batches of pairs for `bi_encoder`, tokenizing on the way; shuffled and bucketed as `token_batches` does.
 
     Each tower is trimmed by itself: short questions are not padded to the length of their documents.
 

@@ -1,4 +1,4 @@
-"""How much the shared letters of two texts should count beside their meanings: the share that serves best."""
+"""How much the shared letters of two texts should count beside their meanings: the weight that serves best."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ from tl_keras.evaluation.similarity import similarity_report
 from tl_keras.models.lexical import JoinVectors, join_layer_of
 from tl_keras.models.similarity_head import sentence_encoder_of
 
-SHARES = np.linspace(0.0, 1.0, 21)
+WEIGHTS = np.linspace(0.0, 1.0, 21)
 QUESTIONS_AT_ONCE = 256
 
 
-def choose_lexical_share(model, examples: ScoredExamples | RetrievalPairs, batch_size: int = 64) -> float:
-    """Set the lexical share of a sentence encoder to the one, of 0, 0.05, ..., 1, that orders these examples best.
+def choose_lexical_weight(model, examples: ScoredExamples | RetrievalPairs, batch_size: int = 64) -> float:
+    """Set the lexical weight of a sentence encoder to the one, of 0, 0.05, ..., 1, that orders these examples best.
 
     Examples that were not trained on: on the others the encoder looks better than it is. Figures on the same examples are then a
     little too good, by what one number can be fitted.
 
     Args:
-        model: of `sentence_encoder(..., lexical_share=...)`, or the towers around one.
+        model: of `sentence_encoder(..., lexical_weight=...)`, or the towers around one.
         examples: scored pairs: the best Spearman counts; or questions with documents: the best mean reciprocal rank.
         batch_size: texts in a batch.
 
     Returns:
-        The share, which is set. Of several that are equally good, the smallest.
+        The weight, which is set. Of several that are equally good, the smallest.
 
     Raises:
         UserError: the model has no lexical part, or the examples are neither.
 
     Example: ::
 
-        model = tlk.sentence_encoder(encoder, lexical_share=0.5, lexical_texts=[*train.texts, *train.text_pairs])
-        tlk.two_towers(model, score_range=train.score_range).fit(tlk.tower_batches(encoder, train, training=True), epochs=4)
-        tlk.choose_lexical_share(model, valid)
+        model = tlk.sentence_encoder(encoder, lexical_weight=0.5, lexical_texts=[*train.texts, *train.text_pairs])
+        tlk.bi_encoder(model, score_range=train.score_range).fit(tlk.pair_batches(encoder, train, training=True), epochs=4)
+        tlk.choose_lexical_weight(model, valid)
     """
     model = sentence_encoder_of(model)
     layer = join_layer_of(model)
     if layer is None:
-        raise UserError("the model has no lexical part: build it with sentence_encoder(..., lexical_share=0.5).")
+        raise UserError("the model has no lexical part: build it with sentence_encoder(..., lexical_weight=0.5).")
     if isinstance(examples, ScoredExamples):
         quality = _spearmans
     elif isinstance(examples, RetrievalPairs):
         quality = _reciprocal_ranks
     else:
-        raise UserError("a lexical share is chosen by scored pairs (read_scored) or by questions with documents.")
+        raise UserError("a lexical weight is chosen by scored pairs (read_scored) or by questions with documents.")
     # With both parts there, each can be taken out of the joined vector.
-    layer.share.assign(0.5)
-    share = float(SHARES[int(np.argmax(quality(_parts_of(model, layer, batch_size), examples)))])
-    layer.share.assign(share)
-    return share
+    layer.weight.assign(0.5)
+    weight = float(WEIGHTS[int(np.argmax(quality(_parts_of(model, layer, batch_size), examples)))])
+    layer.weight.assign(weight)
+    return weight
 
 
 def _parts_of(model, layer: JoinVectors, batch_size: int) -> Callable[[list[str]], tuple[np.ndarray, np.ndarray]]:
@@ -72,26 +72,26 @@ def _parts_of(model, layer: JoinVectors, batch_size: int) -> Callable[[list[str]
 
 
 def _spearmans(parts, examples: ScoredExamples) -> list[float]:
-    """Spearman's rank correlation with each of the shares."""
+    """Spearman's rank correlation with each of the weights."""
     n = len(examples)
     both = parts([*examples.texts, *examples.text_pairs])
     meaning, letters = (np.einsum("ij,ij->i", part[:n], part[n:]) for part in both)
     return [
-        similarity_report(examples.labels, (1 - share) * meaning + share * letters, same_unit=False).spearman
-        for share in SHARES
+        similarity_report(examples.labels, (1 - weight) * meaning + weight * letters, same_unit=False).spearman
+        for weight in WEIGHTS
     ]
 
 
 def _reciprocal_ranks(parts, examples: RetrievalPairs) -> np.ndarray:
-    """The mean reciprocal rank with each of the shares."""
+    """The mean reciprocal rank with each of the weights."""
     questions, relevant = examples.questions()
     documents = parts(examples.documents.tolist())
     asked = parts(questions)
-    sums = np.zeros(len(SHARES))
+    sums = np.zeros(len(WEIGHTS))
     for start in range(0, len(questions), QUESTIONS_AT_ONCE):
         meaning, letters = (q[start : start + QUESTIONS_AT_ONCE] @ d.T for q, d in zip(asked, documents, strict=True))
         for row, right in enumerate(relevant[start : start + QUESTIONS_AT_ONCE]):
-            cosines = (1 - SHARES[:, np.newaxis]) * meaning[row] + SHARES[:, np.newaxis] * letters[row]
+            cosines = (1 - WEIGHTS[:, np.newaxis]) * meaning[row] + WEIGHTS[:, np.newaxis] * letters[row]
             best = cosines[:, list(right)].max(axis=1, keepdims=True)
             sums += 1.0 / (1 + (cosines > best).sum(axis=1))
     return sums / len(questions)
