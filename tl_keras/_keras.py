@@ -7,8 +7,6 @@ everything else in the user's process.
 
 from __future__ import annotations
 
-import os
-
 import tensorflow as tf
 
 from tl_keras.errors import UserError
@@ -44,8 +42,3 @@ def register(cls):
 def tf_variable(variable) -> tf.Variable:
     """The `tf.Variable` behind a Keras variable: itself in Keras 2, the wrapped one in Keras 3."""
     return variable.value if IS_KERAS_3 and not isinstance(variable, tf.Variable) else variable
-
-
-def legacy_requested() -> bool:
-    """Whether the environment asks for Keras 2."""
-    return os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in {"1", "true"}

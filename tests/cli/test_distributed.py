@@ -103,13 +103,9 @@ def test_a_loss_that_is_no_number_names_the_rows_of_the_file(call, command, tabl
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            ["--strategy", "parameter-server"],
-            "needs Keras 2" if IS_KERAS_3 else "tl-keras launch --workers 2 --parameter-servers 1",
-        ),
         (["--strategy", "multi-worker"], "needs Keras 2" if IS_KERAS_3 else "tl-keras launch --workers 2"),
         (["--strategy", "tpu"], "there is no TPU"),
-        (["--strategy", "horovod"], "choose one of: auto, one-device, mirrored, multi-worker, tpu, parameter-server"),
+        (["--strategy", "horovod"], "choose one of: auto, one-device, mirrored, multi-worker, tpu"),
         (["--checkpoint-every", -1], "--checkpoint-every must be at least 0"),
         (["--steps-per-execution", 0], "--steps-per-execution must be at least 1"),
         (["--scale-learning-rate", "log"], "choose one of: none, linear, sqrt"),

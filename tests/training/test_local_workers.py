@@ -121,7 +121,7 @@ def test_ctrl_c_ends_all():
 def test_the_cluster_as_others_write_it(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     assert cluster_from_environment() is None
-    cluster = '{"chief": ["a:1"], "worker": ["b:1", "c:1"], "ps": ["d:1"]}'
+    cluster = '{"chief": ["a:1"], "worker": ["b:1", "c:1"]}'
     monkeypatch.setenv("TF_CONFIG", f'{{"cluster": {cluster}, "task": {{"type": "worker", "index": 1}}}}')
     found = cluster_from_environment()
     assert (found.workers, found.index, found.is_chief) == (3, 2, False)

@@ -16,12 +16,13 @@ import tensorflow as tf
 
 from tl_keras import UserError
 from tl_keras._keras import IS_KERAS_3, keras
+from tl_keras.errors import NotFiniteError, Preempted
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.training.callbacks import BestWeights
 from tl_keras.training.checkpoints import Checkpoints, keep_random_states
 from tl_keras.training.epoch_batches import EpochBatches, Orders
 from tl_keras.training.fit import fit
-from tl_keras.training.guards import NotFiniteError, Preempted, row_finder
+from tl_keras.training.guards import row_finder
 from tl_keras.training.optimizer import make_optimizer
 
 STEPS, EPOCHS = 7, 3

@@ -18,12 +18,9 @@ from tl_keras.tasks.task_settings import TextClassificationSettings
 from tl_keras.tasks.text_classification import TextClassificationRun
 from tl_keras.training import strategy as module
 from tl_keras.training.batch_size import batch_line, scaled_learning_rate, share_batches
-from tl_keras.training.checkpoints import Checkpoints
 from tl_keras.training.cluster import cluster_from_environment
-from tl_keras.training.fit import fit
 from tl_keras.training.optimizer import make_optimizer
 from tl_keras.training.precision import use_mixed_precision
-from tl_keras.training.servers import ChiefValidation, from_anywhere
 from tl_keras.training.strategy import batch_options, from_chief, get_strategy, refuse_outside
 
 WORKERS = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}'
@@ -36,7 +33,6 @@ ALONE = '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}
     [
         ({"TPU_NAME": "grpc://10.0.0.2:8470", "TF_CONFIG": WORKERS}, 2, "tpu", "there is a TPU"),
         ({"TF_CONFIG": WORKERS}, 2, "multi-worker", "TF_CONFIG names 2 workers"),
-        ({"TF_CONFIG": SERVER}, 0, "parameter-server", "TF_CONFIG names 1 parameter server"),
         ({"TF_CONFIG": ALONE}, 2, "mirrored", "2 GPUs"),
         ({}, 1, "one-device", "one GPU"),
         ({}, 0, "one-device", "no GPU"),
@@ -156,52 +152,10 @@ def test_asking_for_a_tpu_takes_no_time(monkeypatch):
     assert not asked
 
 
-@pytest.mark.parametrize(
-    ("transfer", "resume", "message"),
-    [
-        (
-            "freeze",
-            True,
-            "each worker steps at its own pace, so a training cannot go on step by step: leave --resume .* out",
-        ),
-        ("gradual", False, "no common step at which a part could be unfrozen: gradual unfreezing is not possible"),
-    ],
-)
-def test_what_a_parameter_server_cannot_do(encoder, reviews, monkeypatch, tmp_path, transfer, resume, message):
-    model = text_classifier(encoder, reviews.classes, transfer)
-    servers = object.__new__(tf.distribute.ParameterServerStrategy)
-    monkeypatch.setattr(type(model), "distribute_strategy", servers, raising=False)
-    checkpoints = Checkpoints(tmp_path / "backup") if resume else None
-    with pytest.raises(UserError, match=message):
-        fit(model, encoder.batches(reviews, training=True), epochs=1, checkpoints=checkpoints)
-    assert not (tmp_path / "backup").exists()
-    # Asked for by name, it is refused before anything is loaded.
-    with pytest.raises(UserError, match=message):
-        TextClassificationSettings(
-            train="t.csv", out="o", transfer=transfer, resume=resume, strategy="parameter-server"
-        )
-
-
-def test_workers_of_a_parameter_server_begin_at_different_places():
-    tf.random.set_seed(1)
-    batches = tf.data.Dataset.range(1000)
-    first = {int(next(iter(from_anywhere(batches, 1000)))) for _ in range(5)}
-    assert len(first) > 1
-    some = [int(number) for number in from_anywhere(batches, 1000).take(1500)]
-    assert set(some) == set(range(1000))
-
-
-def test_the_chief_validates_on_each_row_once(encoder, reviews):
-    model = text_classifier(encoder, reviews.classes, "freeze")
-    batches = encoder.batches(reviews, batch_size=5)
-    assert len(reviews) % 5
-    rows = []
-    keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: rows.append(dict(logs)))
-    history = model.fit(batches, epochs=2, verbose=0, callbacks=[ChiefValidation(batches), keep]).history
-    expected = model.evaluate(batches, verbose=0, return_dict=True)
-    assert {name: history[f"val_{name}"][1] for name in expected} == pytest.approx(expected, abs=1e-6)
-    assert [row["val_loss"] for row in rows] == history["val_loss"]
-    assert history["val_loss"][0] != history["val_loss"][1]
+def test_parameter_servers_are_refused_and_the_way_out_named(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", SERVER)
+    with pytest.raises(UserError, match='leave "ps" out, and all workers step together'):
+        get_strategy()
 
 
 def test_a_tpu_takes_no_strings(reviews, bilm_folder, monkeypatch, tmp_path):

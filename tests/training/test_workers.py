@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import tensorflow as tf
 
 from tl_keras import UserError, load_exported, predict
 from tl_keras._keras import IS_KERAS_3
-from tl_keras.training.guards import WorkerLost, end_with_others
+from tl_keras.errors import WorkerLost
+from tl_keras.training.guards import end_with_others
 from tl_keras.training.local_workers import run_workers
 from tl_keras.training.strategy import get_strategy
 
@@ -55,47 +54,11 @@ def test_workers_learn_what_one_process_learns(tiny_pair, tmp_path, count, trans
 
 
 @pytest.mark.skipif(not IS_KERAS_3, reason="Keras 2 can")
-@pytest.mark.parametrize("name", ["multi-worker", "parameter-server", "auto"])
+@pytest.mark.parametrize("name", ["multi-worker", "auto"])
 def test_keras_3_names_the_way_out(monkeypatch, name):
     monkeypatch.setenv("TF_CONFIG", TWO)
     with pytest.raises(UserError, match=r"needs Keras 2: `tl-keras --keras 2 ...`, or set TF_USE_LEGACY_KERAS=1"):
         get_strategy(name)
-
-
-@pytest.mark.skipif(IS_KERAS_3, reason="Keras 3's fit has no coordinator: refused, see above")
-@pytest.mark.slow
-def test_a_chief_two_workers_and_a_parameter_server(tmp_path, tiny_pair, reviews):
-    frame = pd.DataFrame({"text": reviews.texts, "label": reviews.label_names})
-    frame.to_csv(tmp_path / "reviews.csv", index=False)
-    lines = []
-    code = run_workers(
-        [
-            sys.executable, "-m", "tl_keras", "train", "text-classification", "--train", str(tmp_path / "reviews.csv"),
-            "--out", str(tmp_path / "run"), "--encoder", str(tiny_pair), "--seq-length", "32", "--strategy", "parameter-server",
-            "--learning-rate", "0.01", "--batch-size", "8", "--epochs", "20", "--validation-split", "0.25", "--pooling", "mean",
-        ],
-        2, parameter_servers=1, say=lines.append, timeout=300,
-        # As on a machine with one processor, where each would wait for the other.
-        environment={**os.environ, "TF_NUM_INTEROP_THREADS": "1"},
-    )  # fmt: skip
-    assert code == 0, "\n".join(lines[-40:])
-    history = pd.read_csv(tmp_path / "run" / "history.csv")
-    losses = history.loss
-    # One process: 0.70 in the first epoch, 0.20 in the seventh, below 0.01 from the ninth on.
-    assert losses.iloc[-1] < 0.2 * losses[0]
-    # The best epoch's validation is what the run then finds out text by text.
-    best = history.val_loss.idxmin()
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert metrics["loss"] == pytest.approx(history.val_loss[best], abs=1e-5)
-    assert metrics["accuracy"] == pytest.approx(history.val_accuracy[best], abs=1e-6)
-    assert len(predict(tmp_path / "run", ["good film", "dull"])) == 2
-
-
-@pytest.mark.skipif(IS_KERAS_3, reason="refused for another reason, see above")
-def test_what_a_parameter_server_wants(monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", TWO)
-    with pytest.raises(UserError, match="tl-keras launch --workers 2 --parameter-servers 1"):
-        get_strategy("parameter-server")
 
 
 def test_one_that_another_worker_has_left_ends_in_one_line(caplog):

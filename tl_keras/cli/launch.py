@@ -17,9 +17,6 @@ CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 def launch(
     context: typer.Context,
     workers: Annotated[int, typer.Option(min=1, help="How many processes train together.")] = 2,
-    parameter_servers: Annotated[
-        int, typer.Option(min=0, help="Start so many besides, and a chief; for --strategy parameter-server.")
-    ] = 0,
     restarts: Annotated[
         int, typer.Option(min=0, help="Start all again so often after one has failed; give the command --resume.")
     ] = 0,
@@ -32,8 +29,7 @@ def launch(
         raise UserError("workers cannot launch workers; name another command behind `--`.")
     # The workers take this process's choice of Keras with its environment.
     code = run_workers(
-        [sys.executable, "-m", "tl_keras", *arguments], workers, restarts=restarts, say=typer.echo,
-        parameter_servers=parameter_servers,
+        [sys.executable, "-m", "tl_keras", *arguments], workers, restarts=restarts, say=typer.echo
     )  # fmt: skip
     if code:
         raise typer.Exit(code)

@@ -15,7 +15,7 @@ from tl_keras.encoders.transfer_plan import MODES, Transfer, check_mode, interva
 from tl_keras.encoders.word_vectors.read import looks_like_vectors
 from tl_keras.encoders.word_vectors.ways import way
 from tl_keras.errors import UserError
-from tl_keras.training.cluster import STRATEGIES, refuse_under_servers
+from tl_keras.training.cluster import STRATEGIES
 
 DEFAULT_ENCODER = "ko-en-mini"
 """The one that comes with the package: nothing to download."""
@@ -140,8 +140,6 @@ class RunSettings:
         check_mode(self.mode)
         interval(self.unfreeze_every)
         parse_lr_multipliers(self.lr_multiplier)
-        if self.strategy == "parameter-server":
-            refuse_under_servers(self.resume, self.mode == "gradual")
 
     @property
     def mode(self) -> str:
@@ -245,7 +243,7 @@ class WordVectorSettings(HeadSettings):
         """What is to learn, and how fast."""
         plan = super().plan
         return (
-            dataclasses.replace(plan, lr_multipliers={**way("slow").rates, **plan.rates})
+            dataclasses.replace(plan, lr_multipliers={**way("slow").lr_multipliers, **plan.lr_multipliers})
             if self.transfer == "slow"
             else plan
         )

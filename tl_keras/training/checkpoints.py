@@ -11,11 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from tl_keras._keras import IS_KERAS_3, KERAS_NAME, keras, tf_variable
-from tl_keras.errors import UserError
+from tl_keras.errors import NotFiniteError, UserError
 from tl_keras.training.callbacks import BestWeights
 from tl_keras.training.checkpoint_files import KEEP, CheckpointFolder, SavedState
 from tl_keras.training.epoch_batches import EpochBatches
-from tl_keras.training.guards import NotFiniteError
 from tl_keras.training.optimizer import WarmupLinearDecay
 from tl_keras.training.strategy import is_chief
 

@@ -12,29 +12,8 @@ from tl_keras.errors import UserError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-STRATEGIES = ("auto", "one-device", "mirrored", "multi-worker", "tpu", "parameter-server")
+STRATEGIES = ("auto", "one-device", "mirrored", "multi-worker", "tpu")
 """What `get_strategy` knows by name; here, where no TensorFlow is needed to check a name."""
-
-
-def refuse_under_servers(checkpoints: bool, gradual: bool) -> None:
-    """What needs all workers to be at the same step, which workers of a parameter server never are.
-
-    Args:
-        checkpoints: whether the training is to go on where it was interrupted.
-        gradual: whether parts of the model are to be unfrozen at a step.
-
-    Raises:
-        UserError: one of them is asked for.
-    """
-    if checkpoints:
-        raise UserError(
-            "under a parameter server each worker steps at its own pace, so a training cannot go on step by step: leave --resume "
-            "(checkpoints) out, or take the strategy multi-worker."
-        )
-    if gradual:
-        raise UserError(
-            "under a parameter server there is no common step at which a part could be unfrozen: gradual unfreezing is not possible."
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +24,11 @@ class Cluster:
         workers: how many train.
         index: this one's number among them, from 0.
         slurm: whether Slurm said so, and not `TF_CONFIG`.
-        servers: how many parameter servers there are beside them.
     """
 
     workers: int
     index: int
     slurm: bool = False
-    servers: int = 0
 
     @property
     def is_chief(self) -> bool:
@@ -79,7 +56,7 @@ def cluster_from_environment() -> Cluster | None:
     """The cluster that `TF_CONFIG` describes, else the tasks of a Slurm step; None if this process works alone.
 
     Raises:
-        UserError: `TF_CONFIG` cannot be read.
+        UserError: `TF_CONFIG` cannot be read, or names parameter servers.
 
     Example:
         >>> os.environ["TF_CONFIG"] = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}'
@@ -101,9 +78,13 @@ def cluster_from_environment() -> Cluster | None:
                 'TF_CONFIG cannot be read; it looks like {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
                 '"index": 0}}.'
             ) from error
+        if members.get("ps"):
+            raise UserError(
+                'TF_CONFIG names parameter servers, and no training here uses them: leave "ps" out, and all workers step together.'
+            )
         chiefs = len(members.get("chief", members.get("master", ())))
         number = index + (chiefs if kind == "worker" else 0)
-        return Cluster(chiefs + len(members.get("worker", ())), number, servers=len(members.get("ps", ())))
+        return Cluster(chiefs + len(members.get("worker", ())), number)
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1") or 1)
     if tasks > 1 and "SLURM_PROCID" in os.environ:
         return Cluster(tasks, int(os.environ["SLURM_PROCID"]), slurm=True)

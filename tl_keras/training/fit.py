@@ -11,7 +11,6 @@ from tl_keras.errors import UserError
 from tl_keras.training.checkpoints import Checkpoints
 from tl_keras.training.epoch_batches import EpochBatches
 from tl_keras.training.guards import StopWhenNotFinite, StopWhenPreempted, end_with_others, watch_sigterm
-from tl_keras.training.servers import fit_by_servers
 from tl_keras.training.strategy import refuse_outside
 
 
@@ -53,8 +52,7 @@ def fit(
         NotFiniteError: the loss is not a number.
         Preempted: SIGTERM came.
         WorkerLost: of several workers one has gone.
-        UserError: the checkpoint does not fit, or a layer was made outside the strategy's scope; or it is a parameter server's, under which
-            steps cannot be repeated, nor parts unfrozen at one of them.
+        UserError: the checkpoint does not fit, or a layer was made outside the strategy's scope.
 
     Example: ::
 
@@ -62,9 +60,6 @@ def fit(
         checkpoints = Checkpoints("backup", every_steps=200, best=best)
         fit(model, encoder.batches(train, training=True), epochs=10, checkpoints=checkpoints, callbacks=[best])
     """
-    if isinstance(model.distribute_strategy, tf.distribute.ParameterServerStrategy):
-        resumable = checkpoints is not None
-        return fit_by_servers(model, x, epochs, callbacks, class_weight, checkpoints=resumable, **arguments)
     refuse_outside(model)
     if steps_per_execution != 1:
         set_steps_per_execution(model, steps_per_execution)

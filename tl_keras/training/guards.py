@@ -17,7 +17,7 @@ import tensorflow as tf
 from tl_keras._keras import keras
 from tl_keras.data.examples import Examples, row_numbers
 from tl_keras.data.questions import QuestionExamples
-from tl_keras.errors import UserError
+from tl_keras.errors import NotFiniteError, Preempted, WorkerLost
 from tl_keras.training.epoch_batches import Orders
 
 if TYPE_CHECKING:
@@ -25,29 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PREEMPTED = 143
-"""The exit code after SIGTERM: 128 + 15, as a shell reports it. Schedulers such as Kubeflow start such a task again."""
-WORKER_LOST = 138
-"""The exit code of a worker that another one has left: of those that Kubeflow starts again, the one that is a program's own."""
 SHOWN = 20
-
-
-class NotFiniteError(UserError):
-    """The loss or a weight is not a finite number; going on would be of no use."""
-
-
-class Preempted(SystemExit):
-    """SIGTERM came; what could be saved is saved. Ends the program with exit code 143."""
-
-    def __init__(self):
-        super().__init__(PREEMPTED)
-
-
-class WorkerLost(SystemExit):
-    """Another worker has gone, so no step can end any more. Ends the program with exit code 138."""
-
-    def __init__(self):
-        super().__init__(WORKER_LOST)
 
 
 @contextlib.contextmanager

@@ -13,13 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from tl_keras.errors import UserError
+from tl_keras.errors import PREEMPTED, UserError
 
 GRACE = 20.0
 """Seconds that workers get to save and end after SIGTERM."""
 CRASH_GRACE = 2.0
 """Seconds they get after one of them crashed: they wait for it in a step that cannot end any more."""
-PREEMPTED = 128 + signal.SIGTERM
 TIMED_OUT = 124
 """As the program `timeout` does."""
 
@@ -33,7 +32,6 @@ def run_workers(
     environment: Mapping[str, str] | None = None,
     grace: float = GRACE,
     timeout: float | None = None,
-    parameter_servers: int = 0,
 ) -> int:
     """Run a command in several processes that find each other through `TF_CONFIG`, and wait for all.
 
@@ -47,8 +45,6 @@ def run_workers(
         environment: theirs; by default that of this process.
         grace: seconds between asking to end and ending by force.
         timeout: seconds after which they are ended; None waits as long as they take.
-        parameter_servers: start so many besides, and a chief that coordinates all. When the chief has done its work, the others, which
-            only serve it, are ended.
 
     Returns:
         0 if all ended well, else the exit code of the first that failed: 128 and the signal's number for one that was killed, 130 after
@@ -67,9 +63,7 @@ def run_workers(
     until = math.inf if timeout is None else time.monotonic() + timeout
     with _asked_to_end() as ended_by:
         for attempt in range(restarts + 1):
-            code = _run_once(
-                command, count, say, dict(environment or os.environ), grace, ended_by, until, parameter_servers
-            )
+            code = _run_once(command, count, say, dict(environment or os.environ), grace, ended_by, until)
             if code in (0, TIMED_OUT) or ended_by:
                 break
             if attempt < restarts:
@@ -79,31 +73,22 @@ def run_workers(
     return 128 + ended_by[0] if ended_by else code
 
 
-def worker_environments(
-    count: int, environment: Mapping[str, str], parameter_servers: int = 0
-) -> dict[str, dict[str, str]]:
+def worker_environments(count: int, environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """The environment of each process, by its name: `TF_CONFIG` with addresses on 127.0.0.1 that nobody listens at.
 
     Example:
         >>> json.loads(worker_environments(2, {})["worker 1"]["TF_CONFIG"])["task"]
         {'type': 'worker', 'index': 1}
-        >>> list(worker_environments(2, {}, parameter_servers=1))
-        ['chief 0', 'worker 0', 'worker 1', 'ps 0']
     """
-    wanted = {"worker": count}
-    if parameter_servers:
-        wanted = {"chief": 1, **wanted, "ps": parameter_servers}
-    ports = iter(free_ports(sum(wanted.values())))
-    cluster = {kind: [f"127.0.0.1:{next(ports)}" for _ in range(number)] for kind, number in wanted.items()}
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
     # Piped Python keeps its output back; people want to see it as it comes.
     return {
-        f"{kind} {index}": {
+        f"worker {index}": {
             **environment,
             "PYTHONUNBUFFERED": "1",
-            "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}}),
+            "TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}),
         }
-        for kind, addresses in cluster.items()
-        for index in range(len(addresses))
+        for index in range(count)
     }
 
 
@@ -117,14 +102,12 @@ def free_ports(count: int) -> list[int]:
         return [held.getsockname()[1] for held in sockets]
 
 
-def _run_once(
-    command, count: int, say, environment: dict, grace: float, ended_by: list[int], until: float, parameter_servers: int
-) -> int:
+def _run_once(command, count: int, say, environment: dict, grace: float, ended_by: list[int], until: float) -> int:
     workers: list[subprocess.Popen] = []
     readers: list[threading.Thread] = []
     failed = None
     try:
-        for name, own in worker_environments(count, environment, parameter_servers).items():
+        for name, own in worker_environments(count, environment).items():
             try:
                 worker = subprocess.Popen(
                     list(command),
@@ -145,8 +128,7 @@ def _run_once(
         while not ended_by:
             codes = [worker.poll() for worker in workers]
             failed = next((code for code in codes if code), None)
-            # Servers never end by themselves: the chief, which is the first, says when all is done.
-            if failed is not None or all(code == 0 for code in (codes[:1] if parameter_servers else codes)):
+            if failed is not None or all(code == 0 for code in codes):
                 break
             if time.monotonic() > until:
                 return TIMED_OUT

@@ -17,7 +17,6 @@ logger = logging.getLogger(__name__)
 
 NEEDS_KERAS_2 = {
     "multi-worker": "Keras 3's fit fails under MultiWorkerMirroredStrategy (keras issue 20585)",
-    "parameter-server": "Keras 3's fit has no coordinator for ParameterServerStrategy",
 }
 
 
@@ -30,9 +29,7 @@ def get_strategy(
 
     Args:
         name: `"one-device"`; `"mirrored"`: all GPUs of this machine; `"multi-worker"`: several processes or machines, told by
-            `TF_CONFIG` or Slurm; `"tpu"`; `"parameter-server"`: workers that each step at their own pace, on weights that
-            servers hold; `TF_CONFIG` names a chief, which trains, workers and servers. In these two kinds of processes the call never
-            returns: they serve. `"auto"` takes a TPU if there is one, else what `TF_CONFIG` describes, if that is several workers, else
+            `TF_CONFIG` or Slurm; `"tpu"`. `"auto"` takes a TPU if there is one, else what `TF_CONFIG` describes, if that is several workers, else
             several GPUs, else one device.
         virtual_devices: split the CPU into so many devices, to try out without GPUs what several would do.
         tpu: name or address of the TPU; by default what the environment says.
@@ -60,7 +57,6 @@ def get_strategy(
         "mirrored": _mirrored,
         "multi-worker": _multi_worker,
         "tpu": lambda: _tpu(tpu or tpu_address()),
-        "parameter-server": _parameter_server,
     }
     strategy = make[name]()
     logger.info("Strategy: %s, %d replica(s) (%s).", name, strategy.num_replicas_in_sync, reason)
@@ -181,8 +177,6 @@ def _choose(tpu: str | None, gpus: int) -> tuple[str, str]:
     if tpu:
         return "tpu", f"auto: there is a TPU, {tpu}"
     # Tasks of a Slurm step may as well be different experiments; TF_CONFIG has no other meaning.
-    if cluster is not None and cluster.servers:
-        return "parameter-server", f"auto: TF_CONFIG names {cluster.servers} parameter server(s)"
     if cluster is not None and not cluster.slurm and cluster.workers > 1:
         return "multi-worker", f"auto: TF_CONFIG names {cluster.workers} workers"
     if gpus > 1:
@@ -229,28 +223,3 @@ def _tpu(address: str | None) -> tf.distribute.Strategy:
     tf.config.experimental_connect_to_cluster(resolver)
     tf.tpu.experimental.initialize_tpu_system(resolver)
     return tf.distribute.TPUStrategy(resolver)
-
-
-def _parameter_server() -> tf.distribute.Strategy:
-    cluster = cluster_from_environment()
-    if cluster is None or cluster.slurm or not cluster.servers:
-        raise UserError(
-            "strategy 'parameter-server' has to be told of a chief, workers and servers (ps) by TF_CONFIG; try it on this machine with "
-            "`tl-keras launch --workers 2 --parameter-servers 1 -- train ...`."
-        )
-    resolver = cluster.resolver()
-    if resolver.task_type in ("worker", "ps"):
-        import tensorflow_text  # noqa: F401  (the chief sends pipelines that are made of its operations)
-
-        # TensorFlow takes a thread for each processor. Where there is one, the step that waits for a weight keeps it from coming.
-        threads = max(os.cpu_count() or 1, cluster.workers + 2)
-        server = tf.distribute.Server(
-            resolver.cluster_spec(),
-            job_name=resolver.task_type,
-            task_index=resolver.task_id,
-            protocol="grpc",
-            config=tf.compat.v1.ConfigProto(inter_op_parallelism_threads=threads),
-            start=True,
-        )
-        server.join()
-    return tf.distribute.ParameterServerStrategy(resolver)
