@@ -24,6 +24,7 @@ from tl_keras.cli import (
     retrieval,
     search,
     sentence_similarity,
+    serve,
     text_classification,
     token_classification,
 )
@@ -63,6 +64,7 @@ app.command(context_settings=HELP)(encoders.convert)
 app.command(context_settings=HELP)(encoders.encoders)
 app.command(context_settings=HELP)(search.index)
 app.command(context_settings=HELP)(search.search)
+app.command(context_settings=HELP)(serve.serve)
 app.command(context_settings={**HELP, **launch.CONTEXT})(launch.launch)
 
 Run = Annotated[str, typer.Argument(help="Run folder, or an export.")]

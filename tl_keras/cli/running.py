@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import tempfile
@@ -50,6 +51,22 @@ def import_tensorflow() -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def need_extra(extra: str, what: str, *modules: str) -> None:
+    """Refuse a command whose packages are not installed.
+
+    Args:
+        extra: of this package, which brings them.
+        what: the command or option that wants them.
+        modules: to look for.
+
+    Raises:
+        UserError: one of them is not there.
+    """
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise UserError(f'{what} needs {module}: pip install "tl_keras[{extra}]"')
 
 
 def verbosity() -> int:

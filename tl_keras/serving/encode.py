@@ -15,8 +15,9 @@ from tl_keras.errors import UserError
 from tl_keras.models.body import pooled_features
 from tl_keras.models.heads import POOLINGS
 from tl_keras.models.text_vectors import LoggedProgress, TextVectors
-from tl_keras.serving.exported import find_saved_model, load_exported
+from tl_keras.serving.exported import load_exported
 from tl_keras.serving.exported_similarity import TextEncoder
+from tl_keras.serving.versions import find_saved_model
 
 FIXED_POOLINGS = ("mean", "max", "cls")
 """Those that need no training."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +14,7 @@ from tl_keras.errors import UserError
 from tl_keras.serving.exported_answerer import ExportedAnswerer
 from tl_keras.serving.exported_similarity import ExportedRegressor, ExportedTextEncoder
 from tl_keras.serving.exported_tagger import ExportedTagger
+from tl_keras.serving.versions import find_saved_model
 
 
 class ExportedClassifier:
@@ -83,19 +83,3 @@ def load_exported(
     if hasattr(module, "score_range"):
         return ExportedRegressor(folder, module)
     return ExportedClassifier(folder, module)
-
-
-def find_saved_model(path: str | os.PathLike) -> Path:
-    """The SavedModel folder in or under `path`; of numbered versions the latest."""
-    path = Path(path)
-    if not path.exists():
-        raise UserError(f"there is no folder {path}.")
-    for folder in (path, path / "saved_model"):
-        if (folder / "saved_model.pb").is_file():
-            return folder
-        versions = [f for f in folder.glob("*") if f.name.isdecimal() and (f / "saved_model.pb").is_file()]
-        if versions:
-            return max(versions, key=lambda f: int(f.name))
-    raise UserError(
-        f"{path} holds no SavedModel: expected saved_model/1/ of a finished run, or an exported version folder."
-    )

@@ -10,9 +10,10 @@ from pathlib import Path
 from tl_keras.encoders.base import load_encoder
 from tl_keras.errors import UserError
 from tl_keras.models.sentence_encoder import sentence_encoder
-from tl_keras.serving.exported import find_saved_model, load_exported
+from tl_keras.serving.exported import load_exported
 from tl_keras.serving.exported_similarity import TextEncoder
 from tl_keras.serving.similarity import keras_text_encoder
+from tl_keras.serving.versions import find_saved_model
 
 logger = logging.getLogger(__name__)
 

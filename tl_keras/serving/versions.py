@@ -1,4 +1,4 @@
-"""Numbered version folders, as TensorFlow Serving watches them."""
+"""Numbered version folders, as TensorFlow Serving watches them: found and added. Nothing here needs TensorFlow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,38 @@ import tempfile
 from pathlib import Path
 
 from tl_keras.errors import UserError
-from tl_keras.serving.exported import find_saved_model
+
+
+def versions_of(path: str | os.PathLike) -> dict[int, Path]:
+    """The SavedModels at a path, by version: of a folder of numbered versions, of a run folder, or the one that the path itself is.
+
+    A folder whose name is no number counts as version 1.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"there is no folder {path}.")
+    for folder in (path, path / "saved_model"):
+        if (folder / "saved_model.pb").is_file():
+            return {int(folder.name) if folder.name.isdecimal() else 1: folder}
+        found = [f for f in folder.glob("*") if f.name.isdecimal() and (f / "saved_model.pb").is_file()]
+        if found:
+            return {int(version.name): version for version in found}
+    raise UserError(
+        f"{path} holds no SavedModel: expected saved_model/1/ of a finished run, or an exported version folder."
+    )
+
+
+def find_saved_model(path: str | os.PathLike) -> Path:
+    """The SavedModel in or under `path`; of numbered versions the latest.
+
+    Raises:
+        UserError: there is none.
+    """
+    versions = versions_of(path)
+    return versions[max(versions)]
 
 
 def add_version(run: str | os.PathLike, directory: str | os.PathLike) -> Path:

@@ -1,0 +1,73 @@
+"""`serve` from the command line: models behind TensorFlow Serving's REST interface."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from tl_keras.cli.running import import_tensorflow, need_extra
+
+# typer evaluates these at run time, also on Python 3.10, where only Optional[...] reads as it should.
+# ruff: noqa: UP045
+
+LIMITS = "Batches and limits"
+
+
+def serve(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN ...", help="Run folders, exports, or folders of numbered versions.")
+    ],
+    name: Annotated[
+        Optional[list[str]],
+        typer.Option(help="Name of a model in the address, one for each RUN. Default: the folder's name."),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any that is free.")] = 8501,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")] = "127.0.0.1",
+    keep_versions: Annotated[int, typer.Option(help="How many of the highest versions are served at once.")] = 1,
+    poll: Annotated[float, typer.Option(help="Seconds between looks for new versions.")] = 2.0,
+    max_batch_size: Annotated[
+        int, typer.Option(help="Most rows that go through a model together.", rich_help_panel=LIMITS)
+    ] = 64,
+    batch_delay_ms: Annotated[
+        float,
+        typer.Option(help="Milliseconds a row may wait for others to share a batch with.", rich_help_panel=LIMITS),
+    ] = 2.0,
+    parallel_batches: Annotated[
+        int, typer.Option(help="Batches computed at the same time.", rich_help_panel=LIMITS)
+    ] = 2,
+    max_rows: Annotated[int, typer.Option(help="Most rows of one request.", rich_help_panel=LIMITS)] = 10_000,
+    max_body_mb: Annotated[
+        float, typer.Option(help="Largest body of a request, in MiB.", rich_help_panel=LIMITS)
+    ] = 10.0,
+    max_queue: Annotated[
+        int, typer.Option(help="Most rows that wait for answers; more are refused (503).", rich_help_panel=LIMITS)
+    ] = 20_000,
+    timeout: Annotated[
+        float,
+        typer.Option(help="Seconds for a request's body to arrive, and to stop after SIGTERM.", rich_help_panel=LIMITS),
+    ] = 30.0,
+) -> None:
+    """Serve models over HTTP, as TensorFlow Serving does; new versions are taken up while it runs."""
+    need_extra("serve", "tl-keras serve", "starlette", "uvicorn", "orjson", "prometheus_client")
+    from tl_keras.serving.http.settings import ServerSettings
+
+    settings = ServerSettings(
+        max_batch_size=max_batch_size,
+        batch_delay_ms=batch_delay_ms,
+        parallel_batches=parallel_batches,
+        max_rows=max_rows,
+        max_body_mb=max_body_mb,
+        max_queue=max_queue,
+        timeout=timeout,
+        poll=poll,
+        keep_versions=keep_versions,
+    )
+    from tl_keras.serving.http.address import bind, named
+
+    paths, listening = named(runs, name or []), bind(host, port)
+    with listening:
+        import_tensorflow()
+        from tl_keras.serving.http.run import run_server
+
+        run_server(paths, listening, settings)

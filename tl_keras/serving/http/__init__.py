@@ -1,0 +1,1 @@
+"""A server for exports: TensorFlow Serving's REST interface, without Keras and without the builders."""

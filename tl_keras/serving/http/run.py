@@ -1,0 +1,49 @@
+"""Start a server and stop it: the models, the signals."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from tl_keras.serving.http.app import Server
+from tl_keras.serving.http.settings import ServerSettings
+
+logger = logging.getLogger(__name__)
+
+
+def run_server(paths: dict[str, Path], listening: socket.socket, settings: ServerSettings) -> None:
+    """Load the models and answer until SIGTERM or SIGINT; requests under way are answered before it returns.
+
+    Args:
+        paths: of the models, by name.
+        listening: from `bind` of `address`.
+        settings: batches and limits.
+
+    Raises:
+        UserError: a model cannot be loaded.
+    """
+    server = Server(paths, settings)
+    server.models.load_all()
+    config = uvicorn.Config(
+        server.app(),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=max(1, round(settings.timeout)),
+        server_header=False,
+        proxy_headers=False,
+    )
+    # uvicorn sends itself the signal again when it has stopped cleanly; that shall not count as a crash.
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    host, port = listening.getsockname()[:2]
+    logger.info(
+        "Serving %s on http://%s:%d/v1/models/NAME", ", ".join(paths), f"[{host}]" if ":" in host else host, port
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
