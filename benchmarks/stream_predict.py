@@ -40,13 +40,15 @@ def export_tiny(folder: Path) -> Path:
     from tl_keras._keras import keras
     from tl_keras.encoders.pair import write_encoder_pair
     from tl_keras.encoders.resolve import resolve_pair
+    from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary
 
     words = (Path(resolve_pair("ko-en-mini")[0]) / "assets" / "vocab_cased.txt").read_text("utf-8").splitlines()
     keras.utils.set_random_seed(0)
     backbone = keras_hub.models.BertBackbone(
         len(words), num_layers=1, num_heads=2, hidden_dim=16, intermediate_dim=32, max_sequence_length=32
     )
-    pair = write_encoder_pair(folder / "pair", backbone, words, lower_case=False, seq_length=32)
+    vocabulary = WordPieceVocabulary(words, WordPieceRules(lower_case=False))
+    pair = write_encoder_pair(folder / "pair", backbone, vocabulary, seq_length=32)
     model = tlk.text_classifier(tlk.load_encoder(str(pair), seq_length=32), ["no", "yes"], "freeze")
     return tlk.export(model, folder / "export" / "1")
 

@@ -110,6 +110,7 @@ def tiny_pair(tmp_path_factory) -> Path:
     import tensorflow as tf
 
     from tl_keras.encoders.pair import write_encoder_pair
+    from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary
 
     # Rewriting a graph for speed takes longer than a tiny encoder ever runs. Processes that tests start do rewrite theirs.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
@@ -132,11 +133,64 @@ def tiny_pair(tmp_path_factory) -> Path:
     return write_encoder_pair(
         tmp_path_factory.mktemp("pair") / "tiny",
         backbone,
-        VOCABULARY,
-        lower_case=True,
-        strip_accents=False,
+        WordPieceVocabulary(VOCABULARY, WordPieceRules(lower_case=True, strip_accents=False)),
         seq_length=32,
     )
+
+
+@pytest.fixture(scope="session")
+def sentencepiece_model() -> bytes:
+    """A SentencePiece unigram model of 160 tokens, as XLM-R's file is published: its own ids, NFKC, spaces joined."""
+    spm = pytest.importorskip("sentencepiece")
+    import io
+
+    lines = [
+        f"the {adjective} film was {verdict}, 영화 {korean}"
+        for adjective in WORDS[:20]
+        for verdict in WORDS[10:22]
+        for korean in ("정말 재미있다", "지루하다!", "재미없다.", "음악이 좋다", "배우가 나쁘다", "서울에서 부산까지")
+    ]
+    model = io.BytesIO()
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=model,
+        vocab_size=160,
+        model_type="unigram",
+        character_coverage=1.0,
+        normalization_rule_name="nmt_nfkc",
+        hard_vocab_limit=False,
+        minloglevel=2,
+        num_threads=1,
+        required_chars="abcdefghijklmnopqrstuvwxyz0123456789⁄コト가나다",
+    )
+    return model.getvalue()
+
+
+@pytest.fixture(scope="session")
+def sentencepiece_pair(sentencepiece_model, tmp_path_factory) -> Path:
+    """An encoder pair with random weights and XLM-R's kind of vocabulary: one layer of width 16, no dropout."""
+    keras = pytest.importorskip("keras")
+    keras_hub = pytest.importorskip("keras_hub")
+    from tl_keras.encoders.pair import write_encoder_pair
+    from tl_keras.encoders.sentencepiece_files import read_xlm_roberta
+
+    folder = tmp_path_factory.mktemp("sentencepiece")
+    (folder / "sentencepiece.bpe.model").write_bytes(sentencepiece_model)
+    vocabulary = read_xlm_roberta(folder / "sentencepiece.bpe.model")
+    keras.utils.set_random_seed(12)
+    backbone = keras_hub.models.BertBackbone(
+        len(vocabulary.tokens),
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=16,
+        intermediate_dim=32,
+        dropout=0.0,
+        max_sequence_length=64,
+    )
+    for weight in backbone.weights:
+        if len(weight.shape) > 1:
+            weight.assign(weight * 10)
+    return write_encoder_pair(folder / "pair", backbone, vocabulary, seq_length=32)
 
 
 @pytest.fixture

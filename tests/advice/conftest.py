@@ -13,6 +13,7 @@ def mlm_pair(tmp_path_factory, vocabulary) -> Path:
     """One block of width 16 and its masked-LM head, at random."""
     keras_hub = pytest.importorskip("keras_hub")
     from tl_keras.encoders.pair import write_encoder_pair
+    from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary
 
     backbone = keras_hub.models.BertBackbone(
         len(vocabulary),
@@ -31,9 +32,7 @@ def mlm_pair(tmp_path_factory, vocabulary) -> Path:
     return write_encoder_pair(
         tmp_path_factory.mktemp("mlm") / "pair",
         backbone,
-        vocabulary,
-        lower_case=True,
-        strip_accents=False,
+        WordPieceVocabulary(vocabulary, WordPieceRules(lower_case=True, strip_accents=False)),
         seq_length=16,
         mlm_head=head,
     )

@@ -12,13 +12,14 @@ import keras_hub
 import ml_dtypes
 import numpy as np
 import pytest
+import sentencepiece as spm
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the ops of the loaded preprocessors
 from safetensors.numpy import save_file
 
 from tl_keras.encoders.convert import convert, packaged_checkpoint
 from tl_keras.encoders.convert_huggingface import read_huggingface
-from tl_keras.encoders.convert_wordpiece import read_tokenizer
+from tl_keras.encoders.convert_wordpiece import read_wordpiece
 from tl_keras.encoders.pair_encoder import EncoderModule
 from tl_keras.errors import UserError
 
@@ -153,7 +154,7 @@ INPUTS = {"input_word_ids": IDS, "input_mask": MASK, "input_type_ids": TYPES}
 def run(folder):
     """The network in `folder` as it will be saved, without the time that saving takes."""
     weights, mlm = read_huggingface(folder)
-    module = EncoderModule(weights, str(folder / "vocab.txt"), True, mlm)
+    module = EncoderModule(weights, {"vocab_file": str(folder / "vocab.txt")}, True, mlm)
     return module, module({name: tf.constant(value) for name, value in INPUTS.items()})
 
 
@@ -307,16 +308,17 @@ def test_tokenizer_config_has_the_last_word(tmp_path):
     }
     (folder / "tokenizer.json").write_text(json.dumps(fast))
     (folder / "vocab.txt").unlink()
-    vocabulary, options = read_tokenizer(folder)
-    assert vocabulary == [*WORDS, "", "[SPEAKER]"]
-    assert options["lower_case"] is False
-    assert options["strip_accents"] is None
-    assert options["tokenize_chinese_chars"] is False
-    assert options["max_chars_per_word"] == 50
-    assert options["special_tokens"] == {"padding": "[PAD]"}
+    vocabulary = read_wordpiece(folder)
+    rules = vocabulary.rules
+    assert vocabulary.tokens == [*WORDS, "", "[SPEAKER]"]
+    assert rules.lower_case is False
+    assert rules.strip_accents is None
+    assert rules.tokenize_chinese_chars is False
+    assert rules.max_chars_per_word == 50
+    assert rules.special_tokens == {"padding": "[PAD]"}
     (folder / "tokenizer_config.json").unlink()
-    _, options = read_tokenizer(folder)
-    assert (options["lower_case"], options["strip_accents"]) == (True, True)
+    rules = read_wordpiece(folder).rules
+    assert (rules.lower_case, rules.strip_accents) == (True, True)
 
 
 def test_kerashub_preset_folder(tmp_path):
@@ -331,6 +333,31 @@ def test_kerashub_preset_folder(tmp_path):
     expected = backbone({"token_ids": IDS, "padding_mask": MASK, "segment_ids": TYPES}, training=False)
     outputs = encoder({name: tf.constant(value) for name, value in INPUTS.items()})
     np.testing.assert_allclose(outputs["sequence_output"], expected["sequence_output"], atol=1e-5)
+
+
+def test_bert_with_xlm_robertas_vocabulary(tmp_path, sentencepiece_model):
+    tensors = random_tensors()
+    folder = write_checkpoint(tmp_path / "c", tensors, tokenizer_class="XLMRobertaTokenizer")
+    (folder / "vocab.txt").unlink()
+    (folder / "sentencepiece.bpe.model").write_bytes(sentencepiece_model)
+    with pytest.raises(UserError, match="rows for 11: they don't belong together"):
+        convert(folder, tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["c"]
+    processor = spm.SentencePieceProcessor(model_proto=sentencepiece_model)
+    # Two rows more than there are tokens, as published networks have them.
+    rows = np.random.default_rng(3).normal(0.0, 0.6, (len(processor) + 4, WIDTH)).astype(np.float32)
+    tensors["embeddings.word_embeddings.weight"] = rows
+    save_file(tensors, str(folder / "model.safetensors"))
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"vocab_size": len(rows)}))
+    out = convert(folder, tmp_path / "out")
+    encoder, preprocess = (tf.saved_model.load(str(out / part)) for part in ("encoder", "preprocess"))
+    packed = preprocess(["the film"])
+    ids = np.array([[0, *(i + 1 for i in processor.encode("the film")), 2]])
+    assert packed["input_word_ids"].numpy()[0, : ids.shape[1]].tolist() == ids[0].tolist()
+    expected, _ = numpy_bert(tensors, ids, np.zeros_like(ids), np.ones_like(ids))
+    found = encoder(packed)["sequence_output"].numpy()[:, : ids.shape[1]]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert json.loads((out / "info.json").read_text())["tokenizer"]["kind"] == "SentencePiece"
 
 
 REFUSED = {

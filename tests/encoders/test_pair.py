@@ -13,8 +13,9 @@ import tensorflow_text  # noqa: F401 - registers the ops of the loaded preproces
 import tf_keras
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from tl_keras.encoders.pair import new_folder, vocabulary_lines, write_encoder_pair
-from tl_keras.encoders.pair_preprocess import TokenizerOptions, WordPieceTokenizer
+from tl_keras.encoders.pair import new_folder, write_encoder_pair
+from tl_keras.encoders.pair_preprocess import WordPieceTokenizer
+from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary, vocabulary_lines
 from tl_keras.errors import UserError
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -44,6 +45,7 @@ JAMO = [
 ]
 VOCABULARY = [*SPECIAL, *LETTERS, *(f"##{c}" for c in LETTERS), "good", "bad", "film", "##s", *JAMO]
 VOCABULARY = list(dict.fromkeys(VOCABULARY))
+UNCASED = WordPieceVocabulary(VOCABULARY, WordPieceRules(lower_case=True))
 TEXTS = [
     "",
     " \t\n",
@@ -87,7 +89,7 @@ def mlm_head(backbone):
 def pair(tmp_path_factory, backbone, mlm_head):
     """The pair, written, then moved: no path of the place where it was made may be left in it."""
     made = tmp_path_factory.mktemp("made") / "pair"
-    write_encoder_pair(made, backbone, VOCABULARY, lower_case=True, seq_length=8, mlm_head=mlm_head)
+    write_encoder_pair(made, backbone, UNCASED, seq_length=8, mlm_head=mlm_head)
     moved = tmp_path_factory.mktemp("moved") / "elsewhere"
     shutil.move(made, moved)
     return moved
@@ -205,7 +207,7 @@ def test_fine_tunes_in_tf_keras_with_hub_layers(pair, preprocess):
     assert all(moved)
 
 
-def hugging_face(options: TokenizerOptions) -> Tokenizer:
+def hugging_face(options: WordPieceRules) -> Tokenizer:
     """The reference: the tokenizer that checkpoints are published with."""
     vocabulary = {token: i for i, token in enumerate(VOCABULARY)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
@@ -221,10 +223,10 @@ def hugging_face(options: TokenizerOptions) -> Tokenizer:
 @pytest.mark.parametrize(
     "options",
     [
-        TokenizerOptions(lower_case=True),
-        TokenizerOptions(lower_case=True, strip_accents=False),
-        TokenizerOptions(lower_case=False),
-        TokenizerOptions(lower_case=False, strip_accents=True, tokenize_chinese_chars=False),
+        WordPieceRules(lower_case=True),
+        WordPieceRules(lower_case=True, strip_accents=False),
+        WordPieceRules(lower_case=False),
+        WordPieceRules(lower_case=False, strip_accents=True, tokenize_chinese_chars=False),
     ],
     ids=["uncased", "uncased with accents", "cased", "cased without accents"],
 )
@@ -283,7 +285,7 @@ def test_vocabulary_with_double_and_blank_lines(tmp_path):
     double[double.index("z")] = "good"  # stands earlier than the real one, which counts
     double[double.index("y")] = ""
     (tmp_path / "vocab.txt").write_text("\n".join(vocabulary_lines(double)), encoding="utf-8")
-    tokens = WordPieceTokenizer(str(tmp_path / "vocab.txt"), TokenizerOptions(lower_case=False))
+    tokens = WordPieceTokenizer(str(tmp_path / "vocab.txt"), WordPieceRules(lower_case=False))
     assert tokens.tokenize(tf.constant(["good y film"])).to_list() == [
         [[double.index("bad") - 1], [1], [double.index("film")]]
     ]
@@ -300,7 +302,7 @@ def test_folder_is_made_whole_or_not_at_all(tmp_path, backbone, pair):
         interrupted()
     assert list((tmp_path / "a").iterdir()) == []
     with pytest.raises(UserError, match="exists already"):
-        write_encoder_pair(pair, backbone, VOCABULARY, lower_case=True)
+        write_encoder_pair(pair, backbone, UNCASED)
     mine = tmp_path / "mine"
     mine.mkdir()
     with new_folder(mine) as folder:  # an empty folder is taken over
@@ -327,15 +329,21 @@ def test_folder_is_made_whole_or_not_at_all(tmp_path, backbone, pair):
     ],
 )
 def test_what_does_not_fit_is_said(tmp_path, backbone, vocabulary, options, message):
+    rules = WordPieceRules(lower_case=True, special_tokens=options.get("special_tokens", {}))
     with pytest.raises(UserError, match=message):
-        write_encoder_pair(tmp_path / "pair", backbone, vocabulary, lower_case=True, **options)
+        write_encoder_pair(
+            tmp_path / "pair",
+            backbone,
+            WordPieceVocabulary(vocabulary, rules),
+            seq_length=options.get("seq_length", 8),
+        )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_network_of_other_blocks_is_refused(tmp_path):
     other = keras_hub.models.FNetBackbone(10, 1, 8, 8)
     with pytest.raises(UserError, match="FNetBackbone is not built like BERT"):
-        write_encoder_pair(tmp_path / "pair", other, VOCABULARY, lower_case=True)
+        write_encoder_pair(tmp_path / "pair", other, UNCASED)
 
 
 @pytest.mark.real_data

@@ -35,10 +35,13 @@ def preprocessor(tokens, tmp_path_factory):
     tf = pytest.importorskip("tensorflow")
     pytest.importorskip("tensorflow_text")
     from tl_keras.encoders.pair import write_encoder_pair
+    from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary
     from tl_keras.pretraining.model import build_backbone
 
     backbone = build_backbone(len(tokens), layers=1, width=8, max_positions=16)
-    folder = write_encoder_pair(tmp_path_factory.mktemp("pair") / "p", backbone, tokens, lower_case=False)
+    folder = write_encoder_pair(
+        tmp_path_factory.mktemp("pair") / "p", backbone, WordPieceVocabulary(tokens, WordPieceRules(False))
+    )
     return tf.saved_model.load(str(folder / "preprocess"))
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tl_keras import UserError, load_encoder
 from tl_keras.encoders.offset_tokenizer import offset_tokenizer
-from tl_keras.encoders.pair_preprocess import TokenizerOptions, WordPieceTokenizer
+from tl_keras.encoders.pair_preprocess import WordPieceTokenizer
+from tl_keras.encoders.vocabularies import WordPieceRules
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor
 
@@ -140,7 +141,7 @@ def tiny(request, tmp_path_factory):
     """The tokenizer of our own pairs, as `write_encoder_pair` makes it; saved ones follow below."""
     path = tmp_path_factory.mktemp("offsets") / "vocab.txt"
     path.write_text("\n".join(VOCABULARY), "utf-8")
-    tokens = WordPieceTokenizer(str(path), TokenizerOptions(lower_case=request.param))
+    tokens = WordPieceTokenizer(str(path), WordPieceRules(lower_case=request.param))
     return OffsetTokenizer(tokens.tokenize_with_offsets, tracked=tokens.table), ours(request.param, request.param)
 
 

@@ -9,8 +9,10 @@ import os
 import re
 from pathlib import Path
 
-from tl_keras.encoders.convert_wordpiece import read_json, read_tokenizer
+from tl_keras.encoders.convert_wordpiece import read_json, read_wordpiece
 from tl_keras.encoders.pair import check_free, write_encoder_pair
+from tl_keras.encoders.sentencepiece_files import MODEL_FILES, read_xlm_roberta
+from tl_keras.encoders.vocabularies import Vocabulary, WordPieceRules, WordPieceVocabulary
 from tl_keras.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -47,17 +49,16 @@ def convert(
     if folder is not None and "registered_name" not in read_json(folder / "config.json"):
         from tl_keras.encoders.convert_huggingface import read_huggingface
 
-        vocabulary, options = read_tokenizer(folder)
+        vocabulary = _read_vocabulary(folder)
         encoder, mlm = read_huggingface(folder)
     else:
-        encoder, vocabulary, options = _read_preset(name if folder is None else str(folder))
+        encoder, vocabulary = _read_preset(name if folder is None else str(folder))
         mlm = None
     logger.info("converting %s", name)
     return write_encoder_pair(
         out,
         encoder,
         vocabulary,
-        **options,
         mlm_head=mlm,
         seq_length=seq_length,
         info={"converted_from": name, "suggested": {} if folder is None else _suggested(folder)},
@@ -107,6 +108,13 @@ def _resolve(checkpoint: str | os.PathLike) -> tuple[Path | None, str]:
     raise UserError(f"There is no folder {path}.")
 
 
+def _read_vocabulary(folder: Path) -> Vocabulary:
+    for name in MODEL_FILES:
+        if (folder / name).is_file():
+            return read_xlm_roberta(folder / name)
+    return read_wordpiece(folder)
+
+
 def _suggested(folder: Path) -> dict:
     """How sentence-transformers pools this encoder, where the checkpoint says so."""
     path = folder / "1_Pooling" / "config.json"
@@ -134,7 +142,7 @@ def _require_extra() -> None:
 
 
 def _read_preset(preset: str):
-    """The network, vocabulary and tokenizer options of a KerasHub preset."""
+    """The network and the vocabulary of a KerasHub preset."""
     import keras_hub
 
     is_name = not Path(preset).is_dir() and "://" not in preset
@@ -153,13 +161,13 @@ def _read_preset(preset: str):
         backbone = keras_hub.models.Backbone.from_preset(preset)
     except Exception as error:
         raise UserError(f"KerasHub can't read the network of {preset}: {_first_line(error)}") from error
-    options = {
-        "lower_case": tokenizer.lowercase,
-        "strip_accents": tokenizer.strip_accents,
-        "tokenize_chinese_chars": tokenizer.split_on_cjk,
-        "special_tokens": {"unknown": tokenizer.oov_token},
-    }
-    return backbone, tokenizer.get_vocabulary(), options
+    rules = WordPieceRules(
+        lower_case=tokenizer.lowercase,
+        strip_accents=tokenizer.strip_accents,
+        tokenize_chinese_chars=tokenizer.split_on_cjk,
+        special_tokens={"unknown": tokenizer.oov_token},
+    )
+    return backbone, WordPieceVocabulary(tokenizer.get_vocabulary(), rules)
 
 
 def _first_line(error: Exception) -> str:

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary
 from tl_keras.errors import UserError
 
 _BERT_TOKENIZERS = {"Bert", "DistilBert", "Electra", "PreTrained", "MPNet"}
 _OTHER_KINDS = {
     "spiece.model": "SentencePiece",
-    "sentencepiece.bpe.model": "SentencePiece",
     "tokenizer.model": "SentencePiece",
     "tokenizer_78b3253a26.model": "SentencePiece",
     "merges.txt": "byte-pair",
@@ -40,8 +40,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_tokenizer(folder: Path) -> tuple[list[str], dict[str, Any]]:
-    """Read the vocabulary and the options of a WordPiece tokenizer.
+def read_wordpiece(folder: Path) -> WordPieceVocabulary:
+    """Read the vocabulary and the rules of a WordPiece tokenizer.
 
     `tokenizer_config.json` has the last word, as in transformers; then `tokenizer.json`, then BERT's defaults.
 
@@ -49,7 +49,7 @@ def read_tokenizer(folder: Path) -> tuple[list[str], dict[str, Any]]:
         folder: holds `vocab.txt` or `tokenizer.json`, and perhaps `tokenizer_config.json`.
 
     Returns:
-        The WordPiece tokens by id, and the options under the names that `write_encoder_pair` gives them.
+        The tokens by id, and the rules by which text is split into words.
 
     Raises:
         UserError: there is no vocabulary, or the tokenizer is of another kind.
@@ -65,14 +65,14 @@ def read_tokenizer(folder: Path) -> tuple[list[str], dict[str, Any]]:
     # A fast tokenizer without normaliser leaves the text as it is; without either file BERT's default is uncased.
     lower_case = bool(option("do_lower_case", "lowercase", not fast or "normalizer" not in fast))
     special = _optional(folder / "special_tokens_map.json") | config
-    options = {
-        "lower_case": lower_case,
-        "strip_accents": option("strip_accents", "strip_accents", None),
-        "tokenize_chinese_chars": bool(option("tokenize_chinese_chars", "handle_chinese_chars", True)),
-        "max_chars_per_word": int(fast.get("model", {}).get("max_input_chars_per_word", 100)),
-        "special_tokens": {role: _content(special[key]) for role, key in _ROLES.items() if special.get(key)},
-    }
-    return _vocabulary(folder, fast), options
+    rules = WordPieceRules(
+        lower_case=lower_case,
+        strip_accents=option("strip_accents", "strip_accents", None),
+        tokenize_chinese_chars=bool(option("tokenize_chinese_chars", "handle_chinese_chars", True)),
+        max_chars_per_word=int(fast.get("model", {}).get("max_input_chars_per_word", 100)),
+        special_tokens={role: _content(special[key]) for role, key in _ROLES.items() if special.get(key)},
+    )
+    return WordPieceVocabulary(_vocabulary(folder, fast), rules)
 
 
 def _optional(path: Path) -> dict[str, Any]:
@@ -85,7 +85,9 @@ def _content(token) -> str:
 
 def _refuse_other_kinds(folder: Path, config: dict, fast: dict) -> None:
     def refuse(kind: str) -> None:
-        raise UserError(f"{folder} has a {kind} tokenizer; only BERT's WordPiece tokenizers can be converted.")
+        raise UserError(
+            f"{folder} has a {kind} tokenizer; what can be read is WordPiece, and XLM-R's SentencePiece model."
+        )
 
     name = config.get("tokenizer_class") or ""
     model = fast.get("model", {})

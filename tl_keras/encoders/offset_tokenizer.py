@@ -9,7 +9,8 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tl_keras.encoders.pair_preprocess import TokenizerOptions, WordPieceTokenizer
+from tl_keras.encoders.pair_preprocess import WordPieceTokenizer
+from tl_keras.encoders.vocabularies import WordPieceRules
 from tl_keras.errors import UserError
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor
@@ -111,7 +112,7 @@ def _candidates(vocabulary: str, unknown_id: int) -> Iterator[OffsetTokenizer]:
         normalize = fold_case if lower_case else blank_controls
         yield OffsetTokenizer(tokens.tokenize_with_offsets, normalize, tokens, unknown_id)
     for lower_case, strip_accents in ((True, True), (True, False), (False, False)):
-        words = WordPieceTokenizer(vocabulary, TokenizerOptions(lower_case=lower_case, strip_accents=strip_accents))
+        words = WordPieceTokenizer(vocabulary, WordPieceRules(lower_case=lower_case, strip_accents=strip_accents))
         yield OffsetTokenizer(words.tokenize_with_offsets, tracked=words.table)
 
 

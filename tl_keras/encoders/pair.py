@@ -6,14 +6,15 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import tensorflow as tf
 
 from tl_keras.encoders.pair_encoder import EncoderModule, EncoderWeights, MlmWeights, read_backbone, read_mlm_head
-from tl_keras.encoders.pair_preprocess import PreprocessModule, TokenizerOptions
+from tl_keras.encoders.pair_preprocess import PreprocessModule
+from tl_keras.encoders.vocabularies import Vocabulary
 from tl_keras.errors import UserError
 
 _PAIR_FILES = {"encoder", "preprocess", "info.json"}
@@ -22,19 +23,14 @@ _PAIR_FILES = {"encoder", "preprocess", "info.json"}
 def write_encoder_pair(
     directory: str | os.PathLike,
     backbone,
-    vocabulary: Sequence[str],
+    vocabulary: Vocabulary,
     *,
-    lower_case: bool,
-    strip_accents: bool | None = None,
-    tokenize_chinese_chars: bool = True,
-    max_chars_per_word: int = 100,
-    special_tokens: Mapping[str, str] | None = None,
     seq_length: int = 128,
     mlm_head=None,
     info: Mapping | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a KerasHub backbone and its WordPiece vocabulary as an encoder pair in TF Hub's format.
+    """Write a network and its vocabulary as an encoder pair in TF Hub's format.
 
     The pair loads with plain `tf.saved_model.load` (and `import tensorflow_text`), with `hub.KerasLayer` and with
     `tl_keras.load_encoder`, from wherever the folder is moved. Everything is written beside and then renamed.
@@ -44,15 +40,7 @@ def write_encoder_pair(
         backbone: a `keras_hub.models.BertBackbone` of any size (also DistilBERT, ELECTRA and RoBERTa backbones), with
             the weights and the feed-forward activation to keep; or `EncoderWeights`. Dropout is active when
             `training=True`, at its rate.
-        vocabulary: the WordPiece tokens by id, continuations marked by `##`, special tokens included; no more than the
-            backbone has rows for.
-        lower_case: lower the case of the text (an uncased vocabulary).
-        strip_accents: decompose (NFD) and drop accents; None does what `lower_case` says. Note that NFD takes Hangul
-            apart, so an uncased Korean vocabulary wants `False`, unless its tokens are made of jamo.
-        tokenize_chinese_chars: make every CJK ideograph a word of its own.
-        max_chars_per_word: longer words become one unknown token.
-        special_tokens: other words for `unknown` ("[UNK]"), `padding` ("[PAD]"), `start` ("[CLS]"), `end` ("[SEP]")
-            and `mask` ("[MASK]").
+        vocabulary: a `WordPieceVocabulary` or a `SentencePieceVocabulary`, of no more tokens than the backbone has rows for.
         seq_length: the length to which the preprocessor packs when none is asked for; no more than the backbone's
             positions are used.
         mlm_head: a built `keras_hub.layers.MaskedLMHead` tied to the backbone's embedding, or `MlmWeights`; the encoder
@@ -68,36 +56,31 @@ def write_encoder_pair(
 
     Example:
         >>> import tempfile, keras_hub
+        >>> from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary
         >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "##s"]
         >>> backbone = keras_hub.models.BertBackbone(len(words), 1, 2, 8, 16, max_sequence_length=16)
-        >>> folder = write_encoder_pair(tempfile.mkdtemp() + "/mini", backbone, words, lower_case=True, seq_length=8)
+        >>> vocabulary = WordPieceVocabulary(words, WordPieceRules(lower_case=True))
+        >>> folder = write_encoder_pair(tempfile.mkdtemp() + "/mini", backbone, vocabulary, seq_length=8)
         >>> preprocess = tf.saved_model.load(str(folder / "preprocess"))
         >>> preprocess(["Good films!"])["input_word_ids"].numpy().tolist()
         [[2, 5, 7, 8, 1, 3, 0, 0]]
     """
     weights = backbone if isinstance(backbone, EncoderWeights) else read_backbone(backbone)
     mlm = mlm_head if mlm_head is None or isinstance(mlm_head, MlmWeights) else read_mlm_head(mlm_head)
-    options = TokenizerOptions(
-        lower_case=bool(lower_case),
-        strip_accents=strip_accents,
-        tokenize_chinese_chars=tokenize_chinese_chars,
-        max_chars_per_word=max_chars_per_word,
-    )
-    options.special_tokens.update(special_tokens or {})
-    lines = vocabulary_lines(vocabulary)
-    special_ids = _special_ids(lines, options, weights)
+    _check_sizes(vocabulary, weights)
     if seq_length < 3:
         raise UserError(f"seq_length must be at least 3 (start, one token, end), not {seq_length}.")
     seq_length = min(seq_length, weights.max_length)
     with new_folder(directory, overwrite=overwrite) as folder:
-        vocab_file = folder / ("vocab_uncased.txt" if lower_case else "vocab_cased.txt")
-        vocab_file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-        encoder = EncoderModule(weights, str(vocab_file), bool(lower_case), mlm)
+        vocab_file = vocabulary.write(folder)
+        encoder = EncoderModule(weights, {vocabulary.asset: str(vocab_file)}, vocabulary.lower_case, mlm)
         tf.saved_model.save(encoder, str(folder / "encoder"), signatures=encoder.trace())
-        preprocess = PreprocessModule(str(vocab_file), special_ids, options, seq_length)
+        preprocess = PreprocessModule(vocabulary, str(vocab_file), seq_length)
         tf.saved_model.save(preprocess, str(folder / "preprocess"), signatures=preprocess.trace())
         vocab_file.unlink()
-        (folder / "info.json").write_text(json.dumps(_facts(weights, options, seq_length) | dict(info or {}), indent=1))
+        (folder / "info.json").write_text(
+            json.dumps(_facts(weights, vocabulary, seq_length) | dict(info or {}), indent=1)
+        )
     return Path(directory)
 
 
@@ -153,50 +136,15 @@ def check_free(target: Path, *, overwrite: bool) -> None:
         raise UserError(f"{target} holds other files than an encoder pair ({other}), so it won't be replaced.")
 
 
-def vocabulary_lines(vocabulary: Sequence[str]) -> list[str]:
-    """Give each WordPiece token a line of its own that a lookup table accepts: no two alike, none empty.
-
-    Raises:
-        UserError: a WordPiece token holds a line feed.
-
-    Example:
-        >>> vocabulary_lines(["[UNK]", "a", "", "a"])
-        ['[UNK]', '[line 1]', '[line 2]', 'a']
-    """
-    lines, last = [], {}
-    for i, token in enumerate(vocabulary):
-        if "\n" in token:
-            raise UserError(f"WordPiece token {i} of the vocabulary, {token!r}, holds a line feed.")
-        last[token] = i
-    for i, token in enumerate(vocabulary):
-        # Of a token that stands twice the last counts, as in Hugging Face's dictionary. The table wants every line
-        # once, and no text gives a token with brackets and a space in it.
-        lines.append(token if last[token] == i and token else f"[line {i}]")
-    return lines
-
-
-def _special_ids(lines: list[str], options: TokenizerOptions, weights: EncoderWeights) -> dict[str, int]:
-    ids = {line: i for i, line in enumerate(lines)}
-    for role, token in options.special_tokens.items():
-        if token not in ids:
-            raise UserError(
-                f"The vocabulary has no {token!r} (the {role} token); pass special_tokens={{{role!r}: ...}}."
-            )
-    if len(lines) > weights.vocabulary_size:
+def _check_sizes(vocabulary: Vocabulary, weights: EncoderWeights) -> None:
+    size = vocabulary.special_ids()["vocab_size"]
+    if size > weights.vocabulary_size:
         raise UserError(
-            f"The vocabulary has {len(lines)} WordPiece tokens, the encoder rows for {weights.vocabulary_size}: "
-            "they don't belong together."
+            f"The vocabulary has {size} tokens, the encoder rows for {weights.vocabulary_size}: they don't belong together."
         )
-    return {
-        "start_of_sequence_id": ids[options.special_tokens["start"]],
-        "end_of_segment_id": ids[options.special_tokens["end"]],
-        "padding_id": ids[options.special_tokens["padding"]],
-        "mask_id": ids[options.special_tokens["mask"]],
-        "vocab_size": len(lines),
-    }
 
 
-def _facts(weights: EncoderWeights, options: TokenizerOptions, seq_length: int) -> dict:
+def _facts(weights: EncoderWeights, vocabulary: Vocabulary, seq_length: int) -> dict:
     return {
         "layers": weights.num_layers,
         "width": weights.width,
@@ -205,7 +153,6 @@ def _facts(weights: EncoderWeights, options: TokenizerOptions, seq_length: int) 
         "vocabulary_size": weights.vocabulary_size,
         "max_length": weights.max_length,
         "seq_length": seq_length,
-        "lower_case": options.lower_case,
-        "strip_accents": options.strip_accents,
         "pooler": "pooler_transform/kernel" in weights.arrays,
+        **vocabulary.info(),
     }

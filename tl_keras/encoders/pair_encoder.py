@@ -168,7 +168,7 @@ class EncoderModule(tf.Module):
 
     Args:
         weights: of the network.
-        vocab_file: path of the vocabulary, which is copied into the SavedModel.
+        assets: the attribute's name and the path of each file that is copied into the SavedModel: the vocabulary.
         lower_case: whether the vocabulary is an uncased one.
         mlm: weights of a masked-LM head, or none.
     """
@@ -177,14 +177,17 @@ class EncoderModule(tf.Module):
     variables = None
     trainable_variables = None
 
-    def __init__(self, weights: EncoderWeights, vocab_file: str, lower_case: bool, mlm: MlmWeights | None = None):
+    def __init__(
+        self, weights: EncoderWeights, assets: dict[str, str], lower_case: bool, mlm: MlmWeights | None = None
+    ):
         super().__init__(name="encoder")
         self._config = weights
         self._v = {name: tf.Variable(array, name=name) for name, array in weights.arrays.items()}
         self.variables = list(self._v.values())
         self.trainable_variables = list(self._v.values())
         self.regularization_losses = []
-        self.vocab_file = tf.saved_model.Asset(vocab_file)
+        for name, path in assets.items():
+            setattr(self, name, tf.saved_model.Asset(path))
         self.do_lower_case = tf.Variable(lower_case, trainable=False, dtype=tf.bool, name="do_lower_case")
         if mlm is not None:
             self.mlm = _MlmModule(self, mlm)

@@ -1,4 +1,4 @@
-"""The preprocessing half of a pair: BERT's tokenizer and packer as a SavedModel, in the shape TF Hub publishes.
+"""The preprocessing half of a pair: tokenizer and packer as a SavedModel, in the shape TF Hub publishes.
 
 tensorflow_text's own `BertTokenizer` departs from the tokenizer that the checkpoints were trained with: it replaces
 control characters by spaces instead of dropping them, knows only ASCII white space, folds case ("ß" becomes "ss")
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_text as tf_text
+
+from tl_keras.encoders.sentencepiece_tokenizer import SentencePieceTokenizer
+from tl_keras.encoders.vocabularies import Packing, SentencePieceVocabulary, Vocabulary, WordPieceRules
 
 # White space is mapped, the rest of the "other" categories dropped; tab, line feed and carriage return are both.
 _WHITE_SPACE = r"[\t\n\r\p{Z}]"
@@ -24,34 +26,6 @@ _CJK = (
     r"[\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F}\x{2B740}-\x{2B81F}"
     r"\x{2B820}-\x{2CEAF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}]"
 )
-
-
-@dataclass(frozen=True)
-class TokenizerOptions:
-    """How text becomes WordPiece tokens; the names are Hugging Face's where it has one.
-
-    Attributes:
-        lower_case: lower the case of the text (an uncased vocabulary).
-        strip_accents: decompose (NFD) and drop the accents; None does what `lower_case` says, as BERT does.
-        tokenize_chinese_chars: make every CJK ideograph a word of its own.
-        max_chars_per_word: longer words become one unknown token.
-        special_tokens: the vocabulary's words for `unknown`, `padding`, `start` (of the sequence), `end` (of a
-            segment) and `mask`.
-    """
-
-    lower_case: bool
-    strip_accents: bool | None = None
-    tokenize_chinese_chars: bool = True
-    max_chars_per_word: int = 100
-    special_tokens: dict[str, str] = field(
-        default_factory=lambda: {
-            "unknown": "[UNK]",
-            "padding": "[PAD]",
-            "start": "[CLS]",
-            "end": "[SEP]",
-            "mask": "[MASK]",
-        }
-    )
 
 
 class _VocabularyFile(tf.lookup.TextFileInitializer):
@@ -76,15 +50,16 @@ class _VocabularyFile(tf.lookup.TextFileInitializer):
         return f"wordpiece_tokens_{self._content}"
 
 
-class WordPieceTokenizer:
+class WordPieceTokenizer(tf.Module):
     """Strings -> WordPiece ids, by BERT's rules.
 
     Args:
         vocab_file: one WordPiece token a line; the line's number, from 0, is its id.
-        options: see `TokenizerOptions`.
+        options: how text is split into words.
     """
 
-    def __init__(self, vocab_file: str, options: TokenizerOptions):
+    def __init__(self, vocab_file: str, options: WordPieceRules):
+        super().__init__(name="wordpiece")
         self._options = options
         self._strip = options.lower_case if options.strip_accents is None else options.strip_accents
         self.table = tf.lookup.StaticVocabularyTable(_VocabularyFile(vocab_file), num_oov_buckets=1)
@@ -92,7 +67,7 @@ class WordPieceTokenizer:
             self.table,
             max_bytes_per_word=4 * options.max_chars_per_word,  # UTF-8 needs at most four; characters are counted below
             token_out_type=tf.int64,
-            unknown_token=options.special_tokens["unknown"],
+            unknown_token=options.token("unknown"),
         )
         keep = f"{_PUNCTUATION}|{_CJK}" if options.tokenize_chinese_chars else _PUNCTUATION
         self._delimiters, self._kept_delimiters = rf" +|{keep}", keep
@@ -141,7 +116,7 @@ class WordPieceTokenizer:
     def _split(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
         words, starts, limits = tf_text.regex_split_with_offsets(texts, self._delimiters, self._kept_delimiters)
         long = tf.strings.length(words.flat_values, unit="UTF8_CHAR") > self._options.max_chars_per_word
-        known = tf.where(long, self._options.special_tokens["unknown"], words.flat_values)
+        known = tf.where(long, self._options.token("unknown"), words.flat_values)
         ids, begin, end = self._tokens.tokenize_with_offsets(words.with_flat_values(known))
         rows = ids.values.value_rowids()  # the word each token belongs to
         first = tf.gather(starts.flat_values, rows)
@@ -153,15 +128,14 @@ class WordPieceTokenizer:
 class _Tokenize(tf.Module):
     """The attribute `tokenize` of the saved object."""
 
-    def __init__(self, tokens: WordPieceTokenizer, special_ids: dict[str, int]):
+    def __init__(self, tokens: WordPieceTokenizer | SentencePieceTokenizer, special_ids: dict[str, int]):
         super().__init__(name="tokenize")
         self._tokens = tokens
-        self._table = tokens.table
         self._special_ids = special_ids
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "sentences")])
     def __call__(self, sentences):
-        """Strings `[batch]` -> int32 ids `[batch, (words), (tokens)]`."""
+        """Strings `[batch]` -> int32 ids `[batch, (words), (tokens)]` of WordPiece, else `[batch, (tokens)]`."""
         return self._tokens.tokenize(sentences)
 
     @tf.function(autograph=False, input_signature=[])
@@ -173,23 +147,22 @@ class _Tokenize(tf.Module):
 class _TokenizeWithOffsets(tf.Module):
     """The attribute `tokenize_with_offsets` of the saved object."""
 
-    def __init__(self, tokens: WordPieceTokenizer):
+    def __init__(self, tokens: WordPieceTokenizer | SentencePieceTokenizer):
         super().__init__(name="tokenize_with_offsets")
         self._tokens = tokens
-        self._table = tokens.table
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "sentences")])
     def __call__(self, sentences):
-        """Strings `[batch]` -> ids, first byte and last byte + 1 of each token, all `[batch, (words), (tokens)]`."""
+        """Strings `[batch]` -> ids, first byte and last byte + 1 of each token, ragged as `tokenize` gives them."""
         return self._tokens.tokenize_with_offsets(sentences)
 
 
 class _PackInputs(tf.Module):
     """The attribute `bert_pack_inputs` of the saved object."""
 
-    def __init__(self, special_ids: dict[str, int]):
+    def __init__(self, special_ids: dict[str, int], packing: Packing):
         super().__init__(name="bert_pack_inputs")
-        self._ids = special_ids
+        self._ids, self._packing = special_ids, packing
 
     @tf.function(autograph=False)
     def __call__(self, inputs, seq_length):
@@ -200,20 +173,27 @@ class _PackInputs(tf.Module):
         """Trim the segments in turn to fit, join them with the special tokens, and pad to `seq_length`."""
         segments = [s.merge_dims(1, 2) if s.shape.rank == 3 else s for s in segments]
         sizes = [tf.cast(segment.row_lengths(), tf.int32)[:, tf.newaxis] for segment in segments]
-        kept = self._round_robin(sizes, seq_length - len(segments) - 1)
+        separators = self._packing.separators
+        kept = self._round_robin(sizes, seq_length - 2 - separators * (len(segments) - 1))
         # Each place of the output is looked up by its number; ragged concatenation would cost hundreds of small ops.
         place = tf.range(seq_length)[tf.newaxis, :]
         end = tf.zeros_like(kept[0])  # the place of the special token before the next segment
         ids = tf.where(place == end, self._ids["start_of_sequence_id"], self._ids["padding_id"])
         types = tf.zeros_like(ids)
         for i, (segment, size) in enumerate(zip(segments, kept, strict=True)):
+            if i:
+                # All end tokens between the texts but the last, which the first text has brought.
+                for _ in range(separators - 1):
+                    end += 1
+                    ids = tf.where(place == end, self._ids["end_of_segment_id"], ids)
             start, end = end + 1, end + 1 + size
             number = tf.cast(segment.row_starts(), tf.int32)[:, tf.newaxis] + place - start
             tokens = tf.concat([segment.flat_values, [0]], axis=0)  # one more, for when there are none
             token = tf.gather(tokens, tf.clip_by_value(number, 0, tf.size(tokens) - 1))
             ids = tf.where((place >= start) & (place < end), token, ids)
             ids = tf.where(place == end, self._ids["end_of_segment_id"], ids)
-            types = tf.where((place >= start) & (place <= end), i, types)
+            if self._packing.segments:
+                types = tf.where((place >= start) & (place <= end), i, types)
         return {"input_word_ids": ids, "input_mask": tf.cast(place <= end, tf.int32), "input_type_ids": types}
 
     def _round_robin(self, sizes: list[tf.Tensor], room) -> list[tf.Tensor]:
@@ -239,22 +219,25 @@ class PreprocessModule(tf.Module):
     """The object that is saved: strings -> the encoder's inputs, and the parts of that way.
 
     Args:
-        vocab_file: path of the vocabulary, which is copied into the SavedModel.
-        special_ids: the ids that `tokenize.get_special_tokens_dict()` gives.
-        options: see `TokenizerOptions`.
+        vocabulary: of the tokenizer.
+        vocab_file: where a WordPiece vocabulary stands as a file, which is copied into the SavedModel.
         seq_length: length of the packed inputs when the object itself is called.
     """
 
     variables = None
     trainable_variables = None
 
-    def __init__(self, vocab_file: str, special_ids: dict[str, int], options: TokenizerOptions, seq_length: int):
+    def __init__(self, vocabulary: Vocabulary, vocab_file: str, seq_length: int):
         super().__init__(name="preprocess")
-        tokens = WordPieceTokenizer(vocab_file, options)
+        special_ids = vocabulary.special_ids()
+        if isinstance(vocabulary, SentencePieceVocabulary):
+            tokens = SentencePieceTokenizer(vocabulary.model)
+        else:
+            tokens = WordPieceTokenizer(vocab_file, vocabulary.rules)
         self._seq_length = seq_length
         self.tokenize = _Tokenize(tokens, special_ids)
         self.tokenize_with_offsets = _TokenizeWithOffsets(tokens)
-        self.bert_pack_inputs = _PackInputs(special_ids)
+        self.bert_pack_inputs = _PackInputs(special_ids, vocabulary.packing)
         self.variables, self.trainable_variables, self.regularization_losses = [], [], []
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "sentences")])

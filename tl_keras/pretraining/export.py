@@ -42,6 +42,7 @@ def export_encoder_pair(
     try:
         from tl_keras.encoders.pair import write_encoder_pair
         from tl_keras.encoders.pair_encoder import read_backbone
+        from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary
     except ImportError as error:
         raise UserError(
             "writing the encoder pair needs tensorflow and tensorflow-text; the training is saved: run the command "
@@ -53,9 +54,7 @@ def export_encoder_pair(
         write_encoder_pair(
             draft,
             weights,
-            word_piece.vocabulary,
-            lower_case=word_piece.lower_case,
-            strip_accents=word_piece.strip_accents,
+            WordPieceVocabulary(word_piece.vocabulary, WordPieceRules(word_piece.lower_case, word_piece.strip_accents)),
             seq_length=seq_length,
             mlm_head=model.mlm_head,
             info=info,

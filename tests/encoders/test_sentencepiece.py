@@ -1,0 +1,128 @@
+"""Pairs with a SentencePiece vocabulary: ids and packing held against the library, from the file to strings in an export."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import sentencepiece as spm
+import tensorflow as tf
+
+import tl_keras as tlk
+from tl_keras.encoders.sentencepiece_files import parse_model, read_xlm_roberta
+from tl_keras.encoders.vocabularies import read_pair_vocabulary, vocabulary_lines
+from tl_keras.errors import UserError
+
+TEXTS = [
+    "the great film was dull, 영화 정말 재미있다",
+    "",
+    "   spaces \t and\nlines  ",
+    "ＦＵＬＬ ｗｉｄｔｈ ㎏ ½ ﬁne",
+    "<s> </s> <mask> <pad> the film",
+    "ᄀ\u1161ᆨ 각 東京ヿ",
+    "🎉 х unknown",
+]
+
+
+@pytest.fixture(scope="module")
+def reference(sentencepiece_model):
+    """The ids of a text as XLM-R's users compute them: the library's, moved by fairseq's one, the unknown token's to 3."""
+    processor = spm.SentencePieceProcessor(model_proto=sentencepiece_model)
+    return lambda text: [3 if i == 0 else i + 1 for i in processor.encode(text)]
+
+
+@pytest.fixture
+def encoder(sentencepiece_pair):
+    return tlk.load_encoder(str(sentencepiece_pair), seq_length=32)
+
+
+def test_ids_and_packing_are_xlm_robertas(encoder, reference):
+    preprocessor = encoder.preprocessor
+    assert preprocessor.tokenize(tf.constant(TEXTS)).to_list() == [reference(text) for text in TEXTS]
+    size = preprocessor.special_tokens["vocab_size"]
+    assert preprocessor.special_tokens == {
+        "start_of_sequence_id": 0,
+        "padding_id": 1,
+        "end_of_segment_id": 2,
+        "mask_id": size - 1,
+        "vocab_size": size,
+    }
+    assert preprocessor.unknown_id == 3
+    first, second = reference(TEXTS[0]), reference(TEXTS[4])
+    segments = [preprocessor.tokenize(tf.constant([text])) for text in (TEXTS[0], TEXTS[4])]
+    packed = preprocessor.pack(segments, 64)
+    expected = [0, *first, 2, 2, *second, 2]
+    ids = packed["input_word_ids"].numpy()[0].tolist()
+    assert ids == expected + [1] * (64 - len(expected))
+    assert packed["input_mask"].numpy().sum() == len(expected)
+    assert not packed["input_type_ids"].numpy().any()
+    # Of 11 places four are for special tokens: the texts take turns for the other seven.
+    short = preprocessor.pack(segments, 11)["input_word_ids"].numpy()[0].tolist()
+    assert short == [0, *first[:4], 2, 2, *second[:3], 2]
+
+
+def test_ids_of_a_file_in_the_networks_own_order_are_not_moved(sentencepiece_model, tmp_path):
+    (tmp_path / "published.model").write_bytes(sentencepiece_model)
+    moved = read_xlm_roberta(tmp_path / "published.model")
+    assert moved.tokens[:4] == ["<s>", "<pad>", "</s>", "<unk>"]
+    assert moved.tokens[4:-1] == [piece.piece for piece in parse_model(sentencepiece_model).pieces][3:]
+    (tmp_path / "own.model").write_bytes(moved.model)
+    assert read_xlm_roberta(tmp_path / "own.model") == moved
+
+
+def test_a_pair_gives_its_vocabulary_back(sentencepiece_pair, tiny_pair, vocabulary):
+    again = read_pair_vocabulary(sentencepiece_pair)
+    assert again.tokens[:4] == ["<s>", "<pad>", "</s>", "<unk>"]
+    assert (again.packing.separators, again.packing.segments) == (2, False)
+    again = read_pair_vocabulary(tiny_pair)
+    assert again.tokens == vocabulary_lines(vocabulary)
+    assert (again.rules.lower_case, again.rules.strip_accents, again.packing.separators) == (True, False, 1)
+    with pytest.raises(UserError, match=r"info\.json"):
+        read_pair_vocabulary(tiny_pair / "encoder")
+
+
+def test_moved_pair_learns_and_its_export_takes_strings(sentencepiece_pair, tmp_path):
+    moved = shutil.copytree(sentencepiece_pair, tmp_path / "moved")
+    encoder = tlk.load_encoder(str(moved), seq_length=16)
+    texts = ["the great film 좋다", "the awful film 나쁘다"] * 16
+    examples = tlk.Examples.from_lists(texts, ["good", "bad"] * 16)
+    model = tlk.text_classifier(encoder, ["bad", "good"], transfer="fine-tune", learning_rate=1e-2)
+    model.fit(encoder.batches(examples, training=True, batch_size=8), epochs=12, verbose=0)
+    exported = tlk.export(model, tmp_path / "exported" / "1")
+    shutil.rmtree(moved)
+    shutil.move(exported, tmp_path / "served")
+    table = tlk.predict(
+        tlk.load_exported(tmp_path / "served"), ["the great film 좋다", "the awful film 나쁘다", "great 좋다"]
+    )
+    assert table["label"].tolist() == ["good", "bad", "good"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda model: b"no model at all", "damaged or no SentencePiece model"),
+        (lambda model: model[: len(model) // 2], "damaged or no SentencePiece model"),
+        (lambda model: b"", "damaged or no SentencePiece model"),
+    ],
+)
+def test_damaged_models_are_refused(sentencepiece_model, tmp_path, damage, message):
+    path = tmp_path / "sentencepiece.bpe.model"
+    path.write_bytes(damage(sentencepiece_model))
+    with pytest.raises(UserError, match=message) as caught:
+        read_xlm_roberta(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_byte_pair_models_and_other_orders_are_refused(sentencepiece_model, tmp_path):
+    path = tmp_path / "sentencepiece.bpe.model"
+    proto = parse_model(sentencepiece_model)
+    proto.trainer_spec.model_type = 2
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(UserError, match="kind BPE; only UNIGRAM"):
+        read_xlm_roberta(path)
+    proto.trainer_spec.model_type = 1
+    proto.pieces[1].piece = "<begin>"
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(UserError, match=r"first tokens of .* are '<unk>', '<begin>'"):
+        read_xlm_roberta(path)
