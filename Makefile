@@ -60,9 +60,10 @@ test-keras3: install  ## Run the test suite under Keras 3
 test-oldest:  ## Run the test suite at the lowest declared versions (Python 3.10 or 3.11)
 	$(MAKE) --no-print-directory test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
 
-lint: install  ## Check style and formatting
+lint: install  ## Check style, formatting, and which folder imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 format: install  ## Mend style and formatting
 	$(BIN)/ruff check --fix .

@@ -37,7 +37,6 @@ from tl_keras.data.pairs import read_scored
 from tl_keras.evaluation.similarity import similarity_report
 from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
 from tl_keras.models.text_regressor import text_regressor
-from tl_keras.text.pair_batches import pair_batches
 
 RESULTS = Path(__file__).parent / "results" / "pairs.json"
 METHODS = {
@@ -75,7 +74,7 @@ def similarity(method: str, train, dev, options) -> dict:
     model = sentence_encoder(encoder, whiten_texts=texts if whiten else (), **parts)
     if method not in {"untrained", "whitened"}:
         towers = bi_encoder(model, options.loss, score_range=train.score_range, learning_rate=options.learning_rate)
-        batches = pair_batches(encoder, train, training=True, batch_size=options.batch_size, seed=options.seed)
+        batches = encoder.pair_batches(train, training=True, batch_size=options.batch_size, seed=options.seed)
         towers.fit(batches, epochs=options.epochs, verbose=2)
     chosen = {"lexical_weight": tlk.choose_lexical_weight(model, held)} if held else {}
     return {**chosen, **tlk.evaluate(model, dev).to_dict()}

@@ -128,13 +128,14 @@ def fine_tune(options, train, test, normalisation: str, seed: int) -> dict:
     """Train an answerer for a fixed number of epochs, and score it."""
     import tl_keras as tlk
     from tl_keras._keras import KERAS_NAME, keras
-    from tl_keras.evaluation.question_answering import evaluate_questions
-    from tl_keras.models.question_answerer import question_answerer, question_batches
+    from tl_keras.models.batches import batches as make_batches
+    from tl_keras.models.question_answerer import question_answerer
+    from tl_keras.serving.evaluate import evaluate_questions
 
     keras.utils.set_random_seed(seed)
     encoder = tlk.load_encoder(options.encoder, seq_length=options.seq_length)
     model = question_answerer(encoder, learning_rate=options.learning_rate)
-    batches = question_batches(model, train, training=True, batch_size=options.batch_size, seed=seed)
+    batches = make_batches(model, train, training=True, batch_size=options.batch_size, seed=seed)
     started = time.perf_counter()
     model.fit(batches, epochs=options.epochs, verbose=2)
     seconds = time.perf_counter() - started

@@ -26,10 +26,10 @@ import tl_keras as tlk
 from tl_keras._keras import KERAS_NAME, keras
 from tl_keras.data.pairs import RetrievalPairs, read_retrieval_pairs
 from tl_keras.evaluation.nearest import nearest
-from tl_keras.evaluation.retrieval import DEPTH, RetrievalReport, evaluate_retrieval, retrieval_report
+from tl_keras.evaluation.retrieval import DEPTH, RetrievalReport, retrieval_report
 from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
 from tl_keras.serving.approximate import ApproximateIndex
-from tl_keras.text.pair_batches import pair_batches
+from tl_keras.serving.evaluate import evaluate_retrieval
 
 RESULTS = Path(__file__).parent / "results" / "retrieval.json"
 FOLDS = 5
@@ -77,7 +77,7 @@ def train(encoder, train: RetrievalPairs, options) -> keras.Model:
     keras.utils.set_random_seed(options.seed)
     model = build(encoder, "fine-tune", train.documents.tolist(), options)
     towers = bi_encoder(model, "in-batch", learning_rate=options.learning_rate)
-    batches = pair_batches(encoder, train, training=True, batch_size=options.batch_size, seed=options.seed)
+    batches = encoder.pair_batches(train, training=True, batch_size=options.batch_size, seed=options.seed)
     towers.fit(batches, epochs=options.epochs, verbose=2)
     return model
 

@@ -9,6 +9,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tl_keras import Encoder, UserError, export, load_exported, load_model, predict, text_classifier
 from tl_keras._keras import tf_variable
+from tl_keras.encoders.load import encoder_of
 from tl_keras.models.describe import describe
 
 
@@ -74,7 +75,7 @@ def test_fitted_saved_and_exported_without_the_rest(cut, reviews, vocabulary, tm
     model.save(tmp_path / "m.keras")
     loaded = load_model(tmp_path / "m.keras")
     np.testing.assert_allclose(predict(loaded, texts, all_scores=True).score_positive, expected, atol=1e-6)
-    assert Encoder.of(loaded).layers == 2
+    assert encoder_of(loaded).layers == 2
 
     export(model, tmp_path / "cut")
     exported = load_exported(tmp_path / "cut")

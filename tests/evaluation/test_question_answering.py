@@ -9,12 +9,12 @@ from tl_keras import UserError
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.evaluation.question_answering import (
     best_null_threshold,
-    evaluate_questions,
     exact_match,
     normalise_answer,
     overlap_f1,
     question_report,
 )
+from tl_keras.serving.evaluate import evaluate_questions
 from tl_keras.serving.exported_answerer import Answerer
 
 

@@ -9,14 +9,8 @@ from sklearn.metrics import ndcg_score
 
 from tl_keras.data.pairs import RetrievalPairs
 from tl_keras.errors import UserError
-from tl_keras.evaluation.classification import evaluate
-from tl_keras.evaluation.retrieval import (
-    evaluate_retrieval,
-    mean_reciprocal_rank,
-    ndcg_at,
-    recall_at,
-    retrieval_report,
-)
+from tl_keras.evaluation.retrieval import mean_reciprocal_rank, ndcg_at, recall_at, retrieval_report
+from tl_keras.serving.evaluate import evaluate, evaluate_retrieval
 from tl_keras.serving.exported_similarity import TextEncoder
 
 

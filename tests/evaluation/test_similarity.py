@@ -7,8 +7,8 @@ import pytest
 
 from tl_keras.data.pairs import ScoredExamples
 from tl_keras.errors import UserError
-from tl_keras.evaluation.classification import evaluate
 from tl_keras.evaluation.similarity import similarity_report
+from tl_keras.serving.evaluate import evaluate
 from tl_keras.serving.exported_similarity import Regressor
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import Encoder, KerasLayer, UserError, export, load_model, predict
+from tl_keras import KerasLayer, UserError, export, load_model, predict
 from tl_keras._keras import keras
+from tl_keras.encoders.load import encoder_of
 from tl_keras.models.elmo_models import elmo_classifier, elmo_tagger
 
 
@@ -22,7 +23,7 @@ def classifier(bilm_folder, reviews, tmp_path_factory):
     model = elmo_classifier(
         folder, reviews.classes, "both", texts=list(reviews.texts), units=8, dropout=0.0, learning_rate=0.02
     )
-    batches = Encoder.of(model).batches(reviews, training=True, batch_size=16)
+    batches = encoder_of(model).batches(reviews, training=True, batch_size=16)
     return model, model.fit(batches, epochs=4, verbose=0).history["loss"], folder
 
 
@@ -59,7 +60,7 @@ def test_what_it_says_survives_saving_and_exporting(classifier, tmp_path):
 
 def test_a_tagger_without_word_vectors(bilm_folder):
     model = elmo_tagger(bilm_folder, ["PER"], units=4, dropout=0.0)
-    encoder = Encoder.of(model)
+    encoder = encoder_of(model)
     packed = encoder.preprocessor.pack([encoder.preprocessor.tokenize(tf.constant(["Ines flew", "to Lima."]))], 8)
     probabilities = model(packed, training=False).numpy()
     assert probabilities.shape == (2, 8, 3)

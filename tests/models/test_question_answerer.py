@@ -12,10 +12,12 @@ import tensorflow as tf
 from tl_keras import UserError, load_encoder, predict
 from tl_keras._keras import keras
 from tl_keras.data.questions import QuestionExamples
-from tl_keras.evaluation.question_answering import evaluate_questions
-from tl_keras.models.question_answerer import question_answerer, question_batches
+from tl_keras.encoders.load import encoder_of
+from tl_keras.models.batches import batches
+from tl_keras.models.question_answerer import question_answerer
 from tl_keras.models.span_decoding import best_in_windows
 from tl_keras.models.span_head import IMPOSSIBLE, SpanAccuracy, SpanLogProbabilities, span_crossentropy
+from tl_keras.serving.evaluate import evaluate_questions
 from tl_keras.serving.predict import as_predictor
 from tl_keras.text.offsets import Tokens
 from tl_keras.text.question_batches import WindowSettings, context_windows
@@ -38,7 +40,7 @@ def frozen(tiny_pair):
 
 def test_the_label_is_the_answers_place_in_the_input(frozen, vocabulary):
     examples = ask("the film ?", "i love good music , 재미있다!", "good music")
-    ((inputs, places),) = question_batches(frozen, examples)
+    ((inputs, places),) = batches(frozen, examples)
     # [CLS] the film ? [SEP] i love good music , 재미 ##있다 ! [SEP], padded to a multiple of 4.
     ids = inputs["input_word_ids"].numpy()[0]
     assert [vocabulary[i] for i in ids] == [
@@ -48,16 +50,16 @@ def test_the_label_is_the_answers_place_in_the_input(frozen, vocabulary):
     assert places.numpy().tolist() == [[7, 8]]
     # An answer that ends inside a word, one that begins inside a token, and none at all.
     for answer, place in (("재미", [10, 10]), ("usic ,", [8, 9])):
-        assert next(iter(question_batches(frozen, ask("the film ?", examples.contexts[0], answer))))[
-            1
-        ].numpy().tolist() == [place]
-    ((_, places),) = question_batches(frozen, QuestionExamples.from_lists(["the film ?"], ["i love"], [[]]))
+        assert next(iter(batches(frozen, ask("the film ?", examples.contexts[0], answer))))[1].numpy().tolist() == [
+            place
+        ]
+    ((_, places),) = batches(frozen, QuestionExamples.from_lists(["the film ?"], ["i love"], [[]]))
     assert places.numpy().tolist() == [[0, 0]]
 
 
 def test_long_contexts_go_through_windows_with_the_question_in_each(frozen, vocabulary):
     context = "good " * 30 + "music " + "bad " * 29
-    ((inputs, places),) = question_batches(frozen, ask("the film ?", context, "music"))
+    ((inputs, places),) = batches(frozen, ask("the film ?", context, "music"))
     ids = inputs["input_word_ids"].numpy()
     # 60 tokens; 32 - 3 - 3 = 26 in a window, 13 shared, so 1 + ceil(34 / 13) = 4; the last begins at 34.
     assert len(ids) == 4
@@ -74,15 +76,15 @@ def test_an_answer_that_no_window_holds_whole_is_counted(frozen, caplog):
     context = "good " * 80
     examples = ask("the ?", context, context.strip()[: 5 * 40 - 1])
     with caplog.at_level(logging.WARNING, "tl_keras"):
-        batches = list(question_batches(frozen, examples, training=True))
+        windows = list(batches(frozen, examples, training=True))
     assert "1 of 1 answers are not whole in any window" in caplog.text
-    assert all(np.all(places.numpy() == 0) for _, places in batches)
+    assert all(np.all(places.numpy() == 0) for _, places in windows)
 
 
 def test_a_long_question_is_cut_and_counted(frozen, caplog):
     examples = ask("the film " * 50, "i love music", "music")
     with caplog.at_level(logging.WARNING, "tl_keras"):
-        ((inputs, places),) = question_batches(frozen, examples, training=True)
+        ((inputs, places),) = batches(frozen, examples, training=True)
     assert "1 of 1 questions are longer than 16 tokens and are cut there" in caplog.text
     assert int(inputs["input_type_ids"].numpy()[0].sum()) == 4  # i love music [SEP]
     assert places.numpy().tolist() == [[20, 20]]
@@ -184,10 +186,9 @@ def by_hand(model, question, context) -> tuple[dict, float]:
 
 
 def as_predictor_parts(model):
-    from tl_keras.encoders.base import Encoder
     from tl_keras.models.span_head import span_head_of
 
-    return Encoder.of(model), span_head_of(model)
+    return encoder_of(model), span_head_of(model)
 
 
 def test_answers_are_the_best_spans_over_all_windows(frozen):
@@ -275,7 +276,7 @@ def test_it_learns_where_the_answer_is(tiny_pair, opinions, tmp_path):
     keras.utils.set_random_seed(0)
     model = question_answerer(load_encoder(str(tiny_pair), seq_length=32), "freeze", learning_rate=5e-2)
     before = [w.numpy() for w in model.get_layer("encoder").weights]
-    ((inputs, places),) = question_batches(model, opinions, training=True, batch_size=60)
+    ((inputs, places),) = batches(model, opinions, training=True, batch_size=60)
     model.fit(inputs, places, batch_size=12, epochs=40, verbose=0)
     assert evaluate_questions(model, opinions).exact_match >= 0.8
     assert all(np.array_equal(a, b.numpy()) for a, b in zip(before, model.get_layer("encoder").weights, strict=True))
@@ -298,7 +299,7 @@ def test_wrong_calls(frozen, encoder, monkeypatch):
     with pytest.raises(UserError, match="n_best must be 1 to 20"):
         answerer.answers(["a"], ["b"], n_best=0)
     with pytest.raises(UserError, match="no answers to learn from"):
-        question_batches(frozen, QuestionExamples.from_lists(["a"], ["b"]))
+        batches(frozen, QuestionExamples.from_lists(["a"], ["b"]))
     with pytest.raises(UserError, match="no answers to compare with"):
         evaluate_questions(frozen, QuestionExamples.from_lists(["a"], ["b"]))
     for options, message in (

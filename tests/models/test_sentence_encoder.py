@@ -16,7 +16,6 @@ from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
 from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
 from tl_keras.models.similarity_losses import CosineRegression
 from tl_keras.serving.encode import encode
-from tl_keras.text.pair_batches import pair_batches
 
 TEXTS = ["the film was good", "bad", "", "   ", "😀👍", "영화 좋다", "boring plot , awful music", "good film " * 10_000]
 
@@ -63,7 +62,7 @@ def test_towers_learn_to_find_the_document_and_train_the_encoder_itself(encoder)
     np.testing.assert_allclose(encode(model, TEXTS), encode(sentence_encoder(encoder, "freeze"), TEXTS), atol=1e-6)
     before = evaluate(model, pairs).mrr
     towers = bi_encoder(model, "in-batch", learning_rate=0.03)
-    towers.fit(pair_batches(encoder, pairs, training=True, batch_size=12), epochs=1, verbose=0)
+    towers.fit(encoder.pair_batches(pairs, training=True, batch_size=12), epochs=1, verbose=0)
     assert before < 0.7
     assert evaluate(model, pairs).mrr == 1.0
     # The towers stand for the encoder they share.
@@ -74,7 +73,7 @@ def test_towers_of_scored_pairs_give_cosines_and_are_saved(encoder, tmp_path):
     pairs = ScoredExamples.from_lists(["good film", "bad"] * 4, [5, 1] * 4, ["great film", "plot"] * 4)
     model = sentence_encoder(encoder, "freeze", dimensions=4, normalize=False)
     towers = bi_encoder(model, score_range=pairs.score_range, learning_rate=0.05)
-    inputs, _ = next(iter(pair_batches(encoder, pairs, batch_size=8)))
+    inputs, _ = next(iter(encoder.pair_batches(pairs, batch_size=8)))
     vectors = [encode(model, texts) for texts in (pairs.texts, pairs.text_pairs)]
     assert vectors[0].shape == (8, 4)
     assert not np.allclose(np.linalg.norm(vectors[0], axis=1), 1)

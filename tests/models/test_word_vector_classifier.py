@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import Encoder, TaggedExamples, UserError, export, load_exported, load_model, predict, token_classifier
+from tl_keras import TaggedExamples, UserError, export, load_exported, load_model, predict, token_classifier
 from tl_keras._keras import keras
+from tl_keras.encoders.load import encoder_of
 from tl_keras.encoders.word_vectors.encoder import word_vector_encoder
 from tl_keras.encoders.word_vectors.word_vectors import WordVectors
 from tl_keras.models.recurrent import Recurrence
@@ -102,7 +103,7 @@ def test_it_learns_and_is_served(encoder, reviews, tmp_path):
     loaded = load_model(tmp_path / "m.keras")
     again = predict(loaded, texts, all_scores=True)
     np.testing.assert_allclose(again.score_positive, answers.score_positive, atol=1e-6)
-    assert Encoder.of(loaded).vocabulary.words == encoder.vocabulary.words
+    assert encoder_of(loaded).vocabulary.words == encoder.vocabulary.words
 
 
 def test_without_a_recurrent_network_it_is_the_mean(encoder):

@@ -16,7 +16,7 @@ DOCUMENTS = ["great film", "a " * 20, "fine", "the music was very good", "actor"
 
 def test_each_tower_is_packed_and_trimmed_by_itself(encoder):
     examples = ScoredExamples.from_lists(QUERIES, np.arange(20), DOCUMENTS)
-    batches = pair_batches(encoder, examples, batch_size=8)
+    batches = encoder.pair_batches(examples, batch_size=8)
     assert int(batches.cardinality()) == 3
     seen = []
     for inputs, labels in batches:
@@ -34,7 +34,7 @@ def test_each_tower_is_packed_and_trimmed_by_itself(encoder):
 
 def test_training_batches_hold_every_pair_once_in_another_order_each_epoch(encoder):
     pairs = RetrievalPairs.from_lists(QUERIES, DOCUMENTS)
-    batches = pair_batches(encoder, pairs, training=True, batch_size=6, seed=1)
+    batches = encoder.pair_batches(pairs, training=True, batch_size=6, seed=1)
     epochs = [np.concatenate([labels.numpy() for _, labels in batches]) for _ in range(2)]
     # A document's number is the same wherever the pair stands.
     assert [np.bincount(epoch).tolist() for epoch in epochs] == [[4] * 5] * 2
@@ -46,7 +46,7 @@ def test_training_batches_hold_every_pair_once_in_another_order_each_epoch(encod
 
 def test_one_length_for_tpus_and_pairs_without_labels(encoder):
     pairs = Examples.from_lists(QUERIES, text_pairs=DOCUMENTS)
-    batches = pair_batches(encoder, pairs, batch_size=8, fixed_length=True, drop_remainder=True)
+    batches = encoder.pair_batches(pairs, batch_size=8, fixed_length=True, drop_remainder=True)
     shapes = {tuple(value.shape) for inputs in batches for value in inputs.values()}
     assert shapes == {(8, 32)}
     assert set(batches.element_spec) == {
@@ -59,11 +59,11 @@ def test_text_embedding_modules_take_the_strings():
         takes_text, seq_length = True, 128
 
     pairs = ScoredExamples.from_lists(QUERIES, np.arange(20), DOCUMENTS)
-    inputs, labels = next(iter(pair_batches(Module(), pairs, batch_size=4)))
+    inputs, labels = next(iter(pair_batches(pairs, None, seq_length=Module().seq_length, batch_size=4)))
     assert {name: value.dtype for name, value in inputs.items()} == {"query": tf.string, "document": tf.string}
     assert labels.numpy().tolist() == [0, 1, 2, 3]
 
 
 def test_single_texts_are_refused(encoder):
     with pytest.raises(UserError, match="two towers compare pairs"):
-        pair_batches(encoder, ScoredExamples.from_lists(["a", "b"], [0, 1]))
+        encoder.pair_batches(ScoredExamples.from_lists(["a", "b"], [0, 1]))

@@ -5,18 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from tl_keras import (
-    Encoder,
     Examples,
     QuestionExamples,
     RetrievalPairs,
     ScoredExamples,
     TaggedExamples,
     WordVectors,
+    batches,
     bi_encoder,
     elmo_classifier,
-    pair_batches,
     question_answerer,
-    question_batches,
     sentence_encoder,
     text_classifier,
     text_regressor,
@@ -24,6 +22,7 @@ from tl_keras import (
     word_vector_classifier,
     word_vector_encoder,
 )
+from tl_keras.encoders.load import encoder_of
 
 WORDS = ["good", "bad", "film", "the", "music", "actor", "love", "hate", "dull", "영화", "재미있다", "지루하다"]
 BUILDERS = (
@@ -67,7 +66,7 @@ def build(name: str, encoder, transfer, rows: int = 64, **options):
         model = elmo_classifier(
             encoder, examples.classes, texts=given, seq_length=16, units=4, dropout=0.0, learning_rate=RATE
         )
-        return model, Encoder.of(model).batches(examples, **options)
+        return model, encoder_of(model).batches(examples, **options)
     if name == "token_classifier":
         words = [text.split() for text in given]
         # Some texts have many tags and some none, so that replicas differ.
@@ -80,7 +79,7 @@ def build(name: str, encoder, transfer, rows: int = 64, **options):
         model = question_answerer(encoder, transfer, dropout=0.0, learning_rate=RATE)
         # There are more windows than texts: their last batch need not divide among replicas, which then weigh its rows differently.
         options = {"drop_remainder": True, **options}
-        return model, question_batches(model, QuestionExamples.from_lists(["what ?"] * rows, given, answers), **options)
+        return model, batches(model, QuestionExamples.from_lists(["what ?"] * rows, given, answers), **options)
     scores = [len(text) % 7 for text in given]
     if name == "text_regressor":
         examples = ScoredExamples.from_lists(given, scores, score_range=(0, 6))
@@ -91,11 +90,11 @@ def build(name: str, encoder, transfer, rows: int = 64, **options):
     if name == "two_towers_in_batch":
         # Some questions share a document.
         pairs = RetrievalPairs.from_lists(given, [f"the {text.split()[0]} film" for text in given])
-        return bi_encoder(inner, "in-batch", learning_rate=RATE), pair_batches(encoder, pairs, **options)
+        return bi_encoder(inner, "in-batch", learning_rate=RATE), encoder.pair_batches(pairs, **options)
     pairs = ScoredExamples.from_lists(given, scores, texts(rows, 1), score_range=(0, 6))
     loss = name.removeprefix("two_towers_") if name != "bi_encoder" else "cosine"
     if loss == "contrastive":
         pairs = ScoredExamples.from_lists(given, [score % 2 for score in scores], texts(rows, 1), score_range=(0, 1))
-        return bi_encoder(inner, loss, learning_rate=RATE), pair_batches(encoder, pairs, **options)
+        return bi_encoder(inner, loss, learning_rate=RATE), encoder.pair_batches(pairs, **options)
     towers = bi_encoder(inner, loss, score_range=(0, 6), learning_rate=RATE)
-    return towers, pair_batches(encoder, pairs, **options)
+    return towers, encoder.pair_batches(pairs, **options)

@@ -70,7 +70,7 @@ def advise(
     label_report(examples)
     import_tensorflow()
     from tl_keras.advice.advise import advise as look
-    from tl_keras.encoders.base import load_encoder
+    from tl_keras.encoders.load import load_encoder
 
     to_train = {"text": text, "label": label}
     given = {

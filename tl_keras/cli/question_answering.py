@@ -18,7 +18,7 @@ train = train_command(
 
 def evaluate(model, run: str, data: str, columns: Columns):
     """Score a SQuAD file; gives a `QuestionReport`."""
-    from tl_keras.evaluation.question_answering import evaluate_questions
+    from tl_keras.serving.evaluate import evaluate_questions
 
     refuse_columns("question-answering", columns, "text", "text_pair", "label")
     settings = run_settings(run)

@@ -1,8 +1,10 @@
-"""`retrieval` from the command line: a search by meaning, learned from questions and their documents."""
+"""`retrieval` from the command line: a search by meaning, learned from questions and their documents.
+
+What it learns is a sentence encoder, so `predict` finds its part in `sentence_similarity`.
+"""
 
 from __future__ import annotations
 
-from tl_keras.cli import sentence_similarity
 from tl_keras.cli.running import Columns, refuse_columns, run_settings
 from tl_keras.cli.train import train_command
 from tl_keras.tasks.task_settings import RetrievalSettings
@@ -17,7 +19,7 @@ train = train_command(
 def evaluate(model, run: str, data: str, columns: Columns):
     """Let the questions of a file search among its documents; gives a `RetrievalReport`."""
     from tl_keras.data.pairs import read_retrieval_pairs
-    from tl_keras.evaluation.retrieval import evaluate_retrieval
+    from tl_keras.serving.evaluate import evaluate_retrieval
 
     refuse_columns("retrieval", columns, "label")
     config = run_settings(run)
@@ -29,8 +31,3 @@ def evaluate(model, run: str, data: str, columns: Columns):
         encoding=config.get("encoding", "utf-8"),
     )
     return evaluate_retrieval(model, pairs)
-
-
-# The cosine of a question and a document.
-predict = sentence_similarity.predict
-stream = sentence_similarity.stream

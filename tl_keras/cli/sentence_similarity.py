@@ -17,7 +17,7 @@ train = train_command(
 def evaluate(model, run: str, data: str, columns: Columns):
     """Score a file of scored pairs, or for a run of `retrieval` questions and documents."""
     from tl_keras.data.pairs import read_scored
-    from tl_keras.evaluation.similarity import evaluate_similarity
+    from tl_keras.serving.evaluate import evaluate_similarity
 
     config = run_settings(run)
     if is_retrieval(config, data):

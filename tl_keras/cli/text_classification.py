@@ -16,7 +16,7 @@ train = train_command(
 
 def evaluate(model, run: str, data: str, columns: Columns):
     """Score a labelled table; gives a `ClassificationReport`."""
-    from tl_keras.evaluation.classification import evaluate as score
+    from tl_keras.serving.evaluate import evaluate as score
 
     return score(model, read_as_trained(run, data, columns, labelled=True, classes=model.classes))
 

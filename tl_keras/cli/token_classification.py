@@ -17,7 +17,7 @@ train = train_command(
 
 def evaluate(model, run: str, data: str, columns: Columns):
     """Score a tagged file; gives a `TaggingReport`."""
-    from tl_keras.evaluation.classification import evaluate as score
+    from tl_keras.serving.evaluate import evaluate as score
 
     refuse_columns("token-classification", columns, "text", "text_pair", "label")
     return score(model, _read(run, data, model.labels))

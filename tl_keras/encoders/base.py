@@ -1,4 +1,4 @@
-"""A pre-trained encoder by its handle: its layer for models, its batches for `fit`."""
+"""A pre-trained encoder: its layer for models, its batches for `fit`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tl_keras._keras import keras
 from tl_keras.data.examples import Examples
 from tl_keras.data.tagging import TaggedExamples
 from tl_keras.encoders.blocks import find_parts
-from tl_keras.encoders.encoder_layer import HubEncoderLayer, encoder_layer_of
+from tl_keras.encoders.encoder_layer import HubEncoderLayer
 from tl_keras.encoders.offset_tokenizer import offset_tokenizer
-from tl_keras.encoders.resolve import read_suggestions, resolve_pair
+from tl_keras.encoders.resolve import read_suggestions
 from tl_keras.encoders.transfer_plan import Transfer
-from tl_keras.encoders.word_vectors.read import looks_like_vectors
 from tl_keras.errors import UserError
 from tl_keras.text.batches import string_batches, token_batches
 from tl_keras.text.offsets import OffsetTokenizer
+from tl_keras.text.pair_batches import pair_batches
 from tl_keras.text.preprocessor import Preprocessor
 from tl_keras.text.report import TextReport, text_report
 from tl_keras.text.tagging_batches import tagging_batches
@@ -71,13 +71,9 @@ class Encoder:
         return f"Encoder({self.name!r}, seq_length={self.seq_length})"
 
     @classmethod
-    def of(cls, model: keras.Model) -> Encoder:
-        """The encoder that a model was built on.
-
-        Raises:
-            UserError: the model was not made by one of this package's builders.
-        """
-        return encoder_layer_of(model).make_encoder()
+    def from_layer(cls, layer: HubEncoderLayer) -> Encoder:
+        """The encoder whose layer this is."""
+        return cls(layer.encoder_folder, layer.preprocessor_folder, layer.seq_length, layers=layer.layers_kept)
 
     @property
     def takes_text(self) -> bool:
@@ -217,39 +213,22 @@ class Encoder:
         common = {"batch_size": batch_size, "training": training, "seed": seed, **options}
         return tagging_batches(examples, self.offset_tokenizer, self.preprocessor, seq_length=self.seq_length, **common)
 
+    def pair_batches(
+        self, examples: Examples, *, training: bool = False, batch_size: int = 32, seed: int = 0, **options
+    ) -> tf.data.Dataset:
+        """Batches of two texts side by side, for `bi_encoder`; see `tl_keras.text.pair_batches.pair_batches`.
+
+        Args:
+            examples: pairs: scored ones, or questions and documents.
+            training: shuffle and bucket by length; otherwise the order is kept.
+            batch_size: pairs in a batch.
+            seed: of the shuffling.
+            **options: `fixed_length`, `drop_remainder`.
+        """
+        preprocessor = None if self.takes_text else self.preprocessor
+        common = {"batch_size": batch_size, "training": training, "seed": seed, **options}
+        return pair_batches(examples, preprocessor, seq_length=self.seq_length, **common)
+
     def report(self, examples: Examples) -> TextReport:
         """What tokenizing these texts for this encoder loses (from a sample of 2,000)."""
         return text_report(examples, self.preprocessor, self.seq_length)
-
-
-def load_encoder(
-    handle: str, seq_length: int = 128, preprocessor: str | None = None, layers: int | None = None
-) -> Encoder:
-    """Find a pre-trained encoder and its preprocessing, downloading both if they are not in the cache.
-
-    Args:
-        handle: a preset name (`tl-keras encoders` lists them), a `https://tfhub.dev/...` or `https://www.kaggle.com/models/...`
-            URL, a `.tar.gz`, or a folder that holds `encoder/` and `preprocess/`. A text embedding module is given by itself. A file
-            of word vectors (`.vec`, `.txt`, `.bin`, perhaps with `.gz`) gives an encoder made of them: see `word_vector_encoder`.
-        seq_length: longest input in tokens, `[CLS]` and `[SEP]` included; longer texts are cut.
-        preprocessor: handle of the preprocessing module, where the preset table does not know it.
-        layers: use the first so many blocks only: the rest neither runs nor is saved. `sequence_output` is then the output of the
-            last block that is left, and `pooled_output` what the pooler makes of it. By default all.
-
-    Raises:
-        UserError: nothing is found under the handle, it is not an encoder pair, or it has not so many blocks.
-
-    Example: ::
-
-        encoder = tlk.load_encoder("bert_multi_cased_L-12_H-768_A-12", seq_length=96)
-        encoder = tlk.load_encoder("models/my_encoder")  # holds encoder/ and preprocess/
-    """
-    if looks_like_vectors(handle):
-        if preprocessor is not None or layers is not None:
-            raise UserError(f"{handle} holds word vectors, which have neither a preprocessing module nor layers.")
-        from tl_keras.encoders.word_vectors.encoder import word_vector_encoder
-
-        return word_vector_encoder(handle, seq_length=seq_length)
-    folder, preprocessor_folder = resolve_pair(handle, preprocessor=preprocessor)
-    preprocessor_folder = None if preprocessor_folder is None else str(preprocessor_folder)
-    return Encoder(str(folder), preprocessor_folder, seq_length, str(handle), layers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from tl_keras._keras import IS_KERAS_3, keras, tf_variable
 from tl_keras.encoders.blocks import Parts, find_parts
@@ -15,19 +14,12 @@ from tl_keras.encoders.resolve import resolve
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
 
-if TYPE_CHECKING:
-    from tl_keras.encoders.base import Encoder
-
 
 class EncoderLayer:
-    """What the layers of all encoders have in common, by which a model's encoder is found.
+    """By this the layer of a model's encoder is found, of whatever kind.
 
-    Besides, each has `transfer`, `parts` and `part_weights()`, as `HubEncoderLayer` has.
+    Each has `transfer`, `parts` and `part_weights()`, as `HubEncoderLayer` has.
     """
-
-    def make_encoder(self) -> Encoder:
-        """What turns texts into this layer's inputs."""
-        raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable(package="tl_keras", name="EncoderLayer")
@@ -145,12 +137,6 @@ class HubEncoderLayer(EncoderLayer, KerasLayer):
             layers=self.layers_kept,
         )
         return config
-
-    def make_encoder(self) -> Encoder:
-        """What turns texts into this layer's inputs."""
-        from tl_keras.encoders.base import Encoder  # which imports this module
-
-        return Encoder(self.encoder_folder, self.preprocessor_folder, self.seq_length, layers=self.layers_kept)
 
     @property
     def position_limit(self) -> int | None:

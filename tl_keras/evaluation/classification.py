@@ -9,16 +9,6 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
-from tl_keras.data.examples import Examples
-from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
-from tl_keras.data.questions import QuestionExamples
-from tl_keras.data.tagging import TaggedExamples
-from tl_keras.errors import UserError
-from tl_keras.evaluation.question_answering import QuestionReport, evaluate_questions
-from tl_keras.evaluation.retrieval import RetrievalReport, evaluate_retrieval
-from tl_keras.evaluation.similarity import SimilarityReport, evaluate_similarity
-from tl_keras.evaluation.tagging import TaggingReport, evaluate_tagging
-
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationReport:
@@ -109,40 +99,3 @@ def classification_report(labels: np.ndarray, scores: np.ndarray, classes: Seque
         confusion=None if multi_label else metrics.confusion_matrix(labels, chosen, labels=indices),
         classes=tuple(classes),
     )
-
-
-def evaluate(
-    model, examples: Examples | QuestionExamples | TaggedExamples, batch_size: int = 64
-) -> ClassificationReport | QuestionReport | TaggingReport | SimilarityReport | RetrievalReport:
-    """Score a model on examples with the right answers, in the terms of their task.
-
-    Args:
-        model: a Keras model of one of this package's builders, a path to an export or a run folder, or what `load_exported` gave.
-        examples: labelled, tagged or scored, or questions; classes may come in another order than the model's.
-        batch_size: texts in a batch.
-
-    Raises:
-        UserError: no labels, or a label that the model does not know.
-    """
-    from tl_keras.serving.predict import as_predictor
-
-    if isinstance(examples, QuestionExamples):
-        return evaluate_questions(model, examples, batch_size)
-    if isinstance(examples, ScoredExamples):
-        return evaluate_similarity(model, examples, batch_size)
-    if isinstance(examples, RetrievalPairs):
-        return evaluate_retrieval(model, examples, batch_size)
-    if isinstance(examples, TaggedExamples):
-        return evaluate_tagging(model, examples, batch_size)
-    if examples.labels is None:
-        raise UserError(f"{examples.source} has no labels to compare with.")
-    predictor = as_predictor(model)
-    if predictor.multi_label != examples.multi_label:
-        kind = "several labels a text" if predictor.multi_label else "one label a text"
-        raise UserError(f"the model gives {kind}, {examples.source} does not; check the label separator.")
-    if tuple(predictor.classes) != examples.classes:
-        examples = Examples.from_lists(
-            examples.texts, examples.label_names, examples.text_pairs, predictor.classes, examples.source
-        )
-    scores = predictor.scores(examples.texts, examples.text_pairs, batch_size)
-    return classification_report(examples.labels, scores, predictor.classes)

@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 
-from tl_keras.data.questions import QuestionExamples
 from tl_keras.errors import UserError
 
 Normalisation = Literal["auto", "squad", "korquad"]
@@ -154,7 +153,7 @@ def question_report(
         >>> round(report.exact_match, 4), round(report.f1, 4), report.no_answer["f1"]
         (0.6667, 0.8889, 1.0)
     """
-    normalisation = _which(normalisation, [text for given in answers for text in given])
+    normalisation = normalisation_for(normalisation, [text for given in answers for text in given])
     exact, f1 = score_answers(predictions, answers, normalisation)
     impossible = np.array([not given for given in answers], bool)
 
@@ -220,45 +219,12 @@ def best_null_threshold(margins: np.ndarray, f1: np.ndarray, impossible: np.ndar
     return float((below + above) / 2), float(totals[cut] / len(margins))
 
 
-def evaluate_questions(
-    model, examples: QuestionExamples, batch_size: int = 32, normalisation: Normalisation = "auto"
-) -> QuestionReport:
-    """Score an answerer on questions with answers.
-
-    Args:
-        model: a Keras model of `question_answerer`, a path to an export or a run folder, or what `load_exported` gave.
-        examples: with answers; those that do not stand where the data say count too, since texts are compared.
-        batch_size: questions at once.
-        normalisation: see `question_report`.
+def normalisation_for(normalisation: str, texts: Sequence[str]) -> Literal["squad", "korquad"]:
+    """The way to normalise that is named, or with `"auto"` the one that suits the texts.
 
     Raises:
-        UserError: no answers to compare with, or the model answers no questions.
+        UserError: there is no such way.
     """
-    from tl_keras.serving.predict import as_predictor
-
-    if examples.answers is None:
-        raise UserError(f"{examples.source} has no answers to compare with.")
-    answerer = as_predictor(model)
-    if not hasattr(answerer, "candidates"):
-        raise UserError("the model does not answer questions; these examples need a model of question_answerer.")
-    right = [[answer.text for answer in given] for given in examples.answers]
-    normalisation = _which(normalisation, [*examples.questions, *(text for given in right for text in given)])
-    found = answerer.candidates(examples.questions, examples.contexts, batch_size)
-    spans = zip(examples.contexts, found.starts[:, 0], found.ends[:, 0], strict=True)
-    best = [context[a:b] if a >= 0 else "" for context, a, b in spans]
-    if not answerer.null_answers:
-        return question_report(best, right, normalisation)
-    margins = found.null_margins
-    given = ["" if margin > answerer.null_threshold else text for text, margin in zip(best, margins, strict=True)]
-    report = dataclasses.replace(question_report(given, right, normalisation), null_threshold=answerer.null_threshold)
-    if not examples.is_impossible.any():
-        return report
-    f1 = score_answers(best, right, normalisation)[1]
-    threshold, best_f1 = best_null_threshold(margins, f1, examples.is_impossible)
-    return dataclasses.replace(report, best_null_threshold=threshold, best_f1=best_f1)
-
-
-def _which(normalisation: str, texts: Sequence[str]) -> Literal["squad", "korquad"]:
     if normalisation == "auto":
         return choose_normalisation(texts)
     if normalisation not in ("squad", "korquad"):

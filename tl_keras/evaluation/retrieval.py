@@ -7,9 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from tl_keras.data.pairs import RetrievalPairs
 from tl_keras.errors import UserError
-from tl_keras.evaluation.nearest import nearest
 
 DEPTH = 100
 """How many documents of each answer are looked at."""
@@ -139,30 +137,3 @@ def retrieval_report(
         mrr=mean_reciprocal_rank(ranked, relevant),
         ndcg=ndcg_at(ranked, relevant, 10),
     )
-
-
-def evaluate_retrieval(
-    model, pairs: RetrievalPairs, batch_size: int = 64, among: Sequence[str] = ()
-) -> RetrievalReport:
-    """Let each question search among all documents of the pairs, by exact cosine.
-
-    Args:
-        model: a Keras model of `sentence_encoder`, a path to an export or a run folder, or what `load_exported` gave.
-        pairs: questions and their documents; a question that occurs with several documents is asked once.
-        batch_size: texts in a batch.
-        among: more documents to search in, which answer none of the questions.
-
-    Raises:
-        UserError: the model gives no vectors.
-    """
-    from tl_keras.serving.predict import as_predictor
-
-    predictor = as_predictor(model)
-    if not hasattr(predictor, "encode"):
-        raise UserError("the model gives no vectors to search with; retrieval needs a model of sentence_encoder.")
-    questions, relevant = pairs.questions()
-    documents = list(dict.fromkeys([*pairs.documents, *among]))
-    found, _ = nearest(
-        predictor.unit_vectors(documents, batch_size), predictor.unit_vectors(questions, batch_size), DEPTH
-    )
-    return retrieval_report(found.tolist(), relevant, len(documents))

@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 from scipy import stats
 
-from tl_keras.data.pairs import ScoredExamples
 from tl_keras.errors import UserError
 
 
@@ -75,28 +74,3 @@ def similarity_report(scores: np.ndarray, predicted: np.ndarray, same_unit: bool
         mean_absolute_error=float(np.abs(errors).mean()) if same_unit else None,
         root_mean_squared_error=float(np.sqrt(np.square(errors).mean())) if same_unit else None,
     )
-
-
-def evaluate_similarity(model, examples: ScoredExamples, batch_size: int = 64) -> SimilarityReport:
-    """Score a regressor, or the cosines of a sentence encoder, on scored examples.
-
-    Args:
-        model: a Keras model of `text_regressor` or `sentence_encoder`, a path to an export or a run folder, or what
-            `load_exported` gave.
-        examples: with scores.
-        batch_size: texts in a batch.
-
-    Raises:
-        UserError: the model gives no scores, or single texts are to be compared.
-    """
-    from tl_keras.serving.predict import as_predictor
-
-    predictor = as_predictor(model)
-    texts, pairs = examples.texts, examples.text_pairs
-    if hasattr(predictor, "encode"):
-        if pairs is None:
-            raise UserError(f"{examples.source} holds single texts; a sentence encoder compares pairs (--text-pair).")
-        return similarity_report(examples.labels, predictor.similarity(texts, pairs, batch_size), same_unit=False)
-    if not hasattr(predictor, "score_range"):
-        raise UserError("the model gives no scores; scored examples need text_regressor or sentence_encoder.")
-    return similarity_report(examples.labels, predictor.scores(texts, pairs, batch_size))

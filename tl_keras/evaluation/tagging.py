@@ -8,9 +8,6 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from tl_keras.data.tagging import TaggedExamples
-from tl_keras.errors import UserError
-
 
 @dataclasses.dataclass(frozen=True)
 class TaggingReport:
@@ -91,43 +88,6 @@ def span_report(
         per_label=per_label,
         compared=compared,
     )
-
-
-def evaluate_tagging(model, examples: TaggedExamples, batch_size: int = 64) -> TaggingReport:
-    """Score a tagger on texts with spans.
-
-    Where the data come in words, both sides are compared in words: a word belongs to the first entity that touches it.
-
-    Args:
-        model: a Keras model of `token_classifier`, a path to an export or a run folder, or what `load_exported` gave.
-        examples: with spans.
-        batch_size: texts at once.
-
-    Raises:
-        UserError: no spans to compare with, a label that the model does not know, or the model is no tagger.
-    """
-    from tl_keras.serving.predict import as_predictor
-
-    if examples.spans is None:
-        raise UserError(f"{examples.source} has no entities to compare with.")
-    tagger = as_predictor(model)
-    if not hasattr(tagger, "entities"):
-        raise UserError("the model labels whole texts; tagged examples need a model of token_classifier.")
-    unknown = sorted({span.label for spans in examples.spans for span in spans} - set(tagger.labels))
-    if unknown:
-        raise UserError(
-            f"{examples.source}: the labels {unknown[:10]} are not among those of the model, {list(tagger.labels)[:20]}. "
-            "Training never saw them: add examples of them to the training data, or take them out."
-        )
-    predicted = [
-        [(entity["start"], entity["end"], entity["label"]) for entity in found]
-        for found in tagger.entities(examples.texts.tolist(), batch_size)
-    ]
-    if examples.words is None:
-        return span_report(examples.spans, predicted, tagger.labels)
-    true = [in_words(spans, words) for spans, words in zip(examples.spans, examples.words, strict=True)]
-    predicted = [in_words(spans, words) for spans, words in zip(predicted, examples.words, strict=True)]
-    return span_report(true, predicted, tagger.labels, "words")
 
 
 def in_words(spans: Iterable[tuple], words: Sequence[tuple[int, int]]) -> list[tuple[int, int, str]]:

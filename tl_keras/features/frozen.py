@@ -15,6 +15,7 @@ from tl_keras._keras import keras
 from tl_keras.data.examples import Examples
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.encoder_layer import encoder_layer_of
+from tl_keras.encoders.load import encoder_of
 from tl_keras.errors import UserError
 from tl_keras.features import store as feature_store
 from tl_keras.features.split import split
@@ -173,7 +174,7 @@ def cache_features(
     """
     prepare(model)
     body, head, pooling = split(model)
-    encoder = Encoder.of(model)
+    encoder = encoder_of(model)
     texts, content = feature_store.different(examples)
     vectors = TextVectors(body, encoder)
 

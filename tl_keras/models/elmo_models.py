@@ -45,7 +45,7 @@ def elmo_classifier(
         **options: of `word_vector_classifier`: `recurrent`, `units`, `pooling`, `dropout`, `hidden`, `multi_label`, ...
 
     Returns:
-        A functional `keras.Model`, compiled like that of `text_classifier`. What makes its batches is `tl_keras.Encoder.of(model)`.
+        A functional `keras.Model`, compiled like that of `text_classifier`. What makes its batches is `tl_keras.encoder_of(model)`.
 
     Raises:
         UserError: no biLM, an option that is not known, or nothing that the recurrent network could read.
@@ -55,8 +55,8 @@ def elmo_classifier(
     Example: ::
 
         model = tlk.elmo_classifier("runs/bilm", train.classes, vectors="ko.vec", texts=train.texts)
-        encoder = tlk.Encoder.of(model)
-        model.fit(encoder.batches(train, training=True), validation_data=encoder.batches(valid), epochs=5)
+        encoder = tlk.encoder_of(model)
+        model.fit(tlk.batches(encoder, train, training=True), validation_data=tlk.batches(encoder, valid), epochs=5)
     """
     encoder = elmo_encoder(elmo, at, vectors=vectors, texts=texts, seq_length=seq_length)
     return word_vector_classifier(encoder, classes, transfer, **options)
@@ -92,7 +92,7 @@ def elmo_tagger(
         **options: of `token_classifier`: `dropout`, `hidden`, `learning_rate`.
 
     Returns:
-        A functional `keras.Model`, compiled like that of `token_classifier`. What makes its batches is `tl_keras.Encoder.of(model)`.
+        A functional `keras.Model`, compiled like that of `token_classifier`. What makes its batches is `tl_keras.encoder_of(model)`.
 
     Raises:
         UserError: as for `elmo_classifier`.

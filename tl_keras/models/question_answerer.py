@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 
-import tensorflow as tf
-
 from tl_keras._keras import keras
-from tl_keras.data.questions import QuestionExamples
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
 from tl_keras.models.body import hidden_layers, peak_learning_rate
-from tl_keras.models.span_head import SpanAccuracy, SpanLogProbabilities, span_crossentropy, span_head_of
+from tl_keras.models.span_head import SpanAccuracy, SpanLogProbabilities, span_crossentropy
 from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
-from tl_keras.text import question_batches as batching
 from tl_keras.training.optimizer import make_optimizer
 
 
@@ -69,7 +64,7 @@ def question_answerer(
         examples = tlk.read_squad("questions.json")
         train, valid = examples.split(0.1)
         model = tlk.question_answerer(encoder)
-        model.fit(tlk.question_batches(model, train, training=True), epochs=3)
+        model.fit(tlk.batches(model, train, training=True), epochs=3)
         tlk.predict(model, ["Who built the clock?"], ["The clock was built by Elias Umber."]).answer[0]
     """
     if not 0.0 <= dropout < 1.0:
@@ -107,64 +102,4 @@ def question_answerer(
         # As in text_classifier: XLA is slower on CPU, and would compile anew for each batch length.
         jit_compile=False,
     )
-    _ENCODERS[model] = encoder
     return prepare(model)
-
-
-# Loading a preprocessing module and finding its offsets takes a second, so a model's encoder is kept as long as the model lives.
-_ENCODERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
-def encoder_of(model: keras.Model) -> Encoder:
-    """The encoder of an answerer, with its tokenizer loaded once.
-
-    Raises:
-        UserError: the model was not made by one of this package's builders.
-    """
-    if model not in _ENCODERS:
-        _ENCODERS[model] = Encoder.of(model)
-    return _ENCODERS[model]
-
-
-def question_batches(
-    model: keras.Model,
-    examples: QuestionExamples,
-    *,
-    training: bool = False,
-    batch_size: int = 32,
-    seed: int = 0,
-    fixed_length: bool = False,
-    drop_remainder: bool = False,
-    numbered: bool = False,
-) -> tf.data.Dataset:
-    """Batches of questions for `fit` and `evaluate`, in windows as this model wants them.
-
-    Args:
-        model: of `question_answerer`; it knows its encoder, and how long questions and overlaps are.
-        examples: from `read_squad` or `QuestionExamples.from_lists`, with answers.
-        training: shuffle, and put windows of like length together; otherwise the order is kept.
-        batch_size: windows in a batch; a context that fits beside its question is one window.
-        seed: of the shuffling.
-        fixed_length: pad to `seq_length` always, for TPUs.
-        drop_remainder: leave the last, smaller batch out.
-        numbered: give the number of each question in place of both places, to find out which questions are in a batch.
-
-    Returns:
-        A dataset of `(inputs, places)`; see `tl_keras.text.question_batches.question_batches`.
-
-    Raises:
-        UserError: the model answers no questions, or there is nothing to learn from.
-    """
-    head, encoder = span_head_of(model), encoder_of(model)
-    return batching.question_batches(
-        examples,
-        encoder.offset_tokenizer,
-        encoder.preprocessor,
-        head.windows(encoder.seq_length),
-        batch_size=batch_size,
-        training=training,
-        seed=seed,
-        fixed_length=fixed_length,
-        drop_remainder=drop_remainder,
-        numbered=numbered,
-    )

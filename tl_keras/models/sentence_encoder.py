@@ -121,7 +121,7 @@ def bi_encoder(
         learning_rate: the peak rate; by default one that suits the encoder's width.
 
     Returns:
-        A functional `keras.Model`, compiled with AdamW as `text_classifier` is. Input: what `pair_batches` gives; output: cosines,
+        A functional `keras.Model`, compiled with AdamW as `text_classifier` is. Input: what `batches` gives; output: cosines,
         float32 `[batch]`, or `[batch, batch]` for `"in-batch"`.
 
     Raises:
@@ -133,7 +133,7 @@ def bi_encoder(
 
         model = tlk.sentence_encoder(encoder)
         towers = tlk.bi_encoder(model, "in-batch")
-        towers.fit(tlk.pair_batches(encoder, pairs, training=True), epochs=3)
+        towers.fit(tlk.batches(towers, pairs, training=True), epochs=3)
         index = tlk.TextIndex.build(model, documents)
     """
     model = sentence_encoder_of(model)

@@ -59,7 +59,7 @@ def text_classifier(
 
         encoder = tlk.load_encoder("small_bert/bert_en_uncased_L-4_H-512_A-8")
         model = tlk.text_classifier(encoder, classes=["negative", "positive"], transfer="freeze")
-        model.fit(encoder.batches(train, training=True), epochs=5)
+        model.fit(tlk.batches(encoder, train, training=True), epochs=5)
     """
     names = _check_classes(classes, multi_label)
     if not 0.0 <= dropout < 1.0:

@@ -60,7 +60,7 @@ def text_regressor(
 
         pairs = tlk.read_scored("sts.csv", "sentence1", "sentence2", "score", score_range=(0, 5))
         model = tlk.text_regressor(encoder, pairs.score_range)
-        model.fit(encoder.batches(pairs, training=True), epochs=4)
+        model.fit(tlk.batches(encoder, pairs, training=True), epochs=4)
         tlk.predict(model, ["A cat sleeps."], ["A cat is asleep."])
     """
     low, high = check_range(score_range)

@@ -44,7 +44,7 @@ def token_classifier(
 
     Returns:
         A functional `keras.Model`, compiled with AdamW (warm-up, linear decay, weight decay on matrices, gradient clipping),
-        cross-entropy and accuracy over the tokens that carry a tag. Input: what `encoder.tagging_batches` gives; output: float32
+        cross-entropy and accuracy over the tokens that carry a tag. Input: what `batches` gives; output: float32
         `[batch, length, tags]` probabilities, special tokens and padding among the tokens.
 
     Raises:
@@ -57,7 +57,7 @@ def token_classifier(
         examples = tlk.read_tagged("entities.jsonl")
         train, valid = examples.split(0.1)
         model = tlk.token_classifier(encoder, train.tag_set)
-        model.fit(encoder.tagging_batches(train, training=True), validation_data=encoder.tagging_batches(valid), epochs=5)
+        model.fit(tlk.batches(model, train, training=True), validation_data=tlk.batches(model, valid), epochs=5)
         tlk.predict(model, ["Ines Oakwood flew to Lima."]).entities[0]
     """
     tag_set = labels if isinstance(labels, TagSet) else TagSet(labels)

@@ -7,9 +7,9 @@ import logging
 import tensorflow as tf
 
 from tl_keras._keras import keras
-from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.blocks import HEAD
 from tl_keras.encoders.encoder_layer import EncoderLayer
+from tl_keras.encoders.load import encoder_of
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
 from tl_keras.training.optimizer import AdamW, WarmupLinearDecay, default_learning_rate
@@ -48,7 +48,7 @@ def set_transfer(model: keras.Model, transfer: str | Transfer, learning_rate: fl
         return model
     if learning_rate is None and changed:
         width = tf.nest.flatten(layer.output)[0].shape[-1]
-        suggested = Encoder.of(model).suggested.get("learning_rate")
+        suggested = encoder_of(model).suggested.get("learning_rate")
         learning_rate = default_learning_rate(width, layer.transfer.trains_encoder, suggested)
     settings = dict(model._compile_config.config)
     with model.distribute_strategy.scope():

@@ -37,7 +37,7 @@ def word_vector_classifier(
 
     Args:
         vectors: of `word_vector_encoder`; or vectors from `read_vectors`, a file of them, or None for random ones: then `texts` are
-            needed, and the encoder, which makes batches, is `tl_keras.Encoder.of(model)`.
+            needed, and the encoder, which makes batches, is `tl_keras.encoder_of(model)`.
         classes: label names; label `i` in the batches means `classes[i]`.
         transfer: `"init"`: the vectors are initial values, and learn like all the rest; `"freeze"`: they stay as they are; `"slow"`: they
             learn at a fraction of the learning rate, so that words that the training texts have do not run away from those that they have not.
@@ -68,7 +68,7 @@ def word_vector_classifier(
 
         encoder = tlk.word_vector_encoder("ko.vec", train.texts)
         model = tlk.word_vector_classifier(encoder, train.classes, "slow")
-        model.fit(encoder.batches(train, training=True), validation_data=encoder.batches(valid), epochs=5)
+        model.fit(tlk.batches(encoder, train, training=True), validation_data=tlk.batches(encoder, valid), epochs=5)
         tlk.export(model, "exported/1")
     """
     plan = way(transfer, slow)

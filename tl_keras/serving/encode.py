@@ -10,7 +10,8 @@ import numpy as np
 
 from tl_keras._keras import keras
 from tl_keras.data.examples import Examples
-from tl_keras.encoders.base import Encoder, load_encoder
+from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.load import load_encoder
 from tl_keras.errors import UserError
 from tl_keras.models.body import pooled_features
 from tl_keras.models.heads import POOLINGS

@@ -10,8 +10,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from tl_keras._keras import keras, tf_variable
-from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.encoder_layer import encoder_layer_of, modules_inside
+from tl_keras.encoders.load import encoder_of
 from tl_keras.errors import UserError
 from tl_keras.models.similarity_head import is_regressor, is_sentence_encoder
 from tl_keras.models.span_head import is_answerer
@@ -81,7 +81,7 @@ def _module_for(model: keras.Model, pairs: bool) -> tf.Module:
 
 
 def _serving_module(model: keras.Model, pairs: bool) -> tf.Module:
-    encoder, head = Encoder.of(model), head_of(model)
+    encoder, head = encoder_of(model), head_of(model)
     root = tf.Module(name="text_classifier")
     if encoder.takes_text:
         if pairs:

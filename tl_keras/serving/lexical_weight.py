@@ -36,7 +36,8 @@ def choose_lexical_weight(model, examples: ScoredExamples | RetrievalPairs, batc
     Example: ::
 
         model = tlk.sentence_encoder(encoder, lexical_weight=0.5, lexical_texts=[*train.texts, *train.text_pairs])
-        tlk.bi_encoder(model, score_range=train.score_range).fit(tlk.pair_batches(encoder, train, training=True), epochs=4)
+        towers = tlk.bi_encoder(model, score_range=train.score_range)
+        towers.fit(tlk.batches(towers, train, training=True), epochs=4)
         tlk.choose_lexical_weight(model, valid)
     """
     model = sentence_encoder_of(model)

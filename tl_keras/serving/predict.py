@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras
 from tl_keras.data.examples import Examples, length_order
-from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.load import encoder_of
 from tl_keras.errors import UserError
 from tl_keras.models.heads import ClassProbabilities
 from tl_keras.models.similarity_head import is_regressor, is_sentence_encoder
@@ -64,7 +64,7 @@ class KerasClassifier:
         self.model = model
         self.classes = tuple(head.classes)
         self.multi_label = head.multi_label
-        self.encoder = Encoder.of(model)
+        self.encoder = encoder_of(model)
 
     def scores(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, batch_size: int = 64) -> np.ndarray:
         """Probabilities float32 `[n, classes]`, in the order of the texts."""

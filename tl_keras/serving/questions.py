@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras, tf_variable
 from tl_keras.encoders.base import Encoder
-from tl_keras.models.question_answerer import encoder_of
+from tl_keras.encoders.load import encoder_of
 from tl_keras.models.span_decoding import best_in_windows, best_of_questions
 from tl_keras.models.span_head import SpanLogProbabilities, span_head_of
 from tl_keras.serving.exported_answerer import Answerer

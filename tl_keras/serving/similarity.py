@@ -10,6 +10,7 @@ import tensorflow as tf
 from tl_keras._keras import keras, tf_variable
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.encoder_layer import encoder_layer_of
+from tl_keras.encoders.load import encoder_of
 from tl_keras.errors import UserError
 from tl_keras.models.similarity_head import score_head_of, sentence_encoder_of
 from tl_keras.serving.exported_similarity import Regressor, TextEncoder
@@ -44,7 +45,7 @@ def keras_text_encoder(model: keras.Model) -> TextEncoder:
     model = sentence_encoder_of(model)
     if model not in _ENCODERS:
         reference = weakref.ref(model)
-        graph = string_graph(lambda batch: reference()(batch, training=False), Encoder.of(model))
+        graph = string_graph(lambda batch: reference()(batch, training=False), encoder_of(model))
         function = tf.function(
             lambda text: graph([text]), input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
         )
@@ -59,7 +60,7 @@ def keras_regressor(model: keras.Model) -> Regressor:
         UserError: the model is no regressor of this package.
     """
     if model not in _REGRESSORS:
-        reference, encoder = weakref.ref(model), Encoder.of(model)
+        reference, encoder = weakref.ref(model), encoder_of(model)
         graph = string_graph(lambda batch: reference()(batch, training=False), encoder)
         text = tf.TensorSpec([None], tf.string)
         single = tf.function(lambda a: graph([a]), input_signature=[text], autograph=False)
@@ -91,7 +92,7 @@ def embedding_module(model: keras.Model) -> tf.Module:
 def regressor_module(model: keras.Model, pairs: bool) -> tf.Module:
     """What is saved of a regressor: `serving_default` takes `text`, with `pairs` also `text_pair`, and gives `score`."""
     root, graph = _module(model, "text_regressor")
-    if pairs and Encoder.of(model).takes_text:
+    if pairs and encoder_of(model).takes_text:
         raise UserError("a text embedding module takes one text, not pairs.")
     text, text_pair = (tf.TensorSpec([None], tf.string, name) for name in ("text", "text_pair"))
     if pairs:
@@ -114,7 +115,7 @@ def regressor_module(model: keras.Model, pairs: bool) -> tf.Module:
 
 def _module(model: keras.Model, name: str) -> tuple[tf.Module, Callable]:
     """A module that holds what the model needs: tokenizer or table, vocabulary and weights; and its graph."""
-    encoder = Encoder.of(model)
+    encoder = encoder_of(model)
     root = tf.Module(name=name)
     if encoder.takes_text:
         # Such a module carries its vocabulary table with it, which has to be tracked to be saved.

@@ -11,6 +11,7 @@ from tl_keras._keras import keras, tf_variable
 from tl_keras.data.tagging import TagSet
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.encoder_layer import modules_inside
+from tl_keras.encoders.load import encoder_of
 from tl_keras.models.tag_decoding import decode_spans
 from tl_keras.models.tag_head import tag_head_of
 from tl_keras.serving.exported_tagger import Tagger
@@ -86,7 +87,7 @@ def keras_tagger(model: keras.Model) -> Tagger:
     """
     if model not in _TAGGERS:
         head, reference = tag_head_of(model), weakref.ref(model)
-        graph = tagging_graph(lambda batch: reference()(batch, training=False), Encoder.of(model), head.tag_set)
+        graph = tagging_graph(lambda batch: reference()(batch, training=False), encoder_of(model), head.tag_set)
         function = tf.function(graph, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
         _TAGGERS[model] = Tagger(function, head.labels, head.scheme)
     return _TAGGERS[model]
@@ -98,7 +99,7 @@ def tagging_module(model: keras.Model) -> tf.Module:
     `serving_default` takes `text`, string `[batch]` of any size and length, and gives `starts`, `ends`, `labels`, `scores`
     `[batch, most spans]` and `count` `[batch]`; see `decode_spans`.
     """
-    encoder, head = Encoder.of(model), tag_head_of(model)
+    encoder, head = encoder_of(model), tag_head_of(model)
     root = tf.Module(name="token_classifier")
     root.preprocessor = encoder.preprocessor.module
     root.offset_tokenizer = encoder.offset_tokenizer

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tl_keras.encoders.base import load_encoder
+from tl_keras.encoders.load import load_encoder
 from tl_keras.errors import UserError
 from tl_keras.models.sentence_encoder import sentence_encoder
 from tl_keras.serving.exported import load_exported

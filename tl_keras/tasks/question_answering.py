@@ -6,9 +6,10 @@ import logging
 
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.data.squad import read_squad
-from tl_keras.evaluation.question_answering import evaluate_questions
-from tl_keras.models.question_answerer import question_answerer, question_batches
+from tl_keras.models.batches import batches
+from tl_keras.models.question_answerer import question_answerer
 from tl_keras.models.span_head import span_head_of
+from tl_keras.serving.evaluate import evaluate_questions
 from tl_keras.tasks.question_page import write_question_page
 from tl_keras.tasks.run import Run
 
@@ -72,7 +73,7 @@ class QuestionAnsweringRun(Run):
 
     def batches(self, examples, training, **numbered):
         """Windows over the contexts with the places of the answers."""
-        return question_batches(self.model, examples, **self.batch_settings(training), **numbered)
+        return batches(self.model, examples, **self.batch_settings(training), **numbered)
 
     def evaluate(self):
         """Exact match and F1 of the answers."""

@@ -6,8 +6,8 @@ import logging
 
 from tl_keras.data.pairs import RetrievalPairs, read_retrieval_pairs
 from tl_keras.errors import UserError
-from tl_keras.evaluation.retrieval import evaluate_retrieval
 from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
+from tl_keras.serving.evaluate import evaluate_retrieval
 from tl_keras.tasks.retrieval_page import write_retrieval_page
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.vector_runs import (
@@ -16,7 +16,6 @@ from tl_keras.tasks.vector_runs import (
     texts_to_whiten,
     tune_lexical_weight,
 )
-from tl_keras.text.pair_batches import pair_batches
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ class RetrievalRun(Run):
 
     def batches(self, examples, training):
         """Questions with their documents."""
-        return pair_batches(self.encoder, examples, **self.batch_settings(training))
+        return self.encoder.pair_batches(examples, **self.batch_settings(training))
 
     def evaluate(self):
         """Recall, MRR and nDCG of a search among the validation documents."""

@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from tl_keras._keras import KERAS_NAME, keras
 from tl_keras.data.table import file_sha256
-from tl_keras.encoders.base import Encoder, load_encoder
+from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.load import load_encoder
 from tl_keras.errors import UserError
 from tl_keras.features.frozen import cache_features
 from tl_keras.features.split import CannotSplit

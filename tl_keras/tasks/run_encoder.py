@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from tl_keras.encoders.base import Encoder, load_encoder
+from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.load import load_encoder
 from tl_keras.encoders.word_vectors.encoder import WordVectorEncoder, word_vector_encoder
 from tl_keras.encoders.word_vectors.read import read_vectors
 from tl_keras.errors import UserError

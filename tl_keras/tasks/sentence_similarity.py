@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tl_keras.data.pairs import ScoredExamples, read_scored
-from tl_keras.evaluation.similarity import evaluate_similarity
 from tl_keras.models.body import choose_pooling
 from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
 from tl_keras.models.text_regressor import text_regressor
+from tl_keras.serving.evaluate import evaluate_similarity
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.similarity_page import write_similarity_page
 from tl_keras.tasks.vector_runs import (
@@ -15,7 +15,6 @@ from tl_keras.tasks.vector_runs import (
     texts_to_whiten,
     tune_lexical_weight,
 )
-from tl_keras.text.pair_batches import pair_batches
 
 
 class SentenceSimilarityRun(Run):
@@ -100,7 +99,7 @@ class SentenceSimilarityRun(Run):
         examples = examples if training else examples.sorted_by_length()
         options = self.batch_settings(training)
         if self.settings.towers:
-            return pair_batches(self.encoder, examples, **options)
+            return self.encoder.pair_batches(examples, **options)
         return self.source.batches(examples, **options)
 
     def evaluate(self):

@@ -7,10 +7,10 @@ import logging
 from tl_keras.data.examples import Examples
 from tl_keras.data.table import read_table
 from tl_keras.errors import UserError
-from tl_keras.evaluation.classification import evaluate
 from tl_keras.models.body import choose_pooling
 from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.text_classifier import text_classifier
+from tl_keras.serving.evaluate import evaluate
 from tl_keras.tasks.classification_page import write_classification_page
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.run_encoder import encoder_config, encoder_for

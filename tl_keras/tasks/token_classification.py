@@ -8,8 +8,8 @@ import logging
 from tl_keras.data.tagging import TaggedExamples, TagSet
 from tl_keras.data.tagging_files import read_tagged
 from tl_keras.errors import UserError
-from tl_keras.evaluation.tagging import evaluate_tagging
 from tl_keras.models.token_classifier import token_classifier
+from tl_keras.serving.evaluate import evaluate_tagging
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.run_encoder import encoder_config, encoder_for
 from tl_keras.tasks.tagging_page import write_tagging_page

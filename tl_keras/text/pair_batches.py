@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import tensorflow as tf
 
 from tl_keras.data.examples import Examples
 from tl_keras.data.pairs import RetrievalPairs
 from tl_keras.errors import UserError
 from tl_keras.text.batches import POOL_BATCHES, buckets_of, check_sizes, finish_batches
-from tl_keras.text.preprocessor import trim
-
-if TYPE_CHECKING:
-    from tl_keras.encoders.base import Encoder
+from tl_keras.text.preprocessor import Preprocessor, trim
 
 TOWERS = ("query", "document")
 
 
 def pair_batches(
-    encoder: Encoder,
     examples: Examples,
+    preprocessor: Preprocessor | None,
     *,
+    seq_length: int,
     training: bool = False,
     batch_size: int = 32,
     seed: int = 0,
@@ -33,13 +29,14 @@ def pair_batches(
     Each tower is trimmed by itself: short questions are not padded to the length of their documents.
 
     Args:
-        encoder: tokenizes, packs, and says how long an input may be.
         examples: pairs: scored ones, or questions and documents.
+        preprocessor: tokenizes and packs; None for a text embedding module, which takes strings.
+        seq_length: longest input in tokens.
         training: shuffle anew each epoch and bucket by length; otherwise the order is kept.
         batch_size: pairs in a batch. With in-batch negatives it is also how many documents a question chooses from: larger is
             better there.
         seed: of the shuffling.
-        fixed_length: pad everything to the encoder's `seq_length`, for TPUs.
+        fixed_length: pad everything to `seq_length`, for TPUs.
         drop_remainder: leave the last, smaller batch out.
 
     Returns:
@@ -51,7 +48,7 @@ def pair_batches(
     Raises:
         UserError: the examples are single texts, or there are none.
     """
-    check_sizes(batch_size, encoder.seq_length)
+    check_sizes(batch_size, seq_length)
     if not len(examples):
         raise UserError(f"{examples.source} holds no examples.")
     if examples.text_pairs is None:
@@ -61,7 +58,6 @@ def pair_batches(
         source["labels"] = examples.document_ids
     elif examples.labels is not None:
         source["labels"] = examples.labels
-    preprocessor = None if encoder.takes_text else encoder.preprocessor
 
     def tokenize(pool):
         pool = dict(pool)
@@ -70,9 +66,9 @@ def pair_batches(
     def pack(batch):
         inputs = {}
         for tower, tokens in zip(TOWERS, batch["segments"], strict=True):
-            packed = preprocessor.pack([tokens], encoder.seq_length)
+            packed = preprocessor.pack([tokens], seq_length)
             if fixed_length:
-                packed = {name: tf.ensure_shape(value, [None, encoder.seq_length]) for name, value in packed.items()}
+                packed = {name: tf.ensure_shape(value, [None, seq_length]) for name, value in packed.items()}
             else:
                 packed = trim(packed)
             inputs.update({f"{tower}_{name}": value for name, value in packed.items()})
@@ -94,6 +90,6 @@ def pair_batches(
     pool_size = batch_size * (POOL_BATCHES if training else 1)
     dataset = dataset.batch(pool_size).map(tokenize, num_parallel_calls=tf.data.AUTOTUNE)
     if training:
-        dataset = dataset.flat_map(lambda pool: buckets_of(pool, batch_size, encoder.seq_length, seed))
+        dataset = dataset.flat_map(lambda pool: buckets_of(pool, batch_size, seq_length, seed))
     dataset = dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
     return finish_batches(dataset, len(examples), batch_size, drop_remainder)

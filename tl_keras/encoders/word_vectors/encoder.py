@@ -78,6 +78,12 @@ class WordVectorEncoder(Encoder):
         self.contextual_at = contextual_at
         self.words_lower_case = words_lower_case
 
+    @classmethod
+    def from_layer(cls, layer: WordVectorLayer) -> WordVectorEncoder:
+        """The encoder whose layer this is."""
+        known = layer.vocabulary
+        return cls(Vocabulary(known.words, known.learned, known.width), **layer.reading)
+
     @property
     def takes_text(self) -> bool:
         """No: texts are split into words outside."""
@@ -249,7 +255,7 @@ def word_vector_encoder(
 
         encoder = tlk.word_vector_encoder("ko.vec", train.texts)
         tagger = tlk.token_classifier(encoder, train.tag_set)
-        tagger.fit(encoder.tagging_batches(train, training=True), epochs=10)
+        tagger.fit(tlk.batches(tagger, train, training=True), epochs=10)
     """
     if texts is not None:
         check_texts(texts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -84,18 +83,6 @@ class WordVectorLayer(EncoderLayer, keras.layers.Layer):
     def part_weights(self) -> dict[str, list]:
         """The weights of each part, by its name; of the words that cannot be learned, too."""
         return {EMBEDDINGS: [w for w in (self.learned_vectors, self.fixed_vectors) if w is not None]}
-
-    def make_encoder(self):
-        """What turns texts into this layer's inputs: a `WordVectorEncoder`."""
-        return self._encoder
-
-    @functools.cached_property
-    def _encoder(self):
-        from tl_keras.encoders.word_vectors.encoder import WordVectorEncoder
-
-        known = self.vocabulary
-        # Made once: its table of words takes a moment.
-        return WordVectorEncoder(Vocabulary(known.words, known.learned, known.width), **self.reading)
 
     def build(self, input_shape=None):
         """Make the two tables."""

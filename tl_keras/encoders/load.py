@@ -1,0 +1,64 @@
+"""Whichever kind of encoder: by its handle, or as the one that a model was built on."""
+
+from __future__ import annotations
+
+import weakref
+
+from tl_keras._keras import keras
+from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.encoder_layer import encoder_layer_of
+from tl_keras.encoders.resolve import resolve_pair
+from tl_keras.encoders.word_vectors.encoder import WordVectorEncoder, word_vector_encoder
+from tl_keras.encoders.word_vectors.layer import WordVectorLayer
+from tl_keras.encoders.word_vectors.read import looks_like_vectors
+from tl_keras.errors import UserError
+
+# Loading a preprocessing module takes a second, so a model's encoder is kept as long as the model lives.
+_ENCODERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def encoder_of(model: keras.Model) -> Encoder:
+    """The encoder that a model was built on, with its tokenizer loaded once.
+
+    Args:
+        model: of one of this package's builders.
+
+    Raises:
+        UserError: the model was not made by one of them.
+    """
+    if model not in _ENCODERS:
+        layer = encoder_layer_of(model)
+        kind = WordVectorEncoder if isinstance(layer, WordVectorLayer) else Encoder
+        _ENCODERS[model] = kind.from_layer(layer)
+    return _ENCODERS[model]
+
+
+def load_encoder(
+    handle: str, seq_length: int = 128, preprocessor: str | None = None, layers: int | None = None
+) -> Encoder:
+    """Find a pre-trained encoder and its preprocessing, downloading both if they are not in the cache.
+
+    Args:
+        handle: a preset name (`tl-keras encoders` lists them), a `https://tfhub.dev/...` or `https://www.kaggle.com/models/...`
+            URL, a `.tar.gz`, or a folder that holds `encoder/` and `preprocess/`. A text embedding module is given by itself. A file
+            of word vectors (`.vec`, `.txt`, `.bin`, perhaps with `.gz`) gives an encoder made of them: see `word_vector_encoder`.
+        seq_length: longest input in tokens, `[CLS]` and `[SEP]` included; longer texts are cut.
+        preprocessor: handle of the preprocessing module, where the preset table does not know it.
+        layers: use the first so many blocks only: the rest neither runs nor is saved. `sequence_output` is then the output of the
+            last block that is left, and `pooled_output` what the pooler makes of it. By default all.
+
+    Raises:
+        UserError: nothing is found under the handle, it is not an encoder pair, or it has not so many blocks.
+
+    Example: ::
+
+        encoder = tlk.load_encoder("bert_multi_cased_L-12_H-768_A-12", seq_length=96)
+        encoder = tlk.load_encoder("models/my_encoder")  # holds encoder/ and preprocess/
+    """
+    if looks_like_vectors(handle):
+        if preprocessor is not None or layers is not None:
+            raise UserError(f"{handle} holds word vectors, which have neither a preprocessing module nor layers.")
+        return word_vector_encoder(handle, seq_length=seq_length)
+    folder, preprocessor_folder = resolve_pair(handle, preprocessor=preprocessor)
+    preprocessor_folder = None if preprocessor_folder is None else str(preprocessor_folder)
+    return Encoder(str(folder), preprocessor_folder, seq_length, str(handle), layers)
