@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tl_keras.encoders.sentencepiece_model import parse_model
 from tl_keras.encoders.vocabularies import ROBERTA_TOKENS, SentencePieceVocabulary
 from tl_keras.errors import UserError
 
@@ -15,39 +16,6 @@ MODEL_FILES = ("sentencepiece.bpe.model",)
 # Ids 0 to 3 as fairseq orders them, which trained XLM-R and its kin, and as SentencePiece itself does.
 _FAIRSEQ_ORDER = ("<s>", "<pad>", "</s>", "<unk>")
 _OWN_ORDER = ("<unk>", "<s>", "</s>")
-
-
-def parse_model(model: bytes, source: str = "the SentencePiece model") -> ModelProto:
-    """Read a serialized SentencePiece model.
-
-    Args:
-        model: the file's content.
-        source: what to call it in a message.
-
-    Raises:
-        UserError: it is damaged, or no unigram model.
-    """
-    from google.protobuf.message import DecodeError
-    from sentencepiece import SentencePieceProcessor
-    from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec
-
-    try:
-        proto = ModelProto.FromString(model)
-    except DecodeError as error:
-        raise UserError(f"{source} is damaged or no SentencePiece model.") from error
-    if not proto.pieces:
-        raise UserError(f"{source} is damaged or no SentencePiece model: it holds no tokens.")
-    kind = proto.trainer_spec.model_type
-    if kind != TrainerSpec.UNIGRAM:
-        raise UserError(
-            f"{source} is a SentencePiece model of kind {TrainerSpec.ModelType.Name(kind)}; only UNIGRAM models can be converted."
-        )
-    try:
-        # Half a file can be a message all the same; the library itself has the last word.
-        SentencePieceProcessor(model_proto=model)
-    except RuntimeError as error:
-        raise UserError(f"{source} is damaged or no SentencePiece model: {str(error).splitlines()[-1]}") from error
-    return proto
 
 
 def read_xlm_roberta(path: Path) -> SentencePieceVocabulary:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tl_keras.encoders.sentencepiece_model import parse_model
 from tl_keras.errors import UserError
 
 BERT_TOKENS = {"unknown": "[UNK]", "padding": "[PAD]", "start": "[CLS]", "end": "[SEP]", "mask": "[MASK]"}
@@ -131,8 +132,6 @@ class SentencePieceVocabulary:
     @functools.cached_property
     def tokens(self) -> list[str]:
         """The tokens by id; a word's first token begins with "▁"."""
-        from tl_keras.encoders.sentencepiece_files import parse_model
-
         return [piece.piece for piece in parse_model(self.model).pieces]
 
     def special_ids(self) -> dict[str, int]:
