@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,3 +134,25 @@ def test_addresses_that_cannot_be_had(call, tmp_path):
     # From the command line: one line, exit code 2.
     code, _, err = call("serve", tmp_path / "nowhere")
     assert (code, err.count("\n"), "there is no folder" in err) == (2, 1, True)
+
+
+def test_the_kubernetes_file_starts_the_server_with_options_that_there_are():
+    yaml = pytest.importorskip("yaml")
+    import typer
+
+    from tl_keras.cli.app import app
+
+    text = (Path(__file__).resolve().parents[2] / "deploy" / "serving.yaml").read_text("utf-8")
+    deployment, service = yaml.safe_load_all(text)
+    pod = deployment["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    program, command, *arguments = container["command"]
+    assert program == "tl-keras"
+    # Read as the command line reads them, without running it.
+    with typer.main.get_command(app).commands[command].make_context(command, arguments) as context:
+        asked = context.params
+    assert (asked["host"], asked["port"]) == ("0.0.0.0", 8501)
+    assert asked["timeout"] < pod["spec"]["terminationGracePeriodSeconds"]
+    assert container["readinessProbe"]["httpGet"] == {"path": "/healthz", "port": asked["port"]}
+    assert service["spec"]["selector"] == pod["metadata"]["labels"]
+    assert service["spec"]["ports"][0]["targetPort"] == asked["port"]

@@ -34,8 +34,11 @@ def serve(
         typer.Option(help="Milliseconds a row may wait for others to share a batch with.", rich_help_panel=LIMITS),
     ] = 2.0,
     parallel_batches: Annotated[
-        int, typer.Option(help="Batches computed at the same time.", rich_help_panel=LIMITS)
-    ] = 2,
+        Optional[int],
+        typer.Option(
+            help="Batches computed at the same time. Default: one for every four cores.", rich_help_panel=LIMITS
+        ),
+    ] = None,
     max_rows: Annotated[int, typer.Option(help="Most rows of one request.", rich_help_panel=LIMITS)] = 10_000,
     max_body_mb: Annotated[
         float, typer.Option(help="Largest body of a request, in MiB.", rich_help_panel=LIMITS)
@@ -55,7 +58,7 @@ def serve(
     settings = ServerSettings(
         max_batch_size=max_batch_size,
         batch_delay_ms=batch_delay_ms,
-        parallel_batches=parallel_batches,
+        **({} if parallel_batches is None else {"parallel_batches": parallel_batches}),
         max_rows=max_rows,
         max_body_mb=max_body_mb,
         max_queue=max_queue,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 
 from tl_keras.errors import UserError
 
@@ -15,7 +16,7 @@ class ServerSettings:
     Args:
         max_batch_size: most rows that go through a model together.
         batch_delay_ms: how long a row may wait, in milliseconds, for others to share a batch with.
-        parallel_batches: batches that are computed at the same time.
+        parallel_batches: batches that are computed at the same time; TensorFlow shares out each of them among the cores too.
         max_rows: most rows of one request.
         max_body_mb: largest body of a request, in MiB.
         max_queue: most rows that may wait for their answers; a request beyond that is refused with 503.
@@ -29,7 +30,7 @@ class ServerSettings:
 
     max_batch_size: int = 64
     batch_delay_ms: float = 2.0
-    parallel_batches: int = 2
+    parallel_batches: int = max(1, (os.cpu_count() or 1) // 4)
     max_rows: int = 10_000
     max_body_mb: float = 10.0
     max_queue: int = 20_000
