@@ -20,9 +20,7 @@ _PUBLIC = {
     "convert": "tl_keras.encoders.convert",
     "describe": "tl_keras.models.describe",
     "early_stopping": "tl_keras.training.callbacks",
-    "elmo_classifier": "tl_keras.models.elmo_models",
-    "elmo_encoder": "tl_keras.models.elmo_models",
-    "elmo_tagger": "tl_keras.models.elmo_models",
+    "elmo_encoder": "tl_keras.models.elmo",
     "encode": "tl_keras.serving.encode",
     "Encoder": "tl_keras.encoders.base",
     "evaluate": "tl_keras.serving.evaluate",
@@ -67,7 +65,6 @@ _PUBLIC = {
     "Transfer": "tl_keras.encoders.transfer_plan",
     "bi_encoder": "tl_keras.models.sentence_encoder",
     "UserError": "tl_keras.errors",
-    "word_vector_classifier": "tl_keras.models.word_vector_classifier",
     "word_vector_encoder": "tl_keras.encoders.word_vectors.encoder",
     "WordVectors": "tl_keras.encoders.word_vectors.word_vectors",
 }

@@ -13,21 +13,20 @@ from tl_keras import (
     WordVectors,
     batches,
     bi_encoder,
-    elmo_classifier,
+    elmo_encoder,
     question_answerer,
     sentence_encoder,
     text_classifier,
     text_regressor,
     token_classifier,
-    word_vector_classifier,
     word_vector_encoder,
 )
-from tl_keras.encoders.load import encoder_of
+from tl_keras.models.recurrent import Recurrence
 
 WORDS = ["good", "bad", "film", "the", "music", "actor", "love", "hate", "dull", "영화", "재미있다", "지루하다"]
 BUILDERS = (
-    "text_classifier", "token_classifier", "question_answerer", "text_regressor", "bi_encoder", "two_towers_ranking", "two_towers_in_batch",
-    "two_towers_contrastive", "word_vector_classifier", "elmo_classifier",
+    "text_classifier", "token_classifier", "question_answerer", "text_regressor", "bi_encoder", "bi_encoder_ranking", "bi_encoder_in_batch",
+    "bi_encoder_contrastive", "word_vectors", "elmo",
 )  # fmt: skip
 TRANSFERS = ("freeze", "fine-tune", "gradual")
 RATE = 0.01
@@ -55,18 +54,23 @@ def build(name: str, encoder, transfer, rows: int = 64, **options):
         examples = Examples.from_lists(given, ["p" if "good" in text else "n" for text in given])
         model = text_classifier(encoder, examples.classes, transfer, dropout=0.0, learning_rate=RATE)
         return model, encoder.batches(examples, **options)
-    if name == "word_vector_classifier":
+    if name == "word_vectors":
         examples = Examples.from_lists(given, ["p" if "good" in text else "n" for text in given])
         vectors = WordVectors(WORDS, np.random.default_rng(5).normal(size=(len(WORDS), 6)), source="tiny.vec")
         encoder = word_vector_encoder(vectors, given, seq_length=16)
-        model = word_vector_classifier(encoder, examples.classes, transfer, units=4, dropout=0.0, learning_rate=RATE)
-        return model, encoder.batches(examples, **options)
-    if name == "elmo_classifier":
-        examples = Examples.from_lists(given, ["p" if "good" in text else "n" for text in given])
-        model = elmo_classifier(
-            encoder, examples.classes, texts=given, seq_length=16, units=4, dropout=0.0, learning_rate=RATE
+        network = Recurrence(units=4)
+        model = text_classifier(
+            encoder, examples.classes, transfer, pooling="max", recurrent=network, dropout=0.0, learning_rate=RATE
         )
-        return model, encoder_of(model).batches(examples, **options)
+        return model, encoder.batches(examples, **options)
+    if name == "elmo":
+        examples = Examples.from_lists(given, ["p" if "good" in text else "n" for text in given])
+        encoder = elmo_encoder(encoder, texts=given, seq_length=16)
+        network = Recurrence(units=4)
+        model = text_classifier(
+            encoder, examples.classes, pooling="max", recurrent=network, dropout=0.0, learning_rate=RATE
+        )
+        return model, encoder.batches(examples, **options)
     if name == "token_classifier":
         words = [text.split() for text in given]
         # Some texts have many tags and some none, so that replicas differ.
@@ -87,12 +91,12 @@ def build(name: str, encoder, transfer, rows: int = 64, **options):
         return model, encoder.batches(examples, **options)
     # On a frozen encoder, the matrix is what learns.
     inner = sentence_encoder(encoder, transfer, dimensions="same")
-    if name == "two_towers_in_batch":
+    if name == "bi_encoder_in_batch":
         # Some questions share a document.
         pairs = RetrievalPairs.from_lists(given, [f"the {text.split()[0]} film" for text in given])
         return bi_encoder(inner, "in-batch", learning_rate=RATE), encoder.pair_batches(pairs, **options)
     pairs = ScoredExamples.from_lists(given, scores, texts(rows, 1), score_range=(0, 6))
-    loss = name.removeprefix("two_towers_") if name != "bi_encoder" else "cosine"
+    loss = name.removeprefix("bi_encoder_") if name != "bi_encoder" else "cosine"
     if loss == "contrastive":
         pairs = ScoredExamples.from_lists(given, [score % 2 for score in scores], texts(rows, 1), score_range=(0, 1))
         return bi_encoder(inner, loss, learning_rate=RATE), encoder.pair_batches(pairs, **options)

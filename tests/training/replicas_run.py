@@ -50,7 +50,7 @@ if __name__ == "__main__":
     encoder = load_encoder(pair, seq_length=16)
     if wanted == ["all"]:
         # Word vectors have no blocks that could be unfrozen one by one; a biLM is frozen in any case.
-        ways = {"word_vector_classifier": TRANSFERS[:2], "elmo_classifier": TRANSFERS[:1]}
+        ways = {"word_vectors": TRANSFERS[:2], "elmo": TRANSFERS[:1]}
         # Models that read strings are refused in Keras 3: see test_strategy.py.
         builders = [builder for builder in BUILDERS if not (IS_KERAS_3 and builder.startswith("elmo"))]
         wanted = [

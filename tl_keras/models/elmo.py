@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from tl_keras._keras import keras, register
 from tl_keras.encoders.keras_layer import KerasLayer
 from tl_keras.encoders.resolve import resolve
 from tl_keras.encoders.saved_model_files import _read
+from tl_keras.encoders.word_vectors.encoder import WordVectorEncoder, word_vector_encoder
+from tl_keras.encoders.word_vectors.word_vectors import WordVectors
 from tl_keras.errors import UserError
 from tl_keras.models.heads import ScalarMix
 
@@ -58,7 +61,7 @@ def load_elmo(handle: str | os.PathLike) -> Elmo:
     Example: ::
 
         elmo = tlk.load_elmo("runs/bilm")
-        model = tlk.elmo_classifier(elmo, ["negative", "positive"])
+        model = tlk.text_classifier(tlk.elmo_encoder(elmo), ["negative", "positive"])
     """
     folder = resolve(handle)
     inputs, outputs = _tokens_signature(folder)
@@ -71,6 +74,45 @@ def load_elmo(handle: str | os.PathLike) -> Elmo:
             "lstm_outputs1; make one with tl-keras pretrain bilm, or give TF Hub's elmo/3."
         )
     return Elmo(str(folder), layers, outputs["lstm_outputs1"], bool(_facts(folder).get("lower_case", False)))
+
+
+def elmo_encoder(
+    elmo: Elmo | str | os.PathLike,
+    at: str = "input",
+    *,
+    vectors: WordVectors | str | os.PathLike | None = None,
+    texts: Sequence[str] | None = None,
+    seq_length: int = 128,
+) -> WordVectorEncoder:
+    """Word vectors, or none, with ELMo vectors to be joined: an encoder for `text_classifier` and `token_classifier`.
+
+    Args:
+        elmo: from `load_elmo`, or the handle of one.
+        at: what the ELMo vectors are joined to, the `"input"` of the recurrent network (beside the word vectors, if
+            there are any), its `"output"`, or `"both"`; each with a mix of its own.
+        vectors: word vectors beside them, from `read_vectors` or a file.
+        texts: those to train on. With `vectors` it is their words that learn; without, their words get random vectors that learn.
+        seq_length: longest text in words.
+
+    Raises:
+        UserError: no biLM, no such place, or nothing to read where the vectors join behind the recurrent network.
+
+    Source: Peters et al. 2018, https://arxiv.org/abs/1802.05365, section 3.3.
+
+    Example: ::
+
+        encoder = tlk.elmo_encoder("runs/bilm", vectors="ko.vec", texts=train.texts)
+        model = tlk.text_classifier(encoder, train.classes)
+        model.fit(tlk.batches(model, train, training=True), validation_data=tlk.batches(model, valid), epochs=5)
+    """
+    if at not in PLACES:
+        raise UserError(f"ELMo vectors join at {', '.join(PLACES)}, not at {at!r}.")
+    if at == "output" and vectors is None and texts is None:
+        raise UserError(
+            'at="output" leaves the recurrent network nothing to read: give vectors=, or texts= for random ones, or at="both".'
+        )
+    elmo = elmo if isinstance(elmo, Elmo) else load_elmo(elmo)
+    return word_vector_encoder(vectors, texts, seq_length=seq_length, contextual=elmo, contextual_at=at)
 
 
 def contextual_vectors(

@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 
 from tl_keras.encoders.transfer_plan import MODES, Transfer, check_mode, interval, parse_lr_multipliers
 from tl_keras.encoders.word_vectors.read import looks_like_vectors
-from tl_keras.encoders.word_vectors.ways import way
 from tl_keras.errors import UserError
 from tl_keras.training.cluster import STRATEGIES
 
+SLOW = 0.1
+"""The fraction of the learning rate at which `--transfer slow` moves word vectors."""
 DEFAULT_ENCODER = "ko-en-mini"
 """The one that comes with the package: nothing to download."""
 
@@ -243,7 +244,7 @@ class WordVectorSettings(HeadSettings):
         """What is to learn, and how fast."""
         plan = super().plan
         return (
-            dataclasses.replace(plan, lr_multipliers={**way("slow").lr_multipliers, **plan.lr_multipliers})
+            dataclasses.replace(plan, lr_multipliers={"embeddings": SLOW, **plan.lr_multipliers})
             if self.transfer == "slow"
             else plan
         )

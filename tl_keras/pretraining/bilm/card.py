@@ -39,7 +39,7 @@ def write_readme(folder: str | Path) -> Path:
 
 _USE = """A SavedModel with the inputs and outputs of TF Hub's `elmo/3`; the layers are frozen.
 
-    elmo = tl_keras.load_elmo("this folder")                # for elmo_classifier and elmo_tagger
+    encoder = tl_keras.elmo_encoder("this folder")          # for text_classifier and token_classifier
     layer = tl_keras.KerasLayer("this folder")              # strings -> a dict of vectors
 
 `default` [batch, {wide}] is the mean of `elmo` [batch, words, {wide}], the plain average of `word_emb` (taken twice) and

@@ -32,12 +32,17 @@ def sampled_softmax_losses(
         float `[n]`, in nats. The gradient of `weights` and `bias` comes as slices of the rows that were used.
     """
     ids, offsets = negatives
-    count, rows = tf.size(targets), tf.concat([targets, ids], axis=0)
-    vectors, biases = tf.gather(weights, rows), tf.gather(bias, rows)
-    right = tf.reduce_sum(hidden * vectors[:count], axis=-1) + biases[:count]
-    others = tf.matmul(hidden, vectors[count:], transpose_b=True) + biases[count:] + offsets
-    others = tf.where(ids[tf.newaxis] == targets[:, tf.newaxis], others.dtype.min, others)
-    return tf.reduce_logsumexp(tf.concat([right[:, tf.newaxis], others], axis=1), axis=1) - right
+    # How often each drawn word is drawn on average; the targets are not drawn, so they count as they are.
+    candidates = (tf.cast(ids, tf.int64), tf.ones_like(targets, tf.float32)[:, tf.newaxis], tf.exp(-offsets))
+    return tf.nn.sampled_softmax_loss(
+        weights,
+        bias,
+        tf.cast(targets, tf.int64)[:, tf.newaxis],
+        hidden,
+        num_sampled=tf.size(ids),
+        num_classes=int(weights.shape[0]),
+        sampled_values=candidates,
+    )
 
 
 def softmax_losses(hidden: tf.Tensor, targets: tf.Tensor, weights: tf.Variable, bias: tf.Variable) -> tf.Tensor:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import KerasLayer, UserError, export, load_model, predict
+from tl_keras import KerasLayer, UserError, export, load_model, predict, text_classifier, token_classifier
 from tl_keras._keras import keras
 from tl_keras.encoders.load import encoder_of
-from tl_keras.models.elmo_models import elmo_classifier, elmo_tagger
+from tl_keras.models.elmo import elmo_encoder
+from tl_keras.models.recurrent import Recurrence
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +21,11 @@ def classifier(bilm_folder, reviews, tmp_path_factory):
     folder = tmp_path_factory.mktemp("copy") / "bilm"
     shutil.copytree(bilm_folder, folder)
     keras.utils.set_random_seed(0)
-    model = elmo_classifier(
-        folder, reviews.classes, "both", texts=list(reviews.texts), units=8, dropout=0.0, learning_rate=0.02
+    encoder = elmo_encoder(folder, "both", texts=list(reviews.texts))
+    model = text_classifier(
+        encoder, reviews.classes, pooling="max", recurrent=Recurrence(units=8), dropout=0.0, learning_rate=0.02
     )
-    batches = encoder_of(model).batches(reviews, training=True, batch_size=16)
+    batches = encoder.batches(reviews, training=True, batch_size=16)
     return model, model.fit(batches, epochs=4, verbose=0).history["loss"], folder
 
 
@@ -59,7 +61,7 @@ def test_what_it_says_survives_saving_and_exporting(classifier, tmp_path):
 
 
 def test_a_tagger_without_word_vectors(bilm_folder):
-    model = elmo_tagger(bilm_folder, ["PER"], units=4, dropout=0.0)
+    model = token_classifier(elmo_encoder(bilm_folder), ["PER"], recurrent=Recurrence(units=4), dropout=0.0)
     encoder = encoder_of(model)
     packed = encoder.preprocessor.pack([encoder.preprocessor.tokenize(tf.constant(["Ines flew", "to Lima."]))], 8)
     probabilities = model(packed, training=False).numpy()
@@ -71,6 +73,6 @@ def test_a_tagger_without_word_vectors(bilm_folder):
 
 def test_what_cannot_be(bilm_folder):
     with pytest.raises(UserError, match="leaves the recurrent network nothing to read"):
-        elmo_classifier(bilm_folder, ["a", "b"], "output")
+        elmo_encoder(bilm_folder, "output")
     with pytest.raises(UserError, match="join at input, output, both"):
-        elmo_classifier(bilm_folder, ["a", "b"], "above")
+        elmo_encoder(bilm_folder, "above")

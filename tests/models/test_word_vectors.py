@@ -6,13 +6,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import TaggedExamples, UserError, export, load_exported, load_model, predict, token_classifier
+from tl_keras import (
+    TaggedExamples,
+    UserError,
+    export,
+    load_exported,
+    load_model,
+    predict,
+    text_classifier,
+    token_classifier,
+)
 from tl_keras._keras import keras
 from tl_keras.encoders.load import encoder_of
+from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.encoders.word_vectors.encoder import word_vector_encoder
 from tl_keras.encoders.word_vectors.word_vectors import WordVectors
 from tl_keras.models.recurrent import Recurrence
-from tl_keras.models.word_vector_classifier import word_vector_classifier
 
 WORDS = (
     "the",
@@ -38,10 +47,10 @@ def encoder(reviews):
     return word_vector_encoder(vectors, reviews.texts)
 
 
-def build(encoder, transfer="init", **options):
+def build(encoder, transfer="fine-tune", units=4, **options):
     keras.utils.set_random_seed(2)
-    options = {"units": 4, "dropout": 0.0, **options}
-    return word_vector_classifier(encoder, ["negative", "positive"], transfer, **options)
+    options = {"pooling": "max", "dropout": 0.0, "recurrent": Recurrence(units=units), **options}
+    return text_classifier(encoder, ["negative", "positive"], transfer, **options)
 
 
 def learned(model):
@@ -58,8 +67,8 @@ def one_step(model, batch, labels):
 
 def test_init_slow_and_freeze_move_the_vectors_at_their_rates(encoder, reviews):
     changes = []
-    for transfer in ("init", "slow"):
-        model = build(encoder, transfer, slow=0.25, learning_rate=0.01, recurrent=None, pooling="mean")
+    for transfer in ("fine-tune", Transfer(lr_multipliers={"embeddings": 0.25})):
+        model = build(encoder, transfer, learning_rate=0.01, recurrent=None, pooling="mean")
         special, layer = model.get_layer("special_vectors"), model.get_layer("encoder")
         before = learned(model), special.unknown_vector.numpy(), layer.fixed_vectors.numpy()
         one_step(model, *next(iter(encoder.batches(reviews, batch_size=64))))
@@ -140,11 +149,9 @@ def test_weights_of_another_width(encoder, reviews, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"transfer": "thaw"}, "choose one of: init, freeze, slow"),
-        ({"transfer": "slow", "slow": 0.0}, "above 0"),
+        ({"transfer": "thaw"}, "choose one of: freeze, fine-tune"),
         ({"recurrent": "rnn"}, "choose one of: lstm, gru"),
         ({"pooling": "mix"}, "mixes the encoder's blocks"),
-        ({"texts": ["a"]}, "leave texts out"),
     ],
 )
 def test_wrong_options(encoder, options, message):
