@@ -32,7 +32,7 @@ def test_every_option_reaches_the_run(train, tmp_path, caplog):
     code, _, err = train(*options)
     assert code == 0, err
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    wanted = {"transfer": "gradual", "unfreeze_every": "1 step", "layer_decay": 0.5, "rate": ["embeddings=0.1"],
+    wanted = {"transfer": "gradual", "unfreeze_every": "1 step", "layer_decay": 0.5, "lr_multiplier": ["embeddings=0.1"],
               "layers": 2, "pooling": "mix", "hidden": [12]}  # fmt: skip
     assert {name: config[name] for name in wanted} == wanted
     assert "too short to reach block 0, embeddings" in caplog.text  # two steps
