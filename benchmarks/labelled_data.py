@@ -68,6 +68,6 @@ def renamed(examples, names: dict[str, str]):
     import tl_keras as tlk
 
     labels = [names[name] for name in examples.label_names]
-    return tlk.Examples.from_lists(
+    return tlk.data.Examples.from_lists(
         examples.texts.tolist(), labels, examples.text_pairs.tolist(), tuple(names.values()), examples.source
     )

@@ -40,7 +40,7 @@ def measure(options) -> None:
 
     import tl_keras as tlk
     from tl_keras._keras import KERAS_NAME, keras
-    from tl_keras.training.fit import fit
+    from tl_keras.training.resumable_fit import resumable_fit
 
     class Clock(keras.callbacks.Callback):
         seconds: list[float] = []  # noqa: RUF012
@@ -57,7 +57,7 @@ def measure(options) -> None:
     with strategy.scope():
         model = tlk.text_classifier(encoder, examples.classes, options.transfer)
     batches = encoder.batches(examples, training=True, batch_size=options.batch_size, drop_remainder=True)
-    fit(model, batches, epochs=options.epochs + 1, callbacks=[Clock()], verbose=0)
+    resumable_fit(model, batches, epochs=options.epochs + 1, callbacks=[Clock()], verbose=0)
     rows = int(batches.cardinality()) * options.batch_size
     best = rows / min(Clock.seconds[1:])
     print(

@@ -206,7 +206,7 @@ def reviews():
     """Sixty-four short reviews whose label a tiny encoder can learn from single words."""
     import numpy as np
 
-    from tl_keras import Examples
+    from tl_keras.data import Examples
 
     rng = np.random.default_rng(3)
     good, bad = (

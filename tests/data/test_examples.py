@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tl_keras import Examples, UserError
+from tl_keras import UserError
+from tl_keras.data import Examples
 from tl_keras.data.examples import sorted_classes
 
 

@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tl_keras import Encoder, UserError, export, load_exported, load_model, predict, text_classifier
+from tl_keras import UserError, export, load_exported, load_model, predict, text_classifier
 from tl_keras._keras import tf_variable
+from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.load import encoder_of
 from tl_keras.models.describe import describe
 

@@ -87,7 +87,7 @@ def test_moved_pair_learns_and_its_export_takes_strings(sentencepiece_pair, tmp_
     encoder = tlk.load_encoder(str(moved), seq_length=16)
     keras.utils.set_random_seed(5)
     texts = ["the great film 좋다", "the awful film 나쁘다"] * 16
-    examples = tlk.Examples.from_lists(texts, ["good", "bad"] * 16)
+    examples = tlk.data.Examples.from_lists(texts, ["good", "bad"] * 16)
     model = tlk.text_classifier(encoder, ["bad", "good"], transfer="fine-tune", pooling="mean", learning_rate=0.03)
     losses = model.fit(encoder.batches(examples, training=True, batch_size=8), epochs=15, verbose=0).history["loss"]
     assert losses[-1] < 0.2

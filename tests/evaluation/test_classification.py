@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tl_keras import Examples, UserError, evaluate, plot_confusion_matrix, plot_history, text_classifier
+from tl_keras import UserError, evaluate, text_classifier
+from tl_keras.data import Examples
 from tl_keras.evaluation.classification import classification_report
+from tl_keras.plots import plot_confusion_matrix, plot_history
 
 # Six texts: true a a a b b c, predicted a a b b c c.
 LABELS = np.array([0, 0, 0, 1, 1, 2])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tl_keras import TaggedExamples, UserError, evaluate
+from tl_keras import UserError, evaluate
+from tl_keras.data import TaggedExamples
 from tl_keras.data.tags import spans_of_tags
 from tl_keras.evaluation.tagging import in_words, span_report
 from tl_keras.serving.exported_tagger import Tagger

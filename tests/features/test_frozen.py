@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import Examples, UserError, text_classifier
+from tl_keras import UserError, text_classifier
 from tl_keras._keras import keras
+from tl_keras.data import Examples
 from tl_keras.data.pairs import ScoredExamples
 from tl_keras.features import frozen
 from tl_keras.features import store as feature_store

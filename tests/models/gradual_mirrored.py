@@ -7,7 +7,8 @@ import sys
 
 import tensorflow as tf
 
-from tl_keras import Examples, text_classifier
+from tl_keras import text_classifier
+from tl_keras.data import Examples
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.transfer_plan import Transfer
 

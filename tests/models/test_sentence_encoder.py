@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from tl_keras import Examples, UserError, choose_lexical_weight, evaluate, load_model, predict
+from tl_keras import UserError, choose_lexical_weight, evaluate, load_model, predict
 from tl_keras._keras import keras
+from tl_keras.data import Examples
 from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
 from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
 from tl_keras.models.similarity_losses import CosineRegression

@@ -9,18 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import (
-    Examples,
-    UserError,
-    class_weights,
-    load_encoder,
-    load_model,
-    predict,
-    set_transfer,
-    text_classifier,
-)
+from tl_keras import UserError, load_encoder, load_model, predict, set_transfer, text_classifier
 from tl_keras._keras import keras
+from tl_keras.data import Examples
 from tl_keras.models.heads import MaskedPooling
+from tl_keras.training import class_weights
 
 
 def parts(model) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import Examples, UserError, evaluate, predict, text_classifier
+from tl_keras import UserError, evaluate, predict, text_classifier
+from tl_keras.data import Examples
 from tl_keras.data.pairs import ScoredExamples
 from tl_keras.models.text_regressor import text_regressor
 

@@ -6,17 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import (
-    TaggedExamples,
-    UserError,
-    export,
-    load_exported,
-    load_model,
-    predict,
-    text_classifier,
-    token_classifier,
-)
+from tl_keras import UserError, export, load_exported, load_model, predict, text_classifier, token_classifier
 from tl_keras._keras import keras
+from tl_keras.data import TaggedExamples
 from tl_keras.encoders.load import encoder_of
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.encoders.word_vectors.encoder import word_vector_encoder

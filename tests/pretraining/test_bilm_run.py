@@ -19,7 +19,8 @@ pytest.importorskip("tokenizers")
 
 from tl_keras.cli.pretrain_bilm import bilm_command  # noqa: E402
 from tl_keras.errors import UserError  # noqa: E402
-from tl_keras.pretraining.bilm import BilmPretraining, BilmSettings  # noqa: E402
+from tl_keras.pretraining.bilm.run import BilmPretraining  # noqa: E402
+from tl_keras.pretraining.bilm.settings import BilmSettings  # noqa: E402
 
 SMALL = {
     "width": 8, "filters": ((1, 4), (3, 8)), "char_width": 4, "max_chars": 16, "max_length": 8, "batch_tokens": 96,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import Examples, UserError, load_encoder
+from tl_keras import UserError, load_encoder
+from tl_keras.data import Examples
 from tl_keras.models.text_vectors import LoggedProgress
 from tl_keras.serving.encode import as_vector_source, encode, is_export
 

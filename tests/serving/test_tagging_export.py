@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import TagSet, UserError, export, load_encoder, load_exported, predict, token_classifier
+from tl_keras import UserError, export, load_encoder, load_exported, predict, token_classifier
+from tl_keras.data import TagSet
 
 TEXTS = ["the music good was", "", "영화 재미있다! 👩\u200d👩\u200d👧 film", "film good actor bad " * 20, " \t"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tl_keras import Examples, UserError
+from tl_keras import UserError
+from tl_keras.data import Examples
 from tl_keras.text.batches import token_batches
 
 

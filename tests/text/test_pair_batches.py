@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import Examples, UserError
+from tl_keras import UserError
+from tl_keras.data import Examples
 from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
 from tl_keras.text.pair_batches import pair_batches
 

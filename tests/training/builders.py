@@ -5,12 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from tl_keras import (
-    Examples,
-    QuestionExamples,
-    RetrievalPairs,
-    ScoredExamples,
-    TaggedExamples,
-    WordVectors,
     batches,
     bi_encoder,
     elmo_encoder,
@@ -21,6 +15,8 @@ from tl_keras import (
     token_classifier,
     word_vector_encoder,
 )
+from tl_keras.data import Examples, QuestionExamples, RetrievalPairs, ScoredExamples, TaggedExamples
+from tl_keras.encoders.word_vectors.word_vectors import WordVectors
 from tl_keras.models.recurrent import Recurrence
 
 WORDS = ["good", "bad", "film", "the", "music", "actor", "love", "hate", "dull", "영화", "재미있다", "지루하다"]

@@ -22,7 +22,7 @@ if __name__ == "__main__":
     from tl_keras import Transfer, UserError, load_encoder
     from tl_keras._keras import IS_KERAS_3, keras
     from tl_keras.training.checkpoints import Checkpoints
-    from tl_keras.training.fit import fit
+    from tl_keras.training.resumable_fit import resumable_fit
     from tl_keras.training.strategy import get_strategy
 
     class Losses(keras.callbacks.Callback):
@@ -38,7 +38,7 @@ if __name__ == "__main__":
     def losses(model, batches, steps=STEPS, **options) -> list[float]:
         watch = Losses()
         epochs = -(-steps // int(batches.cardinality()))
-        fit(model, batches, epochs=epochs, callbacks=[watch], verbose=0, **options)
+        resumable_fit(model, batches, epochs=epochs, callbacks=[watch], verbose=0, **options)
         return watch.values[:steps]
 
     pair, *wanted = sys.argv[1:]
@@ -89,7 +89,7 @@ if __name__ == "__main__":
             model, batches = build("text_classifier", encoder, "freeze", rows=65)
         model.set_weights(start)
         checkpoints = Checkpoints(folder, 5) if checkpoints else None
-        fit(model, batches, epochs=3, checkpoints=checkpoints, callbacks=callbacks, verbose=0)
+        resumable_fit(model, batches, epochs=3, checkpoints=checkpoints, callbacks=callbacks, verbose=0)
         return model
 
     if resume:

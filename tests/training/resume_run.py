@@ -13,7 +13,8 @@ import numpy as np
 if __name__ == "__main__":
     from test_resume import train  # beside this file; pytest, which collects it too, would not find it
 
-    from tl_keras import Examples, load_encoder
+    from tl_keras import load_encoder
+    from tl_keras.data import Examples
 
     pair, folder, *place = sys.argv[1:]
     given = json.loads((Path(folder) / "given.json").read_text("utf-8"))

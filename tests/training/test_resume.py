@@ -21,9 +21,9 @@ from tl_keras.models.transfer_model import TransferModel
 from tl_keras.training.callbacks import BestWeights
 from tl_keras.training.checkpoints import Checkpoints, keep_random_states
 from tl_keras.training.epoch_batches import EpochBatches, Orders
-from tl_keras.training.fit import fit
 from tl_keras.training.guards import row_finder
 from tl_keras.training.optimizer import make_optimizer
+from tl_keras.training.resumable_fit import resumable_fit
 
 STEPS, EPOCHS = 7, 3
 BATCH = {"training": True, "batch_size": 8, "seed": 5}
@@ -84,7 +84,7 @@ def train(encoder, reviews, vocabulary, folder=None, stop=None, **options):
     best = BestWeights("val_loss", 2)
     settings = {"seed": 5, **options.pop("settings", {})}
     checkpoints = Checkpoints(folder, every_steps=3, best=best, settings=settings) if folder else None
-    history = fit(
+    history = resumable_fit(
         model,
         encoder.batches(reviews.take(np.arange(52)), **BATCH),
         epochs=options.pop("epochs", EPOCHS),
@@ -186,7 +186,7 @@ def test_a_loss_that_is_no_number(encoder, reviews, vocabulary, tmp_path):
     checkpoints = Checkpoints(tmp_path, every_steps=1)
     finder = row_finder(lambda examples: encoder.batches(examples, **BATCH), spoiled)
     with pytest.raises(NotFiniteError) as end:
-        fit(
+        resumable_fit(
             model, encoder.batches(spoiled, **BATCH), epochs=2, checkpoints=checkpoints, rows=finder, source="reviews.csv",
             verbose=0,
         )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras.training.fit import fit
+from tl_keras.training.resumable_fit import resumable_fit
 
 sys.path.insert(0, str(Path(__file__).parent))
 from builders import BUILDERS, build
@@ -97,7 +97,7 @@ def test_several_steps_for_a_call(encoder):
         model, batches = build("text_classifier", encoder, "freeze", rows=64)
         head = model.get_layer("logits")
         head.set_weights([np.full(head.kernel.shape, 0.1, "float32"), np.zeros(2, "float32")])
-        history = fit(model, batches, epochs=2, steps_per_execution=several, verbose=0).history
+        history = resumable_fit(model, batches, epochs=2, steps_per_execution=several, verbose=0).history
         losses[several] = history["loss"]
         assert int(model.optimizer.iterations.numpy()) == 16
     np.testing.assert_allclose(losses[1], losses[3], rtol=1e-5)

@@ -18,10 +18,11 @@ def train(pair, folder, strategy, transfer, kill_at=()) -> dict:
     """Train, evaluate and export; gives the history, the figures, and the number of replicas."""
     from builders import build, texts  # beside this file
 
-    from tl_keras import Examples, export, load_encoder
+    from tl_keras import export, load_encoder
     from tl_keras._keras import keras
+    from tl_keras.data import Examples
     from tl_keras.training.checkpoints import Checkpoints
-    from tl_keras.training.fit import fit
+    from tl_keras.training.resumable_fit import resumable_fit
     from tl_keras.training.strategy import is_chief
 
     class Kill(keras.callbacks.Callback):
@@ -41,7 +42,7 @@ def train(pair, folder, strategy, transfer, kill_at=()) -> dict:
     with strategy.scope():
         model, batches = build("text_classifier", encoder, transfer, rows=60, batch_size=12)
     checkpoints = Checkpoints(folder / "backup", 2)
-    history = fit(model, batches, epochs=3, checkpoints=checkpoints, callbacks=[Kill()], verbose=0)
+    history = resumable_fit(model, batches, epochs=3, checkpoints=checkpoints, callbacks=[Kill()], verbose=0)
     given = texts(31, seed=7)
     examples = Examples.from_lists(given, ["p" if "bad" in text else "n" for text in given])
     # The last batch holds 7 rows, which do not divide.

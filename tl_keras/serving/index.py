@@ -51,7 +51,7 @@ class TextIndex:
 
     Example: ::
 
-        index = tlk.TextIndex.build(model, tlk.read_collection("articles.csv", "body"))
+        index = tlk.TextIndex.build(model, tlk.data.read_collection("articles.csv", "body"))
         index.search(["Who won in 1998?"], k=5)
         index.save("articles-index")
         index = tlk.TextIndex.load("articles-index", model)

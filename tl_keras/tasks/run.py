@@ -27,9 +27,9 @@ from tl_keras.tasks.settings import RunSettings
 from tl_keras.training.batch_size import share_batches
 from tl_keras.training.callbacks import BestWeights, EpochScore
 from tl_keras.training.checkpoints import Checkpoints, keep_random_states
-from tl_keras.training.fit import fit
 from tl_keras.training.guards import row_finder
 from tl_keras.training.precision import precision
+from tl_keras.training.resumable_fit import resumable_fit
 from tl_keras.training.strategy import batch_options, from_chief, get_strategy, is_chief
 
 logger = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ class Run:
             callbacks.insert(0, EpochScore(self.monitor, lambda: self._agreed(self.evaluate())))
         logger.info(share_batches(self.trained, settings.batch_size, settings.scale_learning_rate))
         try:
-            fit(
+            resumable_fit(
                 self.trained,
                 self.batches(self.train, training=True),
                 validation_data=self.batches(self.valid, training=False),

@@ -11,10 +11,10 @@ from tl_keras.encoders.word_vectors.encoder import WordVectorEncoder, word_vecto
 from tl_keras.encoders.word_vectors.read import read_vectors
 from tl_keras.errors import UserError
 from tl_keras.models.recurrent import Recurrence
-from tl_keras.tasks.settings import WordVectorSettings
+from tl_keras.tasks.settings import WordVectorTaskSettings
 
 
-def encoder_for(settings: WordVectorSettings, texts: Sequence[str]) -> Encoder:
+def encoder_for(settings: WordVectorTaskSettings, texts: Sequence[str]) -> Encoder:
     """The encoder that the settings name; one of word vectors is made ready for the words of the training texts.
 
     What the vectors know of these texts is logged.
@@ -43,7 +43,7 @@ def encoder_for(settings: WordVectorSettings, texts: Sequence[str]) -> Encoder:
     return word_vector_encoder(vectors, list(texts), **options)
 
 
-def encoder_config(encoder: Encoder, settings: WordVectorSettings) -> dict:
+def encoder_config(encoder: Encoder, settings: WordVectorTaskSettings) -> dict:
     """For `config.json`: the recurrent network that was chosen, and what word vectors know of the training texts."""
     recurrence = Recurrence.of(settings.recurrent, encoder)
     known = encoder.known if isinstance(encoder, WordVectorEncoder) else None

@@ -171,7 +171,7 @@ class HeadSettings(RunSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class WordVectorSettings(HeadSettings):
+class WordVectorTaskSettings(HeadSettings):
     """Of tasks that can also be learned on word vectors, and on those of a biLM."""
 
     RANDOM_VECTORS: ClassVar[str] = "random"

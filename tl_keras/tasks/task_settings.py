@@ -10,7 +10,7 @@ from tl_keras.tasks.settings import (
     RARE,
     HeadSettings,
     RunSettings,
-    WordVectorSettings,
+    WordVectorTaskSettings,
     data_setting,
     learning_setting,
     model_setting,
@@ -35,7 +35,7 @@ class _TableSettings(RunSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TextClassificationSettings(_TableSettings, WordVectorSettings):
+class TextClassificationSettings(_TableSettings, WordVectorTaskSettings):
     """Of `text-classification`."""
 
     label: str = data_setting("label", help="Column with the label.")
@@ -52,7 +52,7 @@ class TextClassificationSettings(_TableSettings, WordVectorSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TokenClassificationSettings(WordVectorSettings):
+class TokenClassificationSettings(WordVectorTaskSettings):
     """Of `token-classification`."""
 
     format: str = data_setting(

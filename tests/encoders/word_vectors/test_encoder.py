@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import Encoder, Examples, UserError, load_encoder
+from tl_keras import UserError, load_encoder
+from tl_keras.data import Examples
+from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.word_vectors.encoder import word_vector_encoder
 from tl_keras.encoders.word_vectors.layer import SpecialVectors
 from tl_keras.encoders.word_vectors.word_vectors import WordVectors

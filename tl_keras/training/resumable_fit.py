@@ -14,7 +14,7 @@ from tl_keras.training.guards import StopWhenNotFinite, StopWhenPreempted, end_w
 from tl_keras.training.strategy import refuse_outside
 
 
-def fit(
+def resumable_fit(
     model: keras.Model,
     x: tf.data.Dataset,
     *,
@@ -58,7 +58,7 @@ def fit(
 
         best = early_stopping(3)
         checkpoints = Checkpoints("backup", every_steps=200, best=best)
-        fit(model, encoder.batches(train, training=True), epochs=10, checkpoints=checkpoints, callbacks=[best])
+        resumable_fit(model, encoder.batches(train, training=True), epochs=10, checkpoints=checkpoints, callbacks=[best])
     """
     refuse_outside(model)
     if steps_per_execution != 1:
