@@ -56,7 +56,12 @@ def test_ids_and_packing_are_xlm_robertas(encoder, reference):
     ids = packed["input_word_ids"].numpy()[0].tolist()
     assert ids == expected + [1] * (64 - len(expected))
     assert packed["input_mask"].numpy().sum() == len(expected)
-    assert not packed["input_type_ids"].numpy().any()
+    # The second text is marked, for the head that looks for answers there; the network was trained with 0 for both.
+    second_text = [0] * (len(first) + 3) + [1] * (len(second) + 1)
+    assert packed["input_type_ids"].numpy()[0].tolist() == second_text + [0] * (64 - len(second_text))
+    network = tf.saved_model.load(encoder.folder)
+    without = {**packed, "input_type_ids": tf.zeros_like(packed["input_type_ids"])}
+    assert (network(packed)["sequence_output"] == network(without)["sequence_output"]).numpy().all()
     # Of 11 places four are for special tokens: the texts take turns for the other seven.
     short = preprocessor.pack(segments, 11)["input_word_ids"].numpy()[0].tolist()
     assert short == [0, *first[:4], 2, 2, *second[:3], 2]

@@ -157,7 +157,7 @@ QUESTIONS = ["the film ?", "영화 재미?", "x"]
 def by_hand(model, question, context) -> tuple[dict, float]:
     """All spans' best log scores and the null score, window by window, in plain Python."""
     encoder, head = as_predictor_parts(model)
-    settings = head.windows(encoder.seq_length)
+    settings = head.windows(encoder)
     asked: Tokens = encoder.offset_tokenizer([question])
     read: Tokens = encoder.offset_tokenizer([context])
     q = asked.ids.to_list()[0][: settings.max_question_length]

@@ -89,8 +89,7 @@ def length_report(examples: Examples, preprocessor: Preprocessor | None, seq_len
     return LengthReport(
         texts=len(examples),
         unit="tokens",
-        # [CLS] at the start and [SEP] after each segment.
-        lengths=sum(token_counts(t) for t in tokens).numpy() + 1 + len(segments),
+        lengths=sum(token_counts(t) for t in tokens).numpy() + preprocessor.special_count(len(segments)),
         seq_length=seq_length,
         unknown_tokens=float(np.mean(ids == preprocessor.unknown_id)) if len(ids) else 0.0,
         unknown_words=sum(missed.values()) / max(sum(words.values()), 1),

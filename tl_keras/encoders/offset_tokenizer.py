@@ -97,6 +97,18 @@ def vocabulary_file(encoder_folder: str) -> Path | None:
     return files[0] if files else None
 
 
+def vocabulary_tokens(encoder_folder: str) -> list[str]:
+    """The tokens of an encoder's vocabulary by id, of WordPiece or SentencePiece; empty where it comes without."""
+    path = vocabulary_file(encoder_folder)
+    if path is not None:
+        return path.read_text("utf-8").split("\n")
+    models = sorted((Path(encoder_folder) / "assets").glob("*.model"))
+    if not models:
+        return []
+    tokenizer = tf_text.SentencepieceTokenizer(models[0].read_bytes())
+    return [token.decode() for token in tokenizer.id_to_string(tf.range(tokenizer.vocab_size())).numpy()]
+
+
 def _ends_agree(tokenize: Callable, normalize: Callable | None) -> bool:
     """Whether the last token of each probe ends where the text, perhaps normalised, ends."""
     texts = tf.constant(LENGTH_PROBES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -68,6 +69,8 @@ def write_encoder_pair(
     weights = backbone if isinstance(backbone, EncoderWeights) else read_backbone(backbone)
     mlm = mlm_head if mlm_head is None or isinstance(mlm_head, MlmWeights) else read_mlm_head(mlm_head)
     _check_sizes(vocabulary, weights)
+    if not vocabulary.packing.segments:
+        weights = _with_one_segment(weights)
     if seq_length < 3:
         raise UserError(f"seq_length must be at least 3 (start, one token, end), not {seq_length}.")
     seq_length = min(seq_length, weights.max_length)
@@ -134,6 +137,18 @@ def check_free(target: Path, *, overwrite: bool) -> None:
     if not there <= _PAIR_FILES:
         other = sorted(there - _PAIR_FILES)[0]
         raise UserError(f"{target} holds other files than an encoder pair ({other}), so it won't be replaced.")
+
+
+def _with_one_segment(weights: EncoderWeights) -> EncoderWeights:
+    """The same network, which takes all tokens for those of a first text, whatever their segment ids are.
+
+    So it was trained; the packed segment ids still say where the second text begins, which the head for answers wants to know.
+    """
+    arrays = dict(weights.arrays)
+    types = arrays.pop("type_embeddings/embeddings", None)
+    if types is not None:
+        arrays["position_embedding/embeddings"] = arrays["position_embedding/embeddings"] + types[0]
+    return dataclasses.replace(weights, arrays=arrays)
 
 
 def _check_sizes(vocabulary: Vocabulary, weights: EncoderWeights) -> None:

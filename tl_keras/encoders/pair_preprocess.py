@@ -192,8 +192,7 @@ class _PackInputs(tf.Module):
             token = tf.gather(tokens, tf.clip_by_value(number, 0, tf.size(tokens) - 1))
             ids = tf.where((place >= start) & (place < end), token, ids)
             ids = tf.where(place == end, self._ids["end_of_segment_id"], ids)
-            if self._packing.segments:
-                types = tf.where((place >= start) & (place <= end), i, types)
+            types = tf.where((place >= start) & (place <= end), i, types)
         return {"input_word_ids": ids, "input_mask": tf.cast(place <= end, tf.int32), "input_type_ids": types}
 
     def _round_robin(self, sizes: list[tf.Tensor], room) -> list[tf.Tensor]:

@@ -28,7 +28,8 @@ class Packing:
 
     Attributes:
         separators: how many end tokens stand between two texts.
-        segments: whether the segment ids of the second text are 1; otherwise they are all 0.
+        segments: whether the network tells the two texts apart by their segment ids; otherwise it was trained with 0 for both, and
+            what it adds for 0 becomes a part of every position.
     """
 
     separators: int
@@ -38,7 +39,7 @@ class Packing:
 BERT_PACKING = Packing(separators=1, segments=True)
 """`[CLS] A [SEP] B [SEP]`, segment ids 0 and 1: BERT, ELECTRA, ALBERT."""
 ROBERTA_PACKING = Packing(separators=2, segments=False)
-"""`<s> A </s> </s> B </s>`, segment ids 0: RoBERTa, XLM-R, and the BERT networks with XLM-R's vocabulary."""
+"""`<s> A </s> </s> B </s>`, no segments: RoBERTa, XLM-R, and the BERT networks with XLM-R's vocabulary."""
 
 
 @dataclass(frozen=True)

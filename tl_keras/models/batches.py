@@ -61,7 +61,7 @@ def batches(
             examples,
             encoder.offset_tokenizer,
             encoder.preprocessor,
-            span_head_of(model).windows(encoder.seq_length),
+            span_head_of(model).windows(encoder),
             **options,
         )
     if is_tagger(model):

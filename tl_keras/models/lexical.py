@@ -12,7 +12,7 @@ from scipy import sparse
 
 from tl_keras._keras import keras, register
 from tl_keras.encoders.base import Encoder
-from tl_keras.encoders.offset_tokenizer import vocabulary_file
+from tl_keras.encoders.offset_tokenizer import vocabulary_tokens
 from tl_keras.errors import UserError
 from tl_keras.text.preprocessor import token_counts
 
@@ -122,11 +122,11 @@ def units(token: str) -> list[str]:
     A Korean word's ending is seldom a token of its own, and one letter of an alphabet says nothing.
 
     Example:
-        >>> units("##있다"), units("film"), units("3월"), units("##ing")
-        (['있', '다'], ['film'], ['3', '월'], ['##ing'])
+        >>> units("##있다"), units("film"), units("3월"), units("##ing"), units("▁서울")
+        (['있', '다'], ['film'], ['3', '월'], ['##ing'], ['서', '울'])
     """
     found: list[str] = []
-    text = token.removeprefix("##")
+    text = token.removeprefix("##").removeprefix("▁")
     if not any(map(_is_wide, text)):
         return [token]
     for wide, run in itertools.groupby(text, _is_wide):
@@ -186,8 +186,8 @@ def lexical_table(encoder: Encoder, texts: Sequence[str], dimensions: int, seed:
 
 def _unit_counts(encoder: Encoder, special: dict[str, int]) -> sparse.csr_matrix:
     """How often each unit is in each token, `[vocabulary, units]`."""
-    size, path = special["vocab_size"], vocabulary_file(encoder.folder)
-    lines = path.read_text("utf-8").split("\n")[:size] if path is not None else []
+    size = special["vocab_size"]
+    lines = vocabulary_tokens(encoder.folder)[:size]
     left_out = {place for name, place in special.items() if name.endswith("_id")} | {encoder.preprocessor.unknown_id}
     numbers: dict[str, int] = {}
     rows, columns = [], []

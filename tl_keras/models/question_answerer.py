@@ -78,7 +78,6 @@ def question_answerer(
     head = SpanLogProbabilities(
         null_answers, null_threshold, max_answer_length, max_question_length, overlap, name="spans"
     )
-    head.windows(encoder.seq_length)  # refuses what does not fit
     transfer = Transfer.of(transfer)
     inputs = encoder.inputs()
     missing = {"input_mask", "input_type_ids"} - set(inputs)
@@ -86,6 +85,7 @@ def question_answerer(
         raise UserError(
             f"{encoder.name} takes no {' and no '.join(sorted(missing))}, so question and context cannot be told apart."
         )
+    head.windows(encoder)  # refuses what does not fit
     outputs = encoder.layer(transfer)(inputs)
     if not isinstance(outputs, dict) or "sequence_output" not in outputs:
         has = ", ".join(outputs) if isinstance(outputs, dict) else "one tensor"

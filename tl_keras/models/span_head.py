@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import tensorflow as tf
 
 from tl_keras._keras import keras, register
 from tl_keras.errors import UserError
 from tl_keras.text.question_batches import WindowSettings
+
+if TYPE_CHECKING:
+    from tl_keras.encoders.base import Encoder
 
 IMPOSSIBLE = -1e9
 """The log-probability of places where no answer can begin or end; finite, so that sums and gradients stay finite."""
@@ -55,9 +60,10 @@ class SpanLogProbabilities(keras.layers.Layer):
         self.max_question_length = max_question_length
         self.overlap = overlap
 
-    def windows(self, seq_length: int) -> WindowSettings:
-        """How windows are laid for an encoder of this `seq_length`."""
-        return WindowSettings(seq_length, self.max_question_length, self.overlap)
+    def windows(self, encoder: Encoder) -> WindowSettings:
+        """How windows are laid for an encoder."""
+        separators = encoder.preprocessor.separators
+        return WindowSettings(encoder.seq_length, self.max_question_length, self.overlap, separators)
 
     def call(self, inputs):
         """Float `[batch, length, 2]` to float32 `[batch, length, 2]`."""

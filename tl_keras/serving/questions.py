@@ -35,7 +35,7 @@ def answering_graph(
     Returns:
         A function of string `[batch]` twice, for use in a `tf.function`; see `best_of_questions` for what it returns.
     """
-    settings = head.windows(encoder.seq_length)
+    settings = head.windows(encoder)
     tokenizer = encoder.offset_tokenizer  # found and tried out before there is a graph
 
     def best_spans(questions: tf.RaggedTensor, contexts: tf.RaggedTensor):
@@ -77,8 +77,8 @@ def answering_graph(
         begin = tf.gather(tokens.ids.row_starts(), windows.rows) + windows.starts
         contexts = tf.gather(tokens.ids.flat_values, tf.ragged.range(begin, begin + windows.lengths))
         firsts, lasts, totals, nulls = best_spans(questions, contexts)
-        # [CLS] question [SEP] stands before the window, and so much of the context before that.
-        shift = (windows.starts - 2 - questions.row_lengths())[:, tf.newaxis]
+        # The question and special tokens stand before the window, and so much of the context before that.
+        shift = (windows.starts - settings.before_context - questions.row_lengths())[:, tf.newaxis]
         found = best_of_questions(windows.rows, firsts + shift, lasts + shift, totals, nulls, tokens, N_BEST)
         return {name: value[:batch] for name, value in found.items()}
 

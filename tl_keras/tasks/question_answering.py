@@ -96,7 +96,7 @@ class QuestionAnsweringRun(Run):
         return {
             "null_answers": head.null_answers,
             "null_threshold": head.null_threshold if head.null_answers else None,
-            "max_question_length": head.windows(self.encoder.seq_length).max_question_length,
+            "max_question_length": head.windows(self.encoder).max_question_length,
             "normalisation": report.normalisation,
         }
 

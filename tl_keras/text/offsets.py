@@ -10,6 +10,8 @@ import tensorflow as tf
 # The same characters for which Python's str.isspace is true.
 _WHITE_SPACE = r"[\t-\r\x{1C}-\x{1F}\x{85}\p{Z}]"
 _MARK = r"\p{M}"
+# What SentencePiece's normalising (nmt_nfkc) makes a blank of, besides white space.
+_BLANK = r"[\t-\r\x{1C}-\x{1F}\x{85}\p{Z}\x{200B}\x{200E}\x{200F}\x{2581}\x{FEFF}\x{FFFD}]"
 
 
 class Tokens(NamedTuple):
@@ -36,7 +38,8 @@ class OffsetTokenizer(tf.Module):
     Tokenizers count bytes, some in the text as given, some in the text as they normalised it, where `ﬁ` has become `fi` and `é`
     has lost its accent. Both are brought back to characters of the text as given. A token that is part of one character (`ss`
     of `ß`, a jamo of a Hangul syllable) gets the whole character. Combining marks that the tokenizer dropped stay with their
-    letter, so that no token ends between a letter and its accent.
+    letter, so that no token ends between a letter and its accent. Where a token begins with blanks (SentencePiece's "▁word" does),
+    they are left out; one that is nothing but blanks ("▁") gets the character behind them, which it belongs to.
 
     Args:
         tokenize: strings `[batch]` -> ids, first byte and last byte + 1 of each token, ragged `[batch, (tokens)]` or
@@ -77,6 +80,7 @@ class OffsetTokenizer(tf.Module):
         end = tf.cast(end.flat_values, tf.int64) + shift
         first = tf.searchsorted(limits, begin, side="right", out_type=tf.int64)
         limit = tf.searchsorted(limits, end - 1, side="right", out_type=tf.int64) + 1
+        first = _behind_blanks(chars.flat_values, first, row_limit)
         first = tf.minimum(first, row_limit - 1)
         limit = tf.clip_by_value(limit, first + 1, row_limit)
         next_first = tf.concat([first, [tf.size(chars.flat_values, tf.int64)]], axis=0)[1:]
@@ -124,6 +128,14 @@ def _with_marks(chars, limit, row_limit, next_first):
     stops = tf.concat([others, [total]], axis=0)
     behind = tf.gather(stops, tf.searchsorted(others, limit, side="left"))
     return tf.minimum(tf.minimum(behind, row_limit), tf.maximum(next_first, limit))
+
+
+def _behind_blanks(chars, place, row_limit):
+    """Move places to the next character that is no blank, if there is one in the text."""
+    others = tf.where(~tf.strings.regex_full_match(chars, _BLANK))[:, 0]
+    total = tf.size(chars, out_type=tf.int64)
+    found = tf.gather(tf.concat([others, [total]], axis=0), tf.searchsorted(others, place, side="left"))
+    return tf.where(found < row_limit, found, place)
 
 
 def _words_around(chars, place, row_first, row_limit):

@@ -47,7 +47,7 @@ class Preprocessor:
         return self.module.tokenize(texts)
 
     def pack(self, segments: Sequence[tf.RaggedTensor], seq_length: int) -> dict[str, tf.Tensor]:
-        """Join one or two segments with `[CLS]` and `[SEP]`, cut to `seq_length`, pad.
+        """Join one or two segments with the special tokens of the encoder, cut to `seq_length`, pad.
 
         Args:
             segments: what `tokenize` returned, one entry for each segment.
@@ -62,6 +62,17 @@ class Preprocessor:
     def special_tokens(self) -> dict[str, int]:
         """The ids of the special tokens: `padding_id`, `start_of_sequence_id`, `end_of_segment_id`, `mask_id`; `vocab_size`."""
         return {name: int(value) for name, value in self.module.tokenize.get_special_tokens_dict().items()}
+
+    @functools.cached_property
+    def separators(self) -> int:
+        """How many special tokens `pack` puts between two texts, found by asking: `[SEP]`, or `</s> </s>`."""
+        tokens = self.tokenize(tf.constant(["a"]))
+        single, double = (self.pack([tokens] * number, 64)["input_mask"] for number in (1, 2))
+        return int(tf.reduce_sum(double)) - int(tf.reduce_sum(single)) - int(tf.reduce_sum(token_counts(tokens)))
+
+    def special_count(self, texts: int) -> int:
+        """How many special tokens there are in an input of one text or two."""
+        return sum(self.special_tokens_around) + (self.separators if texts > 1 else 0)
 
     @functools.cached_property
     def unknown_id(self) -> int:

@@ -18,8 +18,6 @@ from tl_keras.text.preprocessor import Preprocessor, trim
 
 logger = logging.getLogger(__name__)
 
-SPECIAL = 3
-"""[CLS], and a [SEP] behind the question and behind the context."""
 TEXTS_AT_ONCE = 512
 
 
@@ -33,6 +31,7 @@ class WindowSettings:
             less.
         overlap: tokens that neighbouring windows share; by default a quarter of the window, but at least 30 tokens (so that a usual
             answer is whole in one of them) and at most half the window.
+        separators: special tokens between question and context: 1 for BERT, 2 for RoBERTa and XLM-R.
 
     Raises:
         UserError: no room for the context, or windows that would not move on.
@@ -46,16 +45,27 @@ class WindowSettings:
     seq_length: int
     max_question_length: int | None = None
     overlap: int | None = None
+    separators: int = 1
+
+    @property
+    def special(self) -> int:
+        """Special tokens in an input: the first one, those behind the question, and the last one."""
+        return 2 + self.separators
+
+    @property
+    def before_context(self) -> int:
+        """Special tokens before the context."""
+        return 1 + self.separators
 
     def __post_init__(self):
         if self.max_question_length is None:
-            length = min(64, self.seq_length // 2, self.seq_length - SPECIAL - 1)
+            length = min(64, self.seq_length // 2, self.seq_length - self.special - 1)
             object.__setattr__(self, "max_question_length", max(length, 1))
         least = self.room(self.max_question_length)
         if self.max_question_length < 1 or least < 1:
             raise UserError(
                 f"max_question_length={self.max_question_length} leaves no room for the context in seq_length="
-                f"{self.seq_length}: choose 1 to {self.seq_length - SPECIAL - 1}."
+                f"{self.seq_length}: choose 1 to {self.seq_length - self.special - 1}."
             )
         if self.overlap is not None and not 0 <= self.overlap < least:
             raise UserError(
@@ -65,7 +75,7 @@ class WindowSettings:
 
     def room(self, question_length):
         """Tokens of the context in a window, beside a question of so many tokens."""
-        return self.seq_length - SPECIAL - question_length
+        return self.seq_length - self.special - question_length
 
     def step(self, question_length):
         """How far the next window is moved on; works on numbers and on integer arrays and tensors."""
@@ -186,7 +196,7 @@ def question_windows(
             tokens[row] = _tokens_of(answer.start, answer.end, *read[context][1:])
     first, last = tokens[rows].T
     whole = (first >= starts) & (last < starts + lengths) & (first >= 0)
-    offset = 2 + np.array([len(ids) for ids in asked])[rows] - starts
+    offset = settings.before_context + np.array([len(ids) for ids in asked])[rows] - starts
     labels = np.where(whole[:, np.newaxis], tokens[rows] + offset[:, np.newaxis], 0).astype("int32")
     answered = ~examples.is_impossible
     held = np.zeros(len(examples), bool)

@@ -64,8 +64,7 @@ def text_report(examples: Examples, preprocessor: Preprocessor, seq_length: int,
     part = examples.take(rows)
     segments = [part.texts] if part.text_pairs is None else [part.texts, part.text_pairs]
     tokens = [preprocessor.tokenize(tf.constant(segment.tolist())) for segment in segments]
-    # [CLS] at the start and [SEP] after each segment.
-    lengths = sum(token_counts(t) for t in tokens).numpy() + 1 + len(segments)
+    lengths = sum(token_counts(t) for t in tokens).numpy() + preprocessor.special_count(len(segments))
     ids = np.concatenate([t.flat_values.numpy() for t in tokens])
     return TextReport(
         texts=len(part),

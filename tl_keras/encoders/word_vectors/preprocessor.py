@@ -29,6 +29,7 @@ class WordPreprocessor(tf.Module):
     """
 
     special_tokens_around = (0, 0)
+    separators = 1
 
     def __init__(
         self,
@@ -47,6 +48,10 @@ class WordPreprocessor(tf.Module):
             numbers = tf.range(FIRST_WORD, FIRST_WORD + tf.size(keys, tf.int64), dtype=tf.int64)
             initializer = tf.lookup.KeyValueTensorInitializer(keys, numbers)
             self.table = tf.lookup.StaticHashTable(initializer, default_value=UNKNOWN, name="words")
+
+    def special_count(self, texts: int) -> int:
+        """As of `tl_keras.text.preprocessor.Preprocessor`."""
+        return self.separators * (texts - 1)
 
     @property
     def module(self) -> tf.Module:
