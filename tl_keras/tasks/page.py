@@ -113,3 +113,10 @@ def cell(text: str, width: int = 120) -> str:
 def best_epoch_line(outcome: Outcome, why: str) -> list[str]:
     """Which epoch's weights were kept, where it was one's."""
     return [] if outcome.best_epoch is None else [f"- weights kept: those after epoch {outcome.best_epoch + 1}, {why}"]
+
+
+def kept_line(outcome: Outcome, measure: str) -> list[str]:
+    """Which weights were kept, those from before training among the choices."""
+    if outcome.config.get("kept_weights_from_before_training"):
+        return [f"- weights kept: those from before training, which no epoch beat in {measure}"]
+    return best_epoch_line(outcome, f"with the best {measure}")

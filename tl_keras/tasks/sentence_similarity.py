@@ -1,14 +1,20 @@
-"""Train a model of how alike two texts are, from a file to a run folder."""
+"""Train a model of how alike two texts are, from a file to a run folder and its page."""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
 
 from tl_keras.data.pairs import ScoredExamples, read_scored
 from tl_keras.models.body import choose_pooling
 from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
 from tl_keras.models.text_regressor import text_regressor
 from tl_keras.serving.evaluate import evaluate_similarity
+from tl_keras.serving.predict import as_predictor
+from tl_keras.tasks.outcome import Outcome
+from tl_keras.tasks.page import MISTAKES, cell, draw, kept_line, section, write_page
 from tl_keras.tasks.run import Run
-from tl_keras.tasks.similarity_page import write_similarity_page
 from tl_keras.tasks.vector_runs import (
     lexical_weight_in_training,
     lexical_weight_of,
@@ -126,3 +132,54 @@ class SentenceSimilarityRun(Run):
     def write_page(self, folder, outcome):
         """Correlations, the largest disagreements."""
         write_similarity_page(folder, outcome, self.model, self.valid)
+
+
+def write_similarity_page(folder: Path, outcome: Outcome, model, valid: ScoredExamples) -> None:
+    """Write `report.md` and, where matplotlib is installed, `plots/training.png`.
+
+    Args:
+        folder: the run folder.
+        outcome: of the run.
+        model: to look for the largest disagreements with.
+        valid: validation examples.
+    """
+    config, report = outcome.config, outcome.report
+    draw(folder, outcome)
+    low, high = config["score_range"]
+    towers = config["architecture"] == "bi-encoder"
+    kind = f"{config['architecture']}, {config['loss']} loss" if towers else config["architecture"]
+    metrics = f"Spearman **{report.spearman:.4f}**, Pearson **{report.pearson:.4f}**"
+    if report.mean_absolute_error is not None:
+        metrics += (
+            f", mean absolute error {report.mean_absolute_error:.4f}, root mean squared error "
+            f"{report.root_mean_squared_error:.4f} (scores from {low:g} to {high:g})"
+        )
+    if towers:
+        before = config["before_training"]
+        metrics += f" (before training: {before['spearman']:.4f} and {before['pearson']:.4f})"
+    write_page(
+        folder,
+        outcome,
+        made_of=f"{kind}, encoder `{config['encoder']}`, {config['transfer']}, pooling {config['pooling']}",
+        data=f", columns `{config['text']}`, `{config['text_pair']}` and `{config['label']}`",
+        kept=kept_line(outcome, "Spearman"),
+        metrics=[metrics, ""],
+        mistakes=_disagreements(model, valid, towers),
+        use=f'tl-keras predict {config["out"]} "one text" "another text"',
+        output="gives `embedding`; the similarity of two texts is the cosine of their vectors"
+        if towers
+        else "takes `text` and `text_pair` and gives `score`",
+    )
+
+
+def _disagreements(model, valid: ScoredExamples, towers: bool) -> list[str]:
+    """The pairs that the model ranks most unlike people: where wrong scores and blind spots show."""
+    predictor = as_predictor(model)
+    predicted = (predictor.similarity if towers else predictor.scores)(valid.texts, valid.text_pairs)
+    true_ranks, ranks = (np.argsort(np.argsort(values, kind="stable")) for values in (valid.labels, predicted))
+    worst = np.argsort(-np.abs(true_ranks - ranks), kind="stable")[:MISTAKES]
+    rows = [
+        [cell(valid.texts[i]), cell(valid.text_pairs[i]), f"{valid.labels[i]:g}", f"{predicted[i]:.2f}"] for i in worst
+    ]
+    columns = ["text", "other text", "score", "cosine" if towers else "predicted"]
+    return section("Largest disagreements in rank", columns, rows)
