@@ -14,6 +14,7 @@ _PUBLIC = {
     "bi_encoder": "tl_keras.models.sentence_encoder",
     "cache_features": "tl_keras.features.frozen",
     "choose_lexical_weight": "tl_keras.serving.lexical_weight",
+    "compress": "tl_keras.pretraining.compress",
     "convert": "tl_keras.encoders.convert",
     "data": "tl_keras.data",
     "describe": "tl_keras.models.describe",

@@ -16,6 +16,7 @@ import typer
 from tl_keras._version import __version__
 from tl_keras.cli import (
     advise,
+    compress,
     encode,
     encoders,
     launch,
@@ -59,6 +60,7 @@ for _name, _module in TASKS.items():
 app.add_typer(train_app, name="train")
 app.add_typer(pretrain.app, name="pretrain")
 app.command(context_settings=HELP)(advise.advise)
+app.command(context_settings=HELP)(compress.compress)
 app.command(context_settings=HELP)(encode.encode)
 app.command(context_settings=HELP)(encoders.convert)
 app.command(context_settings=HELP)(encoders.encoders)

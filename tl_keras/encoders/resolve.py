@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from tl_keras.encoders.download import fetch_url, modules_in, unpack
+from tl_keras.encoders.packed_pair import is_packed, unpacked
 from tl_keras.encoders.presets import PACKAGE_PREFIX, near_presets, preset_for_handle
 from tl_keras.encoders.saved_model_files import (
     damage,
@@ -105,7 +106,7 @@ def locate(handle: str | os.PathLike) -> Path | str:
     if path.is_dir():
         # Nothing new to somebody who named the whole path.
         logger.log(logging.DEBUG if path.is_absolute() else logging.INFO, "%s: using %s", text, path.resolve())
-        return path
+        return unpacked(path) if is_packed(path) else path
     if path.is_file():
         if path.name.endswith(_ARCHIVES):
             return _only_module(unpack(path))
@@ -121,7 +122,7 @@ def _package_folder(handle: str) -> Path:
     folder = Path(str(resources.files("tl_keras") / "encoders" / name))
     if not folder.is_dir():
         raise UserError(f"this installation of tl_keras has no encoder {name!r} inside; install the package again.")
-    return folder
+    return unpacked(folder) if is_packed(folder) else folder
 
 
 def _only_module(folder: Path) -> Path:

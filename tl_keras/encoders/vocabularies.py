@@ -171,18 +171,26 @@ def read_pair_vocabulary(folder: str | os.PathLike) -> Vocabulary:
     folder = Path(folder)
     try:
         facts = json.loads((folder / "info.json").read_text(encoding="utf-8"))["tokenizer"]
-        packing = Packing(facts["separators"], facts["segments"])
-        if facts["kind"] == "SentencePiece":
-            model = (folder / "encoder" / "assets" / "sentencepiece.model").read_bytes()
-            return SentencePieceVocabulary(model, facts["special_tokens"], packing)
-        rules = WordPieceRules(**facts["rules"])
-        name = "vocab_uncased.txt" if rules.lower_case else "vocab_cased.txt"
-        lines = (folder / "encoder" / "assets" / name).read_text(encoding="utf-8").split("\n")[:-1]
-        return WordPieceVocabulary(lines, rules, packing)
+        return read_vocabulary_file(folder / "encoder" / "assets", facts)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{folder} has no info.json that describes its tokenizer ({error}): make the pair again with `tl-keras convert`."
         ) from error
+
+
+def read_vocabulary_file(folder: Path, facts: Mapping[str, Any]) -> Vocabulary:
+    """Read what a vocabulary's `write` wrote.
+
+    Args:
+        folder: holds the file.
+        facts: what its `info` said under "tokenizer".
+    """
+    packing = Packing(facts["separators"], facts["segments"])
+    if facts["kind"] == "SentencePiece":
+        return SentencePieceVocabulary((folder / "sentencepiece.model").read_bytes(), facts["special_tokens"], packing)
+    rules = WordPieceRules(**facts["rules"])
+    name = "vocab_uncased.txt" if rules.lower_case else "vocab_cased.txt"
+    return WordPieceVocabulary((folder / name).read_text(encoding="utf-8").split("\n")[:-1], rules, packing)
 
 
 def vocabulary_lines(tokens: Sequence[str]) -> list[str]:

@@ -26,15 +26,15 @@ def write_model_card(folder: str | Path) -> Path:
         f"# {config.get('name') or folder.name}",
         _what(config, metrics),
         "## Corpora",
-        _corpora(config["corpora"]),
+        corpora_table(config["corpora"]),
         "## Recipe",
         _recipe(config, metrics),
         "## Losses",
         _losses(folder, metrics),
         "## Downstream scores",
-        _note(folder, "downstream.md", "Not measured yet."),
+        note(folder, "downstream.md", "Not measured yet."),
         "## Limits",
-        _note(folder, "limits.md", _limits(config)),
+        note(folder, "limits.md", _limits(config)),
     ]
     path = folder / "model_card.md"
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
@@ -54,7 +54,8 @@ def _what(config: dict, metrics: dict) -> str:
     )
 
 
-def _corpora(meta: dict) -> str:
+def corpora_table(meta: dict) -> str:
+    """The corpora of a run as a table, with what was kept back."""
     lines = ["| file | lines | documents | licence | SHA-256 |", "|---|---|---|---|---|"]
     for corpus in meta["corpora"]:
         kind = "independent lines" if corpus["independent"] else f"{corpus['documents']:,}"
@@ -112,7 +113,8 @@ def _losses(folder: Path, metrics: dict) -> str:
 _ORDER = ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
 
 
-def _note(folder: Path, name: str, otherwise: str) -> str:
+def note(folder: Path, name: str, otherwise: str) -> str:
+    """What a file of the run folder says, or something else where there is none."""
     path = folder / name
     return path.read_text(encoding="utf-8").strip() if path.is_file() else otherwise
 

@@ -1,0 +1,157 @@
+"""An encoder in few megabytes, as it travels inside the package, and the ordinary pair that is made of it at first use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tl_keras._version import __version__
+from tl_keras.encoders.download import cache_folder
+from tl_keras.encoders.packed_arrays import pack_arrays, unpack_arrays
+from tl_keras.encoders.saved_model_files import damage
+from tl_keras.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS, INFO = "weights.npz", "info.json"
+_PARTS = ("encoder", "preprocess")
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether a folder holds a packed encoder."""
+    return (folder / WEIGHTS).is_file()
+
+
+def pack_pair(folder: Path, weights, activation: str, vocabulary, mlm=None, info: Mapping | None = None) -> Path:
+    """Write a packed encoder.
+
+    Args:
+        folder: exists; the weights, the vocabulary and `info.json` go there.
+        weights: `EncoderWeights`.
+        activation: name of its activation, in `pair_weights.ACTIVATIONS`.
+        vocabulary: a `Vocabulary`.
+        mlm: `MlmWeights`, or none.
+        info: facts for `info.json`, as for `write_encoder_pair`; `seq_length` among them.
+
+    Returns:
+        The folder.
+    """
+    heads = {} if mlm is None else mlm.arrays
+    with (folder / WEIGHTS).open("wb") as stream:
+        np.savez_compressed(stream, **pack_arrays({**weights.arrays, **heads}))
+    vocabulary_file = vocabulary.write(folder)
+    network = {
+        "num_layers": weights.num_layers,
+        "num_heads": weights.num_heads,
+        "dropout": weights.dropout,
+        "attention_dropout": weights.attention_dropout,
+        "epsilon": weights.epsilon,
+        "activation": activation,
+        "mlm": sorted(heads),
+    }
+    facts = {
+        **(info or {}),
+        **vocabulary.info(),
+        "network": network,
+        "sha256": {path.name: _sha256(path) for path in (folder / WEIGHTS, vocabulary_file)},
+    }
+    (folder / INFO).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return folder
+
+
+def unpacked(folder: Path) -> Path:
+    """The ordinary encoder pair of a packed encoder, in the cache of TF Hub's modules; made when it is not there whole.
+
+    Processes that come at the same time each make one, and the first to be done puts it in place.
+
+    Args:
+        folder: the packed encoder.
+
+    Returns:
+        The pair's folder.
+
+    Raises:
+        UserError: a file is damaged, or the cache cannot be written to.
+    """
+    facts = _facts(folder)
+    # Another version of the package may write another graph.
+    key = hashlib.sha1(json.dumps([__version__, facts], sort_keys=True).encode()).hexdigest()
+    pair = cache_folder() / f"{folder.name}-{key}"
+    if _is_whole(pair):
+        return pair
+    _check_files(folder, facts)
+    logger.info("unpacking the encoder %s to %s, once", folder.name, pair)
+    shutil.rmtree(pair, ignore_errors=True)
+    draft = pair.with_name(f"{pair.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        _write_pair(folder, facts, draft)
+        draft.rename(pair)
+    except OSError as error:
+        # Another process may have been quicker; its copy is as good.
+        if not _is_whole(pair):
+            raise UserError(
+                f"the encoder {folder.name} cannot be unpacked to {pair}: {error}; name another place by TFHUB_CACHE_DIR."
+            ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return pair
+
+
+def _write_pair(folder: Path, facts: dict, target: Path) -> None:
+    from tl_keras.encoders.pair import write_encoder_pair  # which needs TensorFlow
+
+    weights, mlm, vocabulary = read_packed(folder)
+    own = {"network", "sha256", "tokenizer"}
+    info = {name: value for name, value in facts.items() if name not in own}
+    write_encoder_pair(target, weights, vocabulary, seq_length=facts.get("seq_length", 128), mlm_head=mlm, info=info)
+
+
+def read_packed(folder: Path):
+    """A packed encoder's `EncoderWeights`, `MlmWeights` (or None) and `Vocabulary`.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    from tl_keras.encoders.pair_encoder import EncoderWeights, MlmWeights
+    from tl_keras.encoders.pair_weights import ACTIVATIONS
+    from tl_keras.encoders.vocabularies import read_vocabulary_file
+
+    facts = _facts(folder)
+    _check_files(folder, facts)
+    with np.load(folder / WEIGHTS) as stored:
+        arrays = unpack_arrays(stored)
+    network = dict(facts["network"])
+    head = {name: arrays.pop(name) for name in network.pop("mlm")}
+    activation = ACTIVATIONS[network.pop("activation")]
+    weights = EncoderWeights(arrays, activation=activation, **network)
+    mlm = MlmWeights(head, weights.epsilon, activation) if head else None
+    return weights, mlm, read_vocabulary_file(folder, facts["tokenizer"])
+
+
+def _facts(folder: Path) -> dict:
+    try:
+        return json.loads((folder / INFO).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / INFO} cannot be read ({error}); install the package again.") from error
+
+
+def _check_files(folder: Path, facts: dict) -> None:
+    for name, wanted in facts["sha256"].items():
+        path = folder / name
+        if not path.is_file() or _sha256(path) != wanted:
+            raise UserError(f"{path} is missing or damaged; install the package again.")
+
+
+def _is_whole(pair: Path) -> bool:
+    return all((pair / part).is_dir() and not damage(pair / part) for part in _PARTS)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

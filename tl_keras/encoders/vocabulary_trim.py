@@ -1,0 +1,137 @@
+"""A vocabulary of some of its tokens: which are needed, and the encoder that is left.
+
+A multilingual vocabulary is most of a small encoder's weights: of XLM-R's 250,002 tokens a tenth is enough for two
+languages. The rows that stay are the encoder's own, so texts whose tokens all stay give the same vectors as before.
+
+Source: Ushio et al. 2023, https://arxiv.org/abs/2305.15020.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from tl_keras.encoders.pair_encoder import EncoderWeights, MlmWeights
+from tl_keras.encoders.vocabularies import SentencePieceVocabulary, Vocabulary
+from tl_keras.errors import UserError
+
+_BLANK = "▁"  # stands for a blank in SentencePiece's tokens
+_CONTINUATION = "##"
+_ROWS = "word_embeddings/embeddings"
+_OUTPUT_BIAS = "bert/cls/predictions/output_bias/bias"
+
+
+def always_kept(vocabulary: Vocabulary) -> np.ndarray:
+    """The tokens that every trimmed vocabulary keeps: the special ones, and all single characters.
+
+    Single characters at the beginning of a word or within: letters, Hangul syllables, digits, punctuation. So a word of
+    which no longer token is left is spelled, and is not unknown, as far as the vocabulary has its characters.
+
+    Returns:
+        bool `[tokens]`.
+    """
+    special = set(vocabulary.special_ids().values()) - {vocabulary.special_ids()["vocab_size"]}
+    kept = np.asarray([len(_bare(token)) <= 1 for token in vocabulary.tokens])
+    if isinstance(vocabulary, SentencePieceVocabulary):
+        pieces = _model(vocabulary).pieces
+        kinds = np.asarray([piece.type for piece in pieces])
+        normal = np.flatnonzero(kinds == pieces[0].NORMAL)
+        kept |= kinds != pieces[0].NORMAL
+        # What an unknown character costs follows from the lowest score of all tokens.
+        kept[normal[np.argmin([pieces[index].score for index in normal])]] = True
+    else:
+        unknown = vocabulary.rules.token("unknown")
+        kept |= np.asarray([token == unknown for token in vocabulary.tokens])
+    kept[sorted(special)] = True
+    return kept
+
+
+def count_tokens(encoded: Iterable[Sequence[int]], vocabulary_size: int) -> np.ndarray:
+    """How often each token occurs in encoded texts.
+
+    Returns:
+        int64 `[vocabulary_size]`.
+
+    Example:
+        >>> count_tokens([[0, 2], [2]], 4).tolist()
+        [1, 0, 2, 0]
+    """
+    counts = np.zeros(vocabulary_size, np.int64)
+    for ids in encoded:
+        np.add.at(counts, np.asarray(ids, np.int64), 1)
+    return counts
+
+
+def trim_vocabulary(vocabulary: Vocabulary, kept: np.ndarray) -> Vocabulary:
+    """A vocabulary of some tokens of another.
+
+    A text whose tokens are all kept is split as before: WordPiece takes the longest token that fits, which is still there,
+    and the best of SentencePiece's segmentations is still possible, with no better one beside it.
+
+    Args:
+        vocabulary: the larger one.
+        kept: increasing ids; a token's id in the new vocabulary is its place here.
+    """
+    if not isinstance(vocabulary, SentencePieceVocabulary):
+        return dataclasses.replace(vocabulary, tokens=[vocabulary.tokens[index] for index in kept])
+    proto = _model(vocabulary)
+    pieces = [proto.pieces[index] for index in kept.tolist()]
+    place = {int(old): new for new, old in enumerate(kept)}
+    del proto.pieces[:]
+    proto.pieces.extend(pieces)
+    for name in ("unk_id", "bos_id", "eos_id", "pad_id"):
+        setattr(proto.trainer_spec, name, place.get(getattr(proto.trainer_spec, name), -1))
+    proto.trainer_spec.vocab_size = len(pieces)
+    return dataclasses.replace(vocabulary, model=proto.SerializeToString())
+
+
+def trim_weights(weights: EncoderWeights, kept: np.ndarray) -> EncoderWeights:
+    """The network with the embeddings of the kept tokens only."""
+    return dataclasses.replace(weights, arrays={**weights.arrays, _ROWS: weights.arrays[_ROWS][kept]})
+
+
+def trim_mlm(mlm: MlmWeights, kept: np.ndarray) -> MlmWeights:
+    """The masked-LM head that scores the kept tokens only."""
+    return dataclasses.replace(mlm, arrays={**mlm.arrays, _OUTPUT_BIAS: mlm.arrays[_OUTPUT_BIAS][kept]})
+
+
+def frequent_words(languages: Sequence[str], count: int) -> Iterator[str]:
+    """The most frequent words of some languages, as they stand within a sentence and at its beginning.
+
+    Args:
+        languages: codes such as `ko` and `en`.
+        count: words of each.
+
+    Raises:
+        UserError: `wordfreq` is not installed, or does not know a language.
+
+    Source: Speer 2022, https://github.com/rspeer/wordfreq; words of Wikipedia, subtitles, news, books and the web.
+    """
+    if not importlib.util.find_spec("wordfreq"):
+        raise UserError('--languages needs wordfreq: pip install "tl_keras[compress]".')
+    import wordfreq
+
+    known = wordfreq.available_languages()
+    for language in languages:
+        if language not in known:
+            raise UserError(
+                f"--languages: there is no word list for {language!r}, only for {', '.join(sorted(known))}."
+            )
+    for language in languages:
+        for word in wordfreq.top_n_list(language, count):
+            yield word
+            if word.capitalize() != word:
+                yield word.capitalize()
+
+
+def _bare(token: str) -> str:
+    return token.removeprefix(_BLANK).removeprefix(_CONTINUATION)
+
+
+def _model(vocabulary: SentencePieceVocabulary):
+    from tl_keras.encoders.sentencepiece_files import parse_model
+
+    return parse_model(vocabulary.model)

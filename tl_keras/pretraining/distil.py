@@ -1,0 +1,179 @@
+"""Distillation: a student of fewer blocks learns to give the vectors of its teacher."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import keras
+
+from tl_keras.encoders.pair_encoder import EncoderWeights
+from tl_keras.errors import UserError
+from tl_keras.pretraining.distil_batches import DistilBatches, SpecialTokens
+from tl_keras.pretraining.distil_card import write_distil_card
+from tl_keras.pretraining.distil_model import Distiller, LossWeights, keep_blocks
+from tl_keras.pretraining.distil_settings import DistilSettings
+from tl_keras.pretraining.loop import Intervals, TrainingLoop
+from tl_keras.pretraining.loss_plot import plot_losses
+from tl_keras.pretraining.run import PretrainingRun, can_plot
+from tl_keras.pretraining.run_log import Means, Report
+from tl_keras.pretraining.schedule import Schedule
+from tl_keras.pretraining.token_files import open_token_files, prepare_token_files
+
+logger = logging.getLogger(__name__)
+
+
+class Tokenizer(Protocol):
+    """What turns texts into the teacher's ids."""
+
+    vocabulary: list[str]
+    lower_case: bool
+    strip_accents: bool
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, without special tokens."""
+        ...
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """An encoder to learn from.
+
+    Attributes:
+        weights: of its network.
+        tokenizer: its tokenizer, which the student takes over.
+        special: ids of the special tokens.
+        separators: how many end tokens stand between two segments.
+        prompts: what it wants before texts, by name.
+    """
+
+    weights: EncoderWeights
+    tokenizer: Tokenizer
+    special: SpecialTokens
+    separators: int = 1
+    prompts: Mapping[str, str] = field(default_factory=dict)
+
+
+class DistilTrainer(TrainingLoop):
+    """Trains a `Distiller` on a `DistilBatches`'s batches; see `TrainingLoop`."""
+
+    measures = heldout_measures = Distiller.measures
+
+    def __init__(self, model: Distiller, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.model = self.trained = model
+
+    def train_on(self, batch, rate):
+        """Take one step."""
+        for name, value in self.model.train_on_batch(batch, rate).items():
+            self.means.add(name, value, batch.tokens)
+        return batch.tokens
+
+    def measure_heldout(self, limit=None):
+        """The losses on the held-out documents, without masks."""
+        means = Means()
+        for batch in self.heldout.once(self.schedule.longest, limit):
+            for name, value in self.model.test_on_batch(batch).items():
+                means.add(name, value, batch.tokens)
+        return means.values()
+
+
+class Distillation(PretrainingRun):
+    """One distillation: prepared on construction, trained by `run`; `student_weights` gives what came of it.
+
+    Args:
+        settings: what to do.
+        teacher: whom to learn from.
+        resume: go on from the checkpoint in `settings.out`.
+        on_report: called after each step.
+        command: the command line, for the model card.
+
+    Raises:
+        UserError: for whatever is wrong with files or options.
+    """
+
+    libraries = ("tl_keras", "keras", "numpy", "tensorflow", "tensorflow-text")
+    settings: DistilSettings
+
+    def __init__(
+        self,
+        settings: DistilSettings,
+        teacher: Teacher,
+        resume: bool = False,
+        on_report: Callable[[Report], None] | None = None,
+        command: str | None = None,
+    ):
+        super().__init__(settings, resume, command)
+        positions = teacher.weights.max_length
+        if settings.seq_length > positions:
+            raise UserError(f"--seq-length {settings.seq_length}, but the encoder has {positions} positions")
+        schedule = Schedule(
+            settings.steps, settings.minutes, settings.peak_rate, settings.warmup_steps, ((1.0, settings.seq_length),)
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        keras.utils.set_random_seed(settings.seed)
+        folder = self.folder / "tokens"
+        if resume:
+            self.tokens = open_token_files(folder)
+        else:
+            self.tokens = prepare_token_files(
+                folder,
+                self.scan_corpora(),
+                teacher.tokenizer,
+                heldout_fraction=settings.heldout_fraction,
+                seed=settings.seed,
+            )
+        if self.tokens.vocabulary != teacher.tokenizer.vocabulary:
+            raise UserError(f"the token files in {folder} were written with another vocabulary than the encoder has")
+        batches = self._batches(self.tokens.train, teacher, settings.masked_rows)
+        batches.check(settings.seq_length)
+        loss = LossWeights(settings.token, settings.middle, settings.text, settings.likeness, settings.temperature)
+        student = keep_blocks(teacher.weights, settings.layers)
+        self.model = Distiller(
+            teacher.weights, student, settings.layers, loss, settings.learn_embeddings, settings.weight_decay
+        )
+        self.trainer = DistilTrainer(
+            self.model,
+            batches,
+            self._batches(self.tokens.heldout, teacher, 0.0),
+            schedule,
+            self.folder,
+            Intervals.of(settings),
+            on_report,
+        )
+        self.model.measure_variances(self.trainer.heldout.once(settings.seq_length, 16))
+        shape = {"blocks": student.num_layers, "width": student.width, "vocabulary_size": student.vocabulary_size}
+        self.begin(resume, {"corpora": self.tokens.meta, "shape": shape})
+
+    @property
+    def finished(self) -> bool:
+        """Whether the end of the run has been reached."""
+        return self.trainer.schedule.done(self.trainer.step, self.trainer.seconds)
+
+    def student_weights(self) -> EncoderWeights:
+        """The student as it is now."""
+        return self.model.student_weights()
+
+    def write_card(self):
+        """Write `model_card.md` and `plots/loss.png`."""
+        if can_plot():
+            losses = {"token_loss": "tokens", "middle_loss": "blocks before", "text_loss": "texts"}
+            plot_losses(self.folder, losses, "tokens", "fraction of variance left", shared=True)
+        write_distil_card(self.folder)
+
+    def _batches(self, part, teacher: Teacher, masked_rows: float) -> DistilBatches:
+        prompts = [
+            (fraction, teacher.tokenizer.encode([prompt])[0]) for prompt, fraction in self.settings.prompts if prompt
+        ]
+        return DistilBatches(
+            part,
+            teacher.special,
+            prompts,
+            teacher.separators,
+            masked_rows=masked_rows,
+            mask_fraction=self.settings.mask_fraction,
+            token_budget=self.settings.batch_tokens,
+            seed=self.settings.seed,
+        )
