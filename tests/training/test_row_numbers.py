@@ -86,7 +86,7 @@ def test_the_rows_of_a_batch(call, data, tiny_pair, vocabulary, monkeypatch, tas
         seen["source"] = source
         raise UserError("seen")
 
-    monkeypatch.setattr(run_module, "fit", look)
+    monkeypatch.setattr(run_module, "resumable_fit", look)
     code, _, err = call(
         "train", task, "--train", data / file, "--out", data / "run", "--encoder", tiny_pair, "--seq-length", 32,
         "--batch-size", 4, "--validation-split", 0.25, *options,
