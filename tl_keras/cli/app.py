@@ -28,6 +28,7 @@ from tl_keras.cli import (
     serve,
     text_classification,
     token_classification,
+    try_page,
 )
 from tl_keras.cli.running import Columns, import_tensorflow, write_file
 from tl_keras.errors import UserError
@@ -67,6 +68,7 @@ app.command(context_settings=HELP)(encoders.encoders)
 app.command(context_settings=HELP)(search.index)
 app.command(context_settings=HELP)(search.search)
 app.command(context_settings=HELP)(serve.serve)
+app.command("try", context_settings=HELP)(try_page.try_page)
 app.command(context_settings={**HELP, **launch.CONTEXT})(launch.launch)
 
 Run = Annotated[str, typer.Argument(help="Run folder, or an export.")]

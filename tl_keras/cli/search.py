@@ -100,22 +100,9 @@ def search(
 
         queries = list(read_collection(data, text, encoding))
     import_tensorflow()
-    from tl_keras.serving.index import TextIndex, read_meta
-    from tl_keras.serving.text_encoders import load_text_encoder
+    from tl_keras.serving.open_index import open_index
 
-    how = dict(read_meta(index)["made_with"])
-    inside = Path(index) / how["encoder"]
-    handle = encoder or (inside if inside.is_dir() else how["encoder"])
-    known = {name: how[name] for name in ("seq_length", "pooling", "preprocessor") if name in how}
-    try:
-        model = load_text_encoder(handle, **known)
-    except UserError as error:
-        if encoder is not None:
-            raise
-        raise UserError(
-            f"the encoder of the index {index} is not at hand ({error}) Say where it is with --encoder."
-        ) from error
-    found = TextIndex.load(index, model, exact=exact).search(queries, k)
+    found = open_index(index, encoder, exact=exact).search(queries, k)
     if as_json:
         typer.echo(json.dumps({"index": index, "results": found.to_dict("records")}, ensure_ascii=False))
         return
