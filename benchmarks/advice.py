@@ -104,7 +104,7 @@ def forecast_errors(found) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", default="ko-en-mini")
+    parser.add_argument("--encoder", default="ko-en-small")
     parser.add_argument("--gains", action="store_true", help="see above")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file with the raw rows")
     options = parser.parse_args()

@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--test", required=True, help="another, with the same labels")
     parser.add_argument("--text", default="text")
     parser.add_argument("--label", default="label")
-    parser.add_argument("--encoder", default="ko-en-mini")
+    parser.add_argument("--encoder", default="ko-en-small")
     parser.add_argument("--texts", type=int, default=20000, help="of the training file, drawn by the seed")
     parser.add_argument("--test-texts", type=int, help="of the test file; all by default")
     parser.add_argument("--epochs", type=int, default=10)

@@ -246,7 +246,7 @@ def main() -> None:
     parser.add_argument("--vectors-en", help="English ones")
     parser.add_argument("--elmo", help="Korean biLM, from pretrain bilm")
     parser.add_argument("--elmo-en", help="English one")
-    parser.add_argument("--encoder", default="ko-en-mini")
+    parser.add_argument("--encoder", default="ko-en-small")
     parser.add_argument("--sets", nargs="+", choices=DATA, default=list(DATA))
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))

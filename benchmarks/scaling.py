@@ -1,6 +1,6 @@
 """What a second device and a second process bring: examples per second of fine-tuning, on this machine.
 
-    TF_USE_LEGACY_KERAS=1 python benchmarks/scaling.py --encoder ko-en-mini
+    TF_USE_LEGACY_KERAS=1 python benchmarks/scaling.py --encoder ko-en-small
 
 The same model, data and global batch on one device, on two logical devices of one process (MirroredStrategy), and in two processes
 (MultiWorkerMirroredStrategy on 127.0.0.1, Keras 2 only). Each case runs in processes of its own; the first epoch, in which the step is
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--data", default=str(data))
     parser.add_argument("--text", default="text")
     parser.add_argument("--label", default="label")
-    parser.add_argument("--encoder", default="ko-en-mini")
+    parser.add_argument("--encoder", default="ko-en-small")
     parser.add_argument("--transfer", default="fine-tune")
     parser.add_argument("--rows", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=32)

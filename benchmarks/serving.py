@@ -136,7 +136,7 @@ def load(address: str, clients: int, seconds: int, folder: Path) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, help="run folder or export of a classifier")
-    parser.add_argument("--encoder", default="ko-en-mini")
+    parser.add_argument("--encoder", default="ko-en-small")
     parser.add_argument("--seconds", type=int, default=20, help="for each number of clients")
     parser.add_argument(
         "--option", action="append", default=[], help="of the server, such as --option=--batch-delay-ms=5"

@@ -3,7 +3,7 @@
     TF_USE_LEGACY_KERAS=1 python benchmarks/stream_predict.py --rows 1000000
 
 It is the memory that is measured, and that the order is kept. So the model is a quick one, untrained, of one layer of width 16 with the
-WordPiece tokens of ko-en-mini, unless `--run` names another; the speed is that of this model.
+tokens of ko-en-small, unless `--run` names another; the speed is that of this model.
 Writes a CSV file of so many rows (texts of the sample data, each with its row number, so that order can be checked), answers it, and
 checks that the output has the input's rows in the input's order. The memory is the largest resident set of the whole process, that
 of TensorFlow and the model included. Results: benchmarks/results/stream_predict.json.
@@ -40,14 +40,13 @@ def export_tiny(folder: Path) -> Path:
     from tl_keras._keras import keras
     from tl_keras.encoders.pair import write_encoder_pair
     from tl_keras.encoders.resolve import resolve_pair
-    from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary
+    from tl_keras.encoders.vocabularies import read_pair_vocabulary
 
-    words = (Path(resolve_pair("ko-en-mini")[0]) / "assets" / "vocab_cased.txt").read_text("utf-8").splitlines()
+    vocabulary = read_pair_vocabulary(Path(resolve_pair("ko-en-small")[0]).parent)
     keras.utils.set_random_seed(0)
     backbone = keras_hub.models.BertBackbone(
-        len(words), num_layers=1, num_heads=2, hidden_dim=16, intermediate_dim=32, max_sequence_length=32
+        len(vocabulary.tokens), num_layers=1, num_heads=2, hidden_dim=16, intermediate_dim=32, max_sequence_length=32
     )
-    vocabulary = WordPieceVocabulary(words, WordPieceRules(lower_case=False))
     pair = write_encoder_pair(folder / "pair", backbone, vocabulary, seq_length=32)
     model = tlk.text_classifier(tlk.load_encoder(str(pair), seq_length=32), ["no", "yes"], "freeze")
     return tlk.export(model, folder / "export" / "1")
@@ -79,7 +78,7 @@ def main() -> None:
             in_order = all(row["id"] == str(i) for i, row in enumerate(csv.DictReader(stream)))
         size = data.stat().st_size
     results = {
-        "model": options.run or "untrained: one layer of width 16, WordPiece tokens of ko-en-mini, at most 32 tokens",
+        "model": options.run or "untrained: one layer of width 16, tokens of ko-en-small, at most 32 tokens",
         "rows": result.rows,
         "file_mb": round(size / 2**20, 1),
         "in_order": in_order,

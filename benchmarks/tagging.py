@@ -1,6 +1,6 @@
 """Named entities: a pre-trained encoder against the same network from random weights.
 
-    python benchmarks/tagging.py --data SHARED_DATA --task klue_ner --encoder ko-en-mini
+    python benchmarks/tagging.py --data SHARED_DATA --task klue_ner --encoder ko-en-small
     python benchmarks/tagging.py --data SHARED_DATA --task wnut17 --encoder .work/minilm --epochs 5
 
 `SHARED_DATA` holds the folders klue_ner and wnut17. klue_ner has one file: 500 of its 4,000 sentences, drawn with seed 0, are kept out
@@ -58,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--task", choices=["klue_ner", "wnut17"], required=True)
-    parser.add_argument("--encoder", default="ko-en-mini")
+    parser.add_argument("--encoder", default="ko-en-small")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=["fine-tune", "scratch"])
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--batch-size", type=int, default=32)

@@ -1,6 +1,6 @@
 """What a pre-trained encoder is worth: from scratch, frozen, fine-tuned and TF-IDF, by number of labels.
 
-    python benchmarks/transfer.py --name nsmc --train NSMC/train.csv --test NSMC/test.csv --text document --encoder ko-en-mini
+    python benchmarks/transfer.py --name nsmc --train NSMC/train.csv --test NSMC/test.csv --text document --encoder ko-en-small
     python benchmarks/transfer.py --name sst2 --train SST2/train.csv --test SST2/dev.csv --labels 1000 --words
     python benchmarks/transfer.py --table
 
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--text", default="text")
     parser.add_argument("--label", default="label")
     parser.add_argument("--words", action="store_true", help="TF-IDF of words, not of characters")
-    parser.add_argument("--encoder", default="ko-en-mini")
+    parser.add_argument("--encoder", default="ko-en-small")
     parser.add_argument("--labels", type=int, nargs="+", default=[100, 1000, 5000, 20000])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))

@@ -53,7 +53,7 @@ def missing_runs(options) -> list[tuple[str, str, int, int]]:
 
 
 def estimate(runs: list[tuple[str, str, int, int]]) -> str:
-    """About how long the missing runs take on two cores with ko-en-mini, from what is measured or else from what it is made of."""
+    """About how long the missing runs take on two cores with ko-en-small, from what is measured or else from what it is made of."""
     known: dict[tuple[str, str, int], list[float]] = {}
     for row in read_rows(RESULTS):
         known.setdefault((row["data"], row["mode"], row["labels"]), []).append(row["seconds"])
@@ -110,7 +110,7 @@ def table(encoder: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with the data sets")
-    parser.add_argument("--encoder", default="ko-en-mini")
+    parser.add_argument("--encoder", default="ko-en-small")
     parser.add_argument("--sets", nargs="+", choices=list(DATA), default=list(DATA))
     parser.add_argument("--modes", nargs="+", default=list(MODES), help=f"of {', '.join(MODES)}, gradual, top-1, ...")
     parser.add_argument("--labels", type=int, nargs="+", default=list(LABELS))

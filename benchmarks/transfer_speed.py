@@ -49,7 +49,7 @@ def weight_bytes(model) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", default="ko-en-mini")
+    parser.add_argument("--encoder", default="ko-en-small")
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--turns", type=int, default=30)

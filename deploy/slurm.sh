@@ -25,7 +25,7 @@ unset TF_CONFIG
 # SLURM_PROCID and SLURM_STEP_NODELIST, at ports from 8888 on.
 srun --kill-on-bad-exit=1 tl-keras train text-classification \
     --train "$HOME/data/train.csv" --out "$HOME/runs/reviews" \
-    --encoder ko-en-mini --batch-size 64 --strategy multi-worker --resume
+    --encoder ko-en-small --batch-size 64 --strategy multi-worker --resume
 code=$?
 
 # 143: the time was up, and a checkpoint is written. Into the queue again.

@@ -65,8 +65,8 @@ def test_tagging_beside_a_bilm(call, files, tmp_path, bilm_folder):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--transfer", "slow"), "--transfer slow is a way of word vectors, and ko-en-mini is none"),
-        (("--elmo", "bilm"), "--elmo joins its vectors to word vectors, not to ko-en-mini"),
+        (("--transfer", "slow"), "--transfer slow is a way of word vectors, and ko-en-small is none"),
+        (("--elmo", "bilm"), "--elmo joins its vectors to word vectors, not to ko-en-small"),
         (("--encoder", "v.vec", "--transfer", "top-2"), "word vectors have no blocks"),
         (("--encoder", "none"), "--encoder none leaves nothing to read"),
         (("--encoder", "none", "--elmo", "bilm", "--elmo-at", "output"), "--encoder none leaves nothing to read"),

@@ -122,5 +122,5 @@ def test_exports_are_told_from_encoders(tiny_pair, tmp_path):
     for name, content in (("run", b"... embedding_width ..."), ("bare", b"...")):
         (tmp_path / name / "saved_model" / "1").mkdir(parents=True)
         (tmp_path / name / "saved_model" / "1" / "saved_model.pb").write_bytes(content)
-    found = [is_export(tmp_path / "run"), is_export(tmp_path / "bare"), is_export(tiny_pair), is_export("ko-en-mini")]
+    found = [is_export(tmp_path / "run"), is_export(tmp_path / "bare"), is_export(tiny_pair), is_export("ko-en-small")]
     assert found == [True, False, False, False]

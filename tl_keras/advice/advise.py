@@ -62,7 +62,7 @@ def advise(
     Example: ::
 
         reviews = tlk.read_table("reviews.csv", text="document")
-        advice = tlk.advise(reviews, tlk.load_encoder("ko-en-mini"))
+        advice = tlk.advise(reviews, tlk.load_encoder("ko-en-small"))
         print(advice)
         advice.recommendation.transfer   # "fine-tune"
     """

@@ -65,7 +65,7 @@ def encode(
 
     Example: ::
 
-        vectors = tlk.encode("ko-en-mini", reviews.texts)   # [n, 256]
+        vectors = tlk.encode("ko-en-small", reviews.texts)   # [n, 384]
         LogisticRegression(max_iter=1000).fit(vectors, reviews.labels)
     """
     if isinstance(texts, str):

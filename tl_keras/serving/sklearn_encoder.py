@@ -39,13 +39,13 @@ class TextEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
 
-        model = make_pipeline(tlk.TextEncoder("ko-en-mini"), LogisticRegression(max_iter=1000))
+        model = make_pipeline(tlk.TextEncoder("ko-en-small"), LogisticRegression(max_iter=1000))
         model.fit(["정말 재미있었어요", "두 시간이 아깝다"], ["positive", "negative"])
     """
 
     def __init__(
         self,
-        encoder: str | os.PathLike | Encoder = "ko-en-mini",
+        encoder: str | os.PathLike | Encoder = "ko-en-small",
         *,
         pooling: str | None = None,
         seq_length: int | None = None,

@@ -18,7 +18,7 @@ from tl_keras.training.cluster import STRATEGIES
 
 SLOW = 0.1
 """The fraction of the learning rate at which `--transfer slow` moves word vectors."""
-DEFAULT_ENCODER = "ko-en-mini"
+DEFAULT_ENCODER = "ko-en-small"
 """The one that comes with the package: nothing to download."""
 
 POOLINGS = ("cls", "mean", "max", "mix", "mix-cls")
