@@ -349,8 +349,12 @@ def test_bert_with_xlm_robertas_vocabulary(tmp_path, sentencepiece_model):
     tensors["embeddings.word_embeddings.weight"] = rows
     save_file(tensors, str(folder / "model.safetensors"))
     (folder / "config.json").write_text(json.dumps(CONFIG | {"vocab_size": len(rows)}))
+    prompts = {"query": "Ask: ", "passage": "Text: "}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
     out = convert(folder, tmp_path / "out")
     encoder, preprocess = (tf.saved_model.load(str(out / part)) for part in ("encoder", "preprocess"))
+    assert {role: prompt.numpy().decode() for role, prompt in preprocess.get_prompts().items()} == prompts
+    assert json.loads((out / "info.json").read_text())["suggested"]["prompts"] == prompts
     packed = preprocess(["the film"])
     ids = np.array([[0, *(i + 1 for i in processor.encode("the film")), 2]])
     assert packed["input_word_ids"].numpy()[0, : ids.shape[1]].tolist() == ids[0].tolist()

@@ -9,7 +9,8 @@ import tensorflow_text as tf_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tl_keras import QuestionExamples, load_encoder
+from tl_keras import load_encoder
+from tl_keras.data import QuestionExamples
 from tl_keras.models.span_head import SpanLogProbabilities
 from tl_keras.serving.questions import answering_graph
 from tl_keras.text.offsets import OffsetTokenizer

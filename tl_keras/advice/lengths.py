@@ -103,7 +103,7 @@ def unknown_among(words: list[str], preprocessor: Preprocessor) -> list[str]:
 
     if not words:
         return []
-    tokens = preprocessor.tokenize(tf.constant(words))
+    tokens = preprocessor.tokenize(tf.constant(words), None)
     while tokens.ragged_rank > 1:
         tokens = tokens.merge_dims(-2, -1)
     rows = tokens.value_rowids().numpy()[tokens.flat_values.numpy() == preprocessor.unknown_id]

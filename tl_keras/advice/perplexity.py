@@ -130,7 +130,7 @@ def _pack(examples: Examples, preprocessor: Preprocessor, seq_length: int) -> tu
     from tl_keras.text.preprocessor import token_counts, trim
 
     segments = [examples.texts] if examples.text_pairs is None else [examples.texts, examples.text_pairs]
-    tokens = [preprocessor.tokenize(tf.constant(texts.tolist())) for texts in segments]
+    tokens = [preprocessor.tokenize(tf.constant(texts.tolist()), None) for texts in segments]
     count = sum(int(token_counts(t).numpy().sum()) for t in tokens)
     characters = sum(len("".join(text.split())) for texts in segments for text in texts)
     packed = trim(preprocessor.pack(tokens, seq_length))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
 from tl_keras.cli.running import import_tensorflow
 from tl_keras.errors import UserError
+
+# typer evaluates these at run time, also on Python 3.10, where only Optional[...] reads as it should.
+# ruff: noqa: UP045
 
 
 def convert(
@@ -18,13 +21,25 @@ def convert(
     ],
     out: Annotated[str, typer.Option(help="Folder for the encoder pair.")],
     seq_length: Annotated[int, typer.Option(help="Default length of the preprocessing module.")] = 128,
+    query_prompt: Annotated[
+        Optional[str],
+        typer.Option(help='Put before texts that ask, are compared or classified, such as "query: " for E5.'),
+    ] = None,
+    passage_prompt: Annotated[
+        Optional[str], typer.Option(help='Put before texts that are searched, such as "passage: " for E5.')
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the folder.")] = False,
 ) -> None:
     """Make an encoder pair (encoder/ and preprocess/) from another library's checkpoint."""
     import_tensorflow()
     from tl_keras.encoders.convert import convert as run_conversion
 
-    typer.echo(f"encoder pair written to {run_conversion(checkpoint, out, seq_length=seq_length, overwrite=overwrite)}")
+    given = {"query": query_prompt, "passage": passage_prompt}
+    # Without either option the checkpoint's own settings count.
+    told = any(prompt is not None for prompt in given.values())
+    prompts = {role: prompt for role, prompt in given.items() if prompt} if told else None
+    pair = run_conversion(checkpoint, out, seq_length=seq_length, prompts=prompts, overwrite=overwrite)
+    typer.echo(f"encoder pair written to {pair}")
 
 
 def encoders(

@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from tl_keras.encoders.convert_wordpiece import read_json, read_wordpiece
@@ -19,7 +20,12 @@ logger = logging.getLogger(__name__)
 
 
 def convert(
-    checkpoint: str | os.PathLike, out: str | os.PathLike, *, seq_length: int = 128, overwrite: bool = False
+    checkpoint: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    seq_length: int = 128,
+    prompts: Mapping[str, str] | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Convert a Hugging Face or KerasHub checkpoint to an encoder pair in TF Hub's format.
 
@@ -34,6 +40,9 @@ def convert(
             KerasHub preset, which is downloaded (`bert_tiny_en_uncased`, `hf://...`, `kaggle://...`).
         out: the folder to make; see `write_encoder_pair`.
         seq_length: the length to which the preprocessor packs when none is asked for.
+        prompts: what the encoder was trained to see before a text, by what the text is: `{"query": "query: ", "passage":
+            "passage: "}` for the E5 family. By default what the checkpoint's `config_sentence_transformers.json` says. They are put
+            before texts in the graph, for search, comparison and classification, not for tags and answers.
         overwrite: replace an encoder pair that is there already.
 
     Returns:
@@ -54,6 +63,9 @@ def convert(
     else:
         encoder, vocabulary = _read_preset(name if folder is None else str(folder))
         mlm = None
+    if prompts is None and folder is not None:
+        prompts = read_prompts(folder)
+    suggested = ({} if folder is None else _suggested(folder)) | ({"prompts": dict(prompts)} if prompts else {})
     logger.info("converting %s", name)
     return write_encoder_pair(
         out,
@@ -61,7 +73,7 @@ def convert(
         vocabulary,
         mlm_head=mlm,
         seq_length=seq_length,
-        info={"converted_from": name, "suggested": {} if folder is None else _suggested(folder)},
+        info={"converted_from": name, "suggested": suggested},
         overwrite=overwrite,
     )
 
@@ -113,6 +125,17 @@ def _read_vocabulary(folder: Path) -> Vocabulary:
         if (folder / name).is_file():
             return read_xlm_roberta(folder / name)
     return read_wordpiece(folder)
+
+
+def read_prompts(folder: Path) -> dict[str, str]:
+    """The prompts for a `query` and a `passage`, as sentence-transformers keeps them with a model.
+
+    Source: https://sbert.net/examples/sentence_transformer/applications/computing-embeddings/README.html#prompt-templates
+    """
+    path = folder / "config_sentence_transformers.json"
+    known = (read_json(path) if path.is_file() else {}).get("prompts") or {}
+    found = {"query": known.get("query"), "passage": known.get("passage", known.get("document"))}
+    return {role: prompt for role, prompt in found.items() if isinstance(prompt, str) and prompt}
 
 
 def _suggested(folder: Path) -> dict:

@@ -65,7 +65,7 @@ def offset_tokenizer(preprocessor: Preprocessor, encoder_folder: str) -> OffsetT
                 return OffsetTokenizer(module.tokenize_with_offsets, normalize, module, unknown)
     vocabulary = vocabulary_file(encoder_folder)
     if vocabulary is not None:
-        wanted = preprocessor.tokenize(tf.constant(ID_PROBES))
+        wanted = preprocessor.tokenize(tf.constant(ID_PROBES), None)
         for candidate in _candidates(str(vocabulary), preprocessor.unknown_id):
             if _flat(wanted) == candidate(tf.constant(ID_PROBES)).ids.to_list():
                 logger.info("%s gives no offsets; its vocabulary's tokenizer does.", preprocessor.folder)

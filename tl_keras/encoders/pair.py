@@ -46,7 +46,8 @@ def write_encoder_pair(
             positions are used.
         mlm_head: a built `keras_hub.layers.MaskedLMHead` tied to the backbone's embedding, or `MlmWeights`; the encoder
             then has `.mlm`.
-        info: facts to keep in `info.json` beside the sizes that are always there (source, licence, ...).
+        info: facts to keep in `info.json` beside the sizes that are always there (source, licence, ...). The `prompts` among what it
+            says is `suggested` go into the preprocessing module too.
         overwrite: replace an encoder pair that is there already.
 
     Returns:
@@ -78,7 +79,9 @@ def write_encoder_pair(
         vocab_file = vocabulary.write(folder)
         encoder = EncoderModule(weights, {vocabulary.asset: str(vocab_file)}, vocabulary.lower_case, mlm)
         tf.saved_model.save(encoder, str(folder / "encoder"), signatures=encoder.trace())
-        preprocess = PreprocessModule(vocabulary, str(vocab_file), seq_length)
+        preprocess = PreprocessModule(
+            vocabulary, str(vocab_file), seq_length, dict(info or {}).get("suggested", {}).get("prompts")
+        )
         tf.saved_model.save(preprocess, str(folder / "preprocess"), signatures=preprocess.trace())
         vocab_file.unlink()
         (folder / "info.json").write_text(

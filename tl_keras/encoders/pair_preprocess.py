@@ -9,7 +9,7 @@ offsets point into the normalised text. Here the normalising is written out; spl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import tensorflow as tf
@@ -221,12 +221,16 @@ class PreprocessModule(tf.Module):
         vocabulary: of the tokenizer.
         vocab_file: where a WordPiece vocabulary stands as a file, which is copied into the SavedModel.
         seq_length: length of the packed inputs when the object itself is called.
+        prompts: what `get_prompts()` gives: what the encoder wants before a text, by what it is, a `query` or a `passage`. The module
+            itself puts nothing before texts; `tl_keras.text.preprocessor.Preprocessor` does.
     """
 
     variables = None
     trainable_variables = None
 
-    def __init__(self, vocabulary: Vocabulary, vocab_file: str, seq_length: int):
+    def __init__(
+        self, vocabulary: Vocabulary, vocab_file: str, seq_length: int, prompts: Mapping[str, str] | None = None
+    ):
         super().__init__(name="preprocess")
         special_ids = vocabulary.special_ids()
         if isinstance(vocabulary, SentencePieceVocabulary):
@@ -237,6 +241,9 @@ class PreprocessModule(tf.Module):
         self.tokenize = _Tokenize(tokens, special_ids)
         self.tokenize_with_offsets = _TokenizeWithOffsets(tokens)
         self.bert_pack_inputs = _PackInputs(special_ids, vocabulary.packing)
+        if prompts:
+            constants = {role: tf.constant(prompt) for role, prompt in prompts.items()}
+            self.get_prompts = tf.function(lambda: constants, autograph=False, input_signature=[])
         self.variables, self.trainable_variables, self.regularization_losses = [], [], []
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "sentences")])

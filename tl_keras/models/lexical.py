@@ -128,7 +128,7 @@ def units(token: str) -> list[str]:
     found: list[str] = []
     text = token.removeprefix("##").removeprefix("▁")
     if not any(map(_is_wide, text)):
-        return [token]
+        return [token] if text else []
     for wide, run in itertools.groupby(text, _is_wide):
         characters = list(run)
         found += characters if wide else ["".join(characters)]
@@ -189,6 +189,7 @@ def _unit_counts(encoder: Encoder, special: dict[str, int]) -> sparse.csr_matrix
     size = special["vocab_size"]
     lines = vocabulary_tokens(encoder.folder)[:size]
     left_out = {place for name, place in special.items() if name.endswith("_id")} | {encoder.preprocessor.unknown_id}
+    left_out |= encoder.preprocessor.prompt_ids  # in every text
     numbers: dict[str, int] = {}
     rows, columns = [], []
     for token in range(size):

@@ -142,7 +142,9 @@ def evaluate_retrieval(
     questions, relevant = pairs.questions()
     documents = list(dict.fromkeys([*pairs.documents, *among]))
     found, _ = nearest(
-        predictor.unit_vectors(documents, batch_size), predictor.unit_vectors(questions, batch_size), DEPTH
+        predictor.unit_vectors(documents, batch_size, role="passage"),
+        predictor.unit_vectors(questions, batch_size),
+        DEPTH,
     )
     return retrieval_report(found.tolist(), relevant, len(documents))
 

@@ -54,6 +54,8 @@ def export(model: keras.Model, directory: str | os.PathLike, *, pairs: bool = Fa
     signatures = {"serving_default": root.serve}
     if is_answerer(model):
         signatures["n_best"] = root.n_best
+    if hasattr(root, "serve_passages"):
+        signatures["passage"] = root.serve_passages
     directory.parent.mkdir(parents=True, exist_ok=True)
     # Written beside and renamed: whoever watches the folder never sees half a model.
     beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))

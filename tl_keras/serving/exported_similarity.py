@@ -21,18 +21,26 @@ class TextEncoder:
         width: numbers in a vector.
         name: how to call it in messages.
         keep: whatever must live as long as this: a function does not keep the model it came from.
+        passages: the same as `function` for texts that are searched, where they want another prompt than queries.
     """
 
     task = "sentence-similarity"
 
-    def __init__(self, function: Callable, width: int, name: str, keep: object = None):
+    def __init__(
+        self, function: Callable, width: int, name: str, keep: object = None, passages: Callable | None = None
+    ):
         self.function = function
+        self.passages = passages or function
         self.width = width
         self.name = name
         self.keep = keep
 
     def encode(
-        self, texts: Sequence[str], batch_size: int = 64, progress: Callable[[int, int], None] | None = None
+        self,
+        texts: Sequence[str],
+        batch_size: int = 64,
+        progress: Callable[[int, int], None] | None = None,
+        role: str = "query",
     ) -> np.ndarray:
         """The vectors of texts.
 
@@ -40,6 +48,7 @@ class TextEncoder:
             texts: `n` strings.
             batch_size: texts at once.
             progress: called with how many are done and `n`.
+            role: `"passage"` for texts that are searched; `"query"` for those that ask, and all others.
 
         Returns:
             Float32 `[n, width]`, in the order of the texts.
@@ -48,21 +57,26 @@ class TextEncoder:
             UserError: one string instead of a list, or an entry that is none.
         """
         strings = Examples.from_lists(texts).texts
+        function = self.passages if role == "passage" else self.function
         vectors = np.empty((len(strings), self.width), "float32")
         order = length_order(strings)
         # Long texts first: if memory does not suffice, that shows at once.
         for start in range(0, len(order), batch_size):
             rows = order[::-1][start : start + batch_size]
-            vectors[rows] = self.function(tf.constant(strings[rows].tolist())).numpy()
+            vectors[rows] = function(tf.constant(strings[rows].tolist())).numpy()
             if progress is not None:
                 progress(min(start + batch_size, len(order)), len(order))
         return vectors
 
     def unit_vectors(
-        self, texts: Sequence[str], batch_size: int = 64, progress: Callable[[int, int], None] | None = None
+        self,
+        texts: Sequence[str],
+        batch_size: int = 64,
+        progress: Callable[[int, int], None] | None = None,
+        role: str = "query",
     ) -> np.ndarray:
         """Vectors of length 1, whose dot product is the cosine; see `encode`."""
-        vectors = self.encode(texts, batch_size, progress)
+        vectors = self.encode(texts, batch_size, progress, role)
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
     def similarity(self, texts: Sequence[str], text_pairs: Sequence[str], batch_size: int = 64) -> np.ndarray:
@@ -98,7 +112,13 @@ class ExportedTextEncoder(TextEncoder):
         self.module = module
         self.signature = module.signatures["serving_default"]
         width = int(module.embedding_width().numpy())
-        super().__init__(lambda texts: self.signature(text=texts)["embedding"], width, self.folder)
+        passages = module.signatures.get("passage", self.signature)
+        super().__init__(
+            lambda texts: self.signature(text=texts)["embedding"],
+            width,
+            self.folder,
+            passages=lambda texts: passages(text=texts)["embedding"],
+        )
 
 
 class Regressor:

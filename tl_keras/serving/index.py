@@ -111,7 +111,7 @@ class TextIndex:
         stream = iter(texts)
         # As many as there are at once: a generator may be longer than memory is wide in tokens.
         while chunk := list(itertools.islice(stream, CHUNK)):
-            parts.append(encoder.unit_vectors(chunk, batch_size))
+            parts.append(encoder.unit_vectors(chunk, batch_size, role="passage"))
             kept.extend(chunk)
             seconds = time.perf_counter() - started
             if progress is not None:
@@ -300,4 +300,6 @@ def _encoder(model) -> TextEncoder:
     if not isinstance(encoder, TextEncoder):
         raise UserError("the model gives no vectors to search with; build it with sentence_encoder(...).")
     # An index outlives the variable that its model was in.
-    return encoder if encoder is model else TextEncoder(encoder.function, encoder.width, encoder.name, keep=model)
+    if encoder is model:
+        return encoder
+    return TextEncoder(encoder.function, encoder.width, encoder.name, keep=model, passages=encoder.passages)

@@ -63,9 +63,9 @@ def _parts_of(model, layer: JoinVectors, batch_size: int) -> Callable[[list[str]
 
     encoder = as_predictor(model)
 
-    def parts(texts):
+    def parts(texts, role="query"):
         different = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        vectors = encoder.encode(list(different), batch_size)[[different[text] for text in texts]]
+        vectors = encoder.encode(list(different), batch_size, role=role)[[different[text] for text in texts]]
         both = vectors[:, : layer.first_width], vectors[:, layer.first_width :]
         return tuple(part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12) for part in both)
 
@@ -86,7 +86,7 @@ def _spearmans(parts, examples: ScoredExamples) -> list[float]:
 def _reciprocal_ranks(parts, examples: RetrievalPairs) -> np.ndarray:
     """The mean reciprocal rank with each of the weights."""
     questions, relevant = examples.questions()
-    documents = parts(examples.documents.tolist())
+    documents = parts(examples.documents.tolist(), "passage")
     asked = parts(questions)
     sums = np.zeros(len(WEIGHTS))
     for start in range(0, len(questions), QUESTIONS_AT_ONCE):

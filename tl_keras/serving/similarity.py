@@ -17,15 +17,21 @@ from tl_keras.serving.exported_similarity import Regressor, TextEncoder
 from tl_keras.text.preprocessor import trim
 
 
-def string_graph(model: Callable, encoder: Encoder) -> Callable[[list[tf.Tensor]], tf.Tensor]:
-    """The segments of texts, string `[batch]` each -> what the model gives for them."""
+def string_graph(model: Callable, encoder: Encoder, role: str = "query") -> Callable[[list[tf.Tensor]], tf.Tensor]:
+    """The segments of texts, string `[batch]` each -> what the model gives for them.
+
+    Args:
+        model: takes the encoder's inputs.
+        encoder: tokenizes and packs.
+        role: which prompt is put before the texts; see `Preprocessor.tokenize`.
+    """
     # Loaded before there is a graph.
     preprocessor = None if encoder.takes_text else encoder.preprocessor
 
     def run(segments: list[tf.Tensor]) -> tf.Tensor:
         if preprocessor is None:
             return model(segments[0])
-        tokens = [preprocessor.tokenize(segment) for segment in segments]
+        tokens = [preprocessor.tokenize(segment, role) for segment in segments]
         return model(trim(preprocessor.pack(tokens, encoder.seq_length)))
 
     return run
@@ -45,12 +51,22 @@ def keras_text_encoder(model: keras.Model) -> TextEncoder:
     model = sentence_encoder_of(model)
     if model not in _ENCODERS:
         reference = weakref.ref(model)
-        graph = string_graph(lambda batch: reference()(batch, training=False), encoder_of(model))
-        function = tf.function(
-            lambda text: graph([text]), input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
-        )
-        _ENCODERS[model] = TextEncoder(function, int(model.output_shape[-1]), model.name)
+        encoder = encoder_of(model)
+
+        def function(role):
+            graph = string_graph(lambda batch: reference()(batch, training=False), encoder, role)
+            return tf.function(
+                lambda text: graph([text]), input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
+            )
+
+        passages = function("passage") if _tells_passages_apart(encoder) else None
+        _ENCODERS[model] = TextEncoder(function("query"), int(model.output_shape[-1]), model.name, passages=passages)
     return _ENCODERS[model]
+
+
+def _tells_passages_apart(encoder: Encoder) -> bool:
+    prompts = {} if encoder.takes_text else encoder.preprocessor.prompts
+    return prompts.get("passage", "") != prompts.get("query", "")
 
 
 def keras_regressor(model: keras.Model) -> Regressor:
@@ -75,7 +91,10 @@ def keras_regressor(model: keras.Model) -> Regressor:
 
 
 def embedding_module(model: keras.Model) -> tf.Module:
-    """What is saved of a sentence encoder: `serving_default` takes `text`, string `[batch]`, and gives `embedding`."""
+    """What is saved of a sentence encoder: `serving_default` takes `text`, string `[batch]`, and gives `embedding`.
+
+    Where the encoder was trained with another prompt before the texts that are searched, `passage` does the same for those.
+    """
     model = sentence_encoder_of(model)
     root, graph = _module(model, "sentence_encoder")
 
@@ -84,6 +103,15 @@ def embedding_module(model: keras.Model) -> tf.Module:
         return {"embedding": graph([text])}
 
     root.serve = serve
+    encoder = encoder_of(model)
+    if _tells_passages_apart(encoder):
+        passages = string_graph(lambda inputs: model(inputs, training=False), encoder, "passage")
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")], autograph=False)
+        def serve_passages(text):
+            return {"embedding": passages([text])}
+
+        root.serve_passages = serve_passages
     width = int(model.output_shape[-1])
     root.embedding_width = tf.function(lambda: tf.constant(width), input_signature=[])
     return root

@@ -71,7 +71,7 @@ def load_text_encoder(
             pretrained, "freeze", pooling=pooling, lexical_weight=lexical_weight or 0.0, lexical_texts=lexical_texts
         )
         made = keras_text_encoder(model)
-        encoder = TextEncoder(made.function, made.width, made.name, keep=model)
+        encoder = TextEncoder(made.function, made.width, made.name, keep=model, passages=made.passages)
     encoder.name = os.fspath(handle)
     return encoder
 

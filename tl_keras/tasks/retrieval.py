@@ -144,7 +144,8 @@ def _missed(model, valid: RetrievalPairs) -> list[str]:
     predictor = as_predictor(model)
     questions, relevant = valid.questions()
     documents = valid.documents
-    found, scores = nearest(predictor.unit_vectors(documents.tolist()), predictor.unit_vectors(questions), 1)
+    vectors = predictor.unit_vectors(documents.tolist(), role="passage")
+    found, scores = nearest(vectors, predictor.unit_vectors(questions), 1)
     wrong = [i for i in range(len(questions)) if found[i, 0] not in relevant[i]]
     wrong.sort(key=lambda i: -scores[i, 0])
     rows = [

@@ -58,10 +58,13 @@ def pair_batches(
         source["labels"] = examples.document_ids
     elif examples.labels is not None:
         source["labels"] = examples.labels
+    # Two texts that are compared are of one kind; a question and a document are not.
+    roles = ("query", "passage") if isinstance(examples, RetrievalPairs) else ("query", "query")
 
     def tokenize(pool):
         pool = dict(pool)
-        return {**pool, "segments": tuple(preprocessor.tokenize(pool.pop(name)) for name in TOWERS)}
+        segments = tuple(preprocessor.tokenize(pool.pop(name), role) for name, role in zip(TOWERS, roles, strict=True))
+        return {**pool, "segments": segments}
 
     def pack(batch):
         inputs = {}

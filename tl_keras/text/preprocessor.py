@@ -35,16 +35,33 @@ class Preprocessor:
         if missing:
             raise UserError(f"{folder} is not a text preprocessing module: it has no {' and no '.join(missing)}.")
 
-    def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """Split texts into tokens.
+    def tokenize(self, texts: tf.Tensor, role: str | None = "query") -> tf.RaggedTensor:
+        """Split texts into tokens, behind the prompt that the encoder was trained to see before them, if there is one.
 
         Args:
             texts: string `[batch]`.
+            role: what the texts are: `"query"`, which also stands for texts that are classified or compared; `"passage"`, to be
+                searched in; None for no prompt.
 
         Returns:
             int32 ids, ragged `[batch, (tokens)]` or `[batch, (words), (tokens)]`, as the module gives them.
         """
-        return self.module.tokenize(texts)
+        prompt = self.prompts.get(role, "")
+        return self.module.tokenize(tf.strings.join([prompt, texts]) if prompt else texts)
+
+    @functools.cached_property
+    def prompts(self) -> dict[str, str]:
+        """What the module's makers want put before a text, by its role; empty for most encoders."""
+        # Read outside any graph that is being traced when it is first asked for.
+        with tf.init_scope():
+            found = self.module.get_prompts() if hasattr(self.module, "get_prompts") else {}
+            return {role: prompt.numpy().decode() for role, prompt in found.items()}
+
+    @functools.cached_property
+    def prompt_ids(self) -> set[int]:
+        """The ids of the tokens that prompts consist of."""
+        tokens = self.tokenize(tf.constant([*self.prompts.values(), ""]), None)
+        return set(tokens.flat_values.numpy().tolist())
 
     def pack(self, segments: Sequence[tf.RaggedTensor], seq_length: int) -> dict[str, tf.Tensor]:
         """Join one or two segments with the special tokens of the encoder, cut to `seq_length`, pad.
@@ -66,7 +83,7 @@ class Preprocessor:
     @functools.cached_property
     def separators(self) -> int:
         """How many special tokens `pack` puts between two texts, found by asking: `[SEP]`, or `</s> </s>`."""
-        tokens = self.tokenize(tf.constant(["a"]))
+        tokens = self.tokenize(tf.constant(["a"]), None)
         single, double = (self.pack([tokens] * number, 64)["input_mask"] for number in (1, 2))
         return int(tf.reduce_sum(double)) - int(tf.reduce_sum(single)) - int(tf.reduce_sum(token_counts(tokens)))
 
@@ -79,7 +96,7 @@ class Preprocessor:
         """The id of a token that is not in the vocabulary, found by asking: not every module names it."""
         # No vocabulary has cuneiform (private-use characters will not do: tokenizers drop them). SentencePiece may put a word
         # mark before the unknown token, so the last id counts.
-        ids = self.tokenize(tf.constant(["\U00012217\U000122f0"]))
+        ids = self.tokenize(tf.constant(["\U00012217\U000122f0"]), None)
         return int(np.asarray(ids.flat_values)[-1])
 
 

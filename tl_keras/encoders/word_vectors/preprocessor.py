@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +31,8 @@ class WordPreprocessor(tf.Module):
 
     special_tokens_around = (0, 0)
     separators = 1
+    prompts: ClassVar[dict[str, str]] = {}
+    prompt_ids: ClassVar[set[int]] = set()
 
     def __init__(
         self,
@@ -68,11 +71,12 @@ class WordPreprocessor(tf.Module):
         """The number of words that are not in the vocabulary."""
         return UNKNOWN
 
-    def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+    def tokenize(self, texts: tf.Tensor, role: str | None = None) -> tf.RaggedTensor:
         """Split texts into words.
 
         Args:
             texts: string `[batch]`.
+            role: makes no difference: there are no prompts.
 
         Returns:
             String, ragged `[batch, (words)]`.
