@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
+import matplotlib
 import numpy as np
 import pytest
+from fontTools.ttLib import TTFont
+from matplotlib import font_manager
 
 from tl_keras import UserError, evaluate, text_classifier
 from tl_keras.data import Examples
@@ -67,3 +72,30 @@ def test_plots_hold_the_numbers(tmp_path):
     assert [text.get_text() for text in figure.axes[0].texts] == ["2", "1", "0", "0", "1", "1", "0", "0", "1"]
     with pytest.raises(UserError, match="no training history"):
         plot_history({})
+
+
+@pytest.mark.parametrize("system_fonts", [True, False])
+def test_hangul_is_drawn(system_fonts, tmp_path, monkeypatch):
+    if not system_fonts:
+        monkeypatch.setattr("tl_keras.evaluation.fonts._SYSTEM_FONTS", ())
+    before = list(matplotlib.rcParams["font.family"])
+    names = ["긍정", "부정", "뷁 café"]
+    report = classification_report(LABELS, SCORES, names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns of each letter that no font has
+        figure = plot_confusion_matrix(report, tmp_path / "hangul.png")
+    labels = figure.axes[0].get_xticklabels()
+    assert [label.get_text() for label in labels] == names
+    for label in labels:
+        families = label.get_fontfamily()
+        files = [font_manager.findfont(font_manager.FontProperties(family=[family])) for family in families]
+        glyphs = set().union(*(TTFont(file, fontNumber=0).getBestCmap() for file in files))
+        assert set(map(ord, label.get_text())) <= glyphs
+        assert families[: len(before)] == before  # Latin letters stay in the usual font
+    assert list(matplotlib.rcParams["font.family"]) == before
+    # Boxes would look alike, whatever the label.
+    pictures = []
+    for name in ("긍정", "부정"):
+        plot_confusion_matrix(classification_report(LABELS, SCORES, ["a", "b", name]), tmp_path / "one.png")
+        pictures.append((tmp_path / "one.png").read_bytes())
+    assert pictures[0] != pictures[1]

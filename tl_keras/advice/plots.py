@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from tl_keras.advice.result import Advice
-from tl_keras.evaluation.plots import _figure, _finish, _printable
+from tl_keras.evaluation.plots import _figure, _finish
 
 CLASSES_DRAWN = 20
 _COLOURS = ("tab:blue", "tab:orange")
@@ -31,7 +31,7 @@ def plot_texts(advice: Advice, path: str | os.PathLike | None = None):
     bars, histogram = figure.subplots(1, 2)
     places = np.arange(len(counts))
     bars.barh(places, [count for _, count in counts])
-    bars.set_yticks(places, [_printable(_short(name)) for name, _ in counts])
+    bars.set_yticks(places, [_short(name) for name, _ in counts])
     bars.invert_yaxis()
     for place, (_, count) in zip(places, counts, strict=True):
         bars.annotate(f" {count:,}", (count, place), va="center")

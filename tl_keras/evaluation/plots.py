@@ -11,6 +11,7 @@ import numpy as np
 
 from tl_keras.errors import UserError
 from tl_keras.evaluation.classification import ClassificationReport
+from tl_keras.evaluation.fonts import use_fonts_for_all_letters
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ def _figure(*size: float):
 
 
 def _finish(figure, path: str | os.PathLike | None):
+    use_fonts_for_all_letters(figure)
     if path is not None:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
@@ -35,7 +37,9 @@ def _finish(figure, path: str | os.PathLike | None):
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         if missing:
             # matplotlib says it once for each letter.
-            logger.warning("%s: no font here has all letters of the labels (for Hangul, install fonts-nanum).", path)
+            logger.warning(
+                "%s: no font here has all letters of the labels (for Hangul: pip install koreanize-matplotlib).", path
+            )
     return figure
 
 
@@ -92,7 +96,7 @@ def plot_confusion_matrix(report: ClassificationReport, path: str | os.PathLike 
     fractions = report.confusion / np.maximum(report.confusion.sum(1, keepdims=True), 1)
     image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(report.classes))
-    names = [_printable(name) for name in report.classes]
+    names = list(report.classes)
     axes.set_xticks(ticks, names, rotation=45 if max(map(len, names)) > 4 else 0, ha="center")
     axes.set_yticks(ticks, names)
     axes.set_xlabel("predicted")
@@ -103,19 +107,3 @@ def plot_confusion_matrix(report: ClassificationReport, path: str | os.PathLike 
             axes.text(column, row, int(report.confusion[row, column]), ha="center", va="center", color=colour)
     figure.colorbar(image, ax=axes, label="fraction of the true class", shrink=0.8)
     return _finish(figure, path)
-
-
-def _printable(name: str) -> str:
-    """Use a font for Korean label names where there is one; matplotlib's own has no Hangul and would draw boxes."""
-    import matplotlib
-    from matplotlib import font_manager
-
-    if name.isascii():
-        return name
-    known = {font.name for font in font_manager.fontManager.ttflist}
-    for family in ("Noto Sans CJK KR", "NanumGothic", "Malgun Gothic", "AppleGothic", "Noto Sans KR"):
-        if family in known:
-            if family not in matplotlib.rcParams["font.family"]:
-                matplotlib.rcParams["font.family"] = [family, *matplotlib.rcParams["font.family"]]
-            return name
-    return name
