@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.eager import record
+from tensorflow.python.ops import handle_data_util
 
 
 def call_with_dense_gradients(function: Callable, inputs: Any) -> Any:
@@ -21,31 +23,63 @@ def call_with_dense_gradients(function: Callable, inputs: Any) -> Any:
         function: takes `inputs` and returns a tensor or nest of tensors.
         inputs: tensor or nest of tensors.
     """
+    flat = [tf.convert_to_tensor(x) for x in tf.nest.flatten(inputs, expand_composites=True)]
+    call = _call_eagerly if tf.executing_eagerly() else _call_in_graph
+    return call(lambda flat: function(tf.nest.pack_sequence_as(inputs, flat, expand_composites=True)), flat)
+
+
+def _call_eagerly(function: Callable, flat: list[tf.Tensor]) -> Any:
     returned = []
 
     @tf.custom_gradient
     def run(*flat):
         floats = [x for x in flat if x.dtype.is_floating]
-        # In a graph, a second tape would make TensorFlow prepare gradients of gradients, which triples the time to trace.
-        tape = tf.GradientTape() if tf.executing_eagerly() else contextlib.nullcontext()
-        with tape:
-            if tf.executing_eagerly():
-                tape.watch(floats)
-            outputs = function(tf.nest.pack_sequence_as(inputs, flat, expand_composites=True))
+        with tf.GradientTape() as tape:
+            tape.watch(floats)
+            outputs = function(flat)
         returned.append(outputs)
         flat_outputs = tf.nest.flatten(outputs, expand_composites=True)
 
         def gradient(*upstream, variables=()):
-            sources = [*floats, *variables]
-            if tf.executing_eagerly():
-                found = tape.gradient(flat_outputs, sources, output_gradients=list(upstream))
-            else:
-                found = tf.gradients(flat_outputs, sources, grad_ys=list(upstream))
-            dense = [None if value is None else tf.convert_to_tensor(value) for value in found]
-            of_floats = iter(dense[: len(floats)])
-            return [next(of_floats) if x.dtype.is_floating else None for x in flat], dense[len(floats) :]
+            found = _dense(tape.gradient(flat_outputs, [*floats, *variables], output_gradients=list(upstream)))
+            of_floats = iter(found[: len(floats)])
+            return [next(of_floats) if x.dtype.is_floating else None for x in flat], found[len(floats) :]
 
         return flat_outputs, gradient
 
-    flat_outputs = run(*tf.nest.flatten(inputs, expand_composites=True))
+    flat_outputs = run(*flat)
     return tf.nest.pack_sequence_as(returned[-1], flat_outputs, expand_composites=True)
+
+
+def _call_in_graph(function: Callable, flat: list[tf.Tensor]) -> Any:
+    """The same while a graph is built; what `tf.custom_gradient` does there, but for what it leaves behind.
+
+    TensorFlow never forgets a gradient that was registered (https://github.com/tensorflow/tensorflow/issues/80895), and that of
+    `tf.custom_gradient` holds the tensors of its graph, and with them the graph, its variables and the layer: every model trained
+    would stay in memory until the process ends. Ours hangs on its operation, and finds there all it needs.
+    """
+    with record.VariableWatcher() as watcher:
+        outputs = function(flat)
+    flat_outputs = tf.nest.flatten(outputs, expand_composites=True)
+    variables = sorted((v.deref() for v in {v.ref() for v in watcher.watched_variables()}), key=lambda v: v.name)
+    floats = [x for x in flat if x.dtype.is_floating]
+    tensors = [*flat_outputs, *floats, *(tf.convert_to_tensor(v.handle) for v in variables)]
+    gradient = functools.partial(_gradients_at, len(flat_outputs))
+    with tensors[0].graph._override_gradient_function({"IdentityN": gradient}):
+        same = tf.raw_ops.IdentityN(input=tensors)
+    for tensor, copy in zip(tensors, same, strict=True):
+        handle_data_util.copy_handle_data(tensor, copy)
+    # A tape is told what `tf.gradients` finds at the operation. It goes when the step is traced.
+    flat_same, operation = same[: len(flat_outputs)], same[0].op
+    record.record_operation("DenseGradients", flat_same, tensors, functools.partial(gradient, operation))
+    return tf.nest.pack_sequence_as(outputs, flat_same, expand_composites=True)
+
+
+def _gradients_at(count: int, operation: tf.Operation, *upstream: tf.Tensor) -> list[tf.Tensor | None]:
+    """Gradients of an operation's inputs: first the `count` outputs of a function, then what they may depend on."""
+    inputs = list(operation.inputs)
+    return [None] * count + _dense(tf.gradients(inputs[:count], inputs[count:], grad_ys=list(upstream[:count])))
+
+
+def _dense(gradients) -> list:
+    return [None if value is None else tf.convert_to_tensor(value) for value in gradients]

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tl_keras._keras import IS_KERAS_3, keras, register, tf_variable
 from tl_keras.errors import UserError
-from tl_keras.training.replicas import among_several
+from tl_keras.training.replicas import sum_over_replicas
 
 WEIGHT_DECAY = 0.01
 CLIP_NORM = 1.0
@@ -36,7 +36,6 @@ class AdamW(keras.optimizers.AdamW):
     def __init__(self, *args, groups: dict | None = None, **kwargs):
         super().__init__(*args, **kwargs)
         self.group_names: tuple[str, ...] = ()
-        self._summed = False
         if groups:
             self.set_groups(**groups)
 
@@ -147,14 +146,16 @@ class AdamW(keras.optimizers.AdamW):
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         """Keras 3: add the replicas' gradients up before they are clipped, as Keras 2 does; Keras 3 would clip each replica's own."""
-        self._summed = among_several()
-        if self._summed:
-            grads = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, list(grads))
-        super()._backend_apply_gradients(grads, trainable_variables)
+        super()._backend_apply_gradients(sum_over_replicas(list(grads)), trainable_variables)
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
-        # Keras 3 comes here after clipping; twice would be once too often.
-        return list(grads_and_vars) if self._summed else super()._all_reduce_sum_gradients(grads_and_vars)
+        # Keras 3 comes here after clipping, when they are summed.
+        return list(grads_and_vars)
+
+    def aggregate_gradients(self, grads_and_vars):
+        """Keras 2: add the replicas' gradients up, before they are clipped."""
+        pairs = list(grads_and_vars)
+        return list(zip(sum_over_replicas([g for g, _ in pairs]), [v for _, v in pairs], strict=True))
 
     def _unless_frozen(self, gradient, variable):
         """The gradient, or zeros for a variable that must not move."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tensorflow as tf
+from tensorflow.python.framework import ops
 
 
 def among_several() -> bool:
@@ -32,6 +33,30 @@ def mean_over_replicas(value: tf.Tensor) -> tf.Tensor:
     if not among_several():
         return value
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, value)
+
+
+def sum_over_replicas(
+    gradients: list[tf.Tensor | tf.IndexedSlices | None],
+) -> list[tf.Tensor | tf.IndexedSlices | None]:
+    """Add each gradient up over the replicas; on one device the gradients themselves.
+
+    Args:
+        gradients: of the variables, in the same order on all replicas; None where a variable has none.
+
+    Example:
+        >>> sum_over_replicas([tf.constant(3.0), None])
+        [<tf.Tensor: shape=(), dtype=float32, numpy=3.0>, None]
+    """
+    if not among_several():
+        # TensorFlow would do nothing, but remember it: it gives the sum a gradient of its own, and keeps that, the graph and the model
+        # behind it until the process ends (https://github.com/tensorflow/tensorflow/issues/80895).
+        return gradients
+    known = set(ops.gradient_registry.list())
+    found = [gradient for gradient in gradients if gradient is not None]
+    sums = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, found))
+    for name in set(ops.gradient_registry.list()) - known:
+        ops.gradient_registry._registry.pop(name, None)  # nobody differentiates an optimizer's step
+    return [None if gradient is None else next(sums) for gradient in gradients]
 
 
 def gather_replicas(value: tf.Tensor) -> tf.Tensor:
