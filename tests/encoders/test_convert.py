@@ -264,9 +264,10 @@ def test_electra(tmp_path, width):
     assert_outputs(outputs, numpy_bert(tensors, IDS, TYPES, MASK))
 
 
-def test_roberta_with_wordpiece_tokens(tmp_path):
+@pytest.mark.parametrize("kind", ["roberta", "xlm-roberta"])
+def test_roberta_with_wordpiece_tokens(tmp_path, kind):
     tensors = with_pooler(random_tensors(types=1))
-    config = {"model_type": "roberta", "type_vocab_size": 1, "pad_token_id": 1, "layer_norm_eps": 1e-5}
+    config = {"model_type": kind, "type_vocab_size": 1, "pad_token_id": 1, "layer_norm_eps": 1e-5}
     folder = write_checkpoint(tmp_path / "r", {f"roberta.{k}": v for k, v in tensors.items()}, config)
     module, outputs = run(folder)
     # Positions count from the padding's id + 1, and there is but one token type.
@@ -399,7 +400,7 @@ def test_what_cannot_be_read_is_refused(tmp_path, case):
         ("vocab.txt", None, "neither vocab.txt nor tokenizer.json"),
         ("vocab.txt", b"\xff\xfe", "not UTF-8"),
         ("tokenizer.json", '{"model": {"type": "BPE"}}', "byte-pair"),
-        ("tokenizer.json", '{"model": {"type": "Unigram"}}', "SentencePiece"),
+        ("tokenizer.json", '{"model": {"type": "Unigram"}}', "otherwise than XLM-R"),
         ("tokenizer.json", '{"model": {"vocab": {}}, "pre_tokenizer": {"type": "Metaspace"}}', "Metaspace"),
     ],
 )

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import json
 import shutil
 
 import pytest
 import sentencepiece as spm
 import tensorflow as tf
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 import tl_keras as tlk
 from tl_keras._keras import keras
-from tl_keras.encoders.sentencepiece_files import parse_model, read_xlm_roberta
+from tl_keras.encoders.sentencepiece_files import read_unigram_json, read_xlm_roberta
+from tl_keras.encoders.sentencepiece_model import parse_model
+from tl_keras.encoders.sentencepiece_tokenizer import SentencePieceTokenizer
 from tl_keras.encoders.vocabularies import read_pair_vocabulary, vocabulary_lines
 from tl_keras.errors import UserError
+from tl_keras.pretraining.pair_start import start_from_pair
 
 TEXTS = [
     "the great film was dull, 영화 정말 재미있다",
@@ -74,6 +80,56 @@ def test_ids_of_a_file_in_the_networks_own_order_are_not_moved(sentencepiece_mod
     assert moved.tokens[4:-1] == [piece.piece for piece in parse_model(sentencepiece_model).pieces][3:]
     (tmp_path / "own.model").write_bytes(moved.model)
     assert read_xlm_roberta(tmp_path / "own.model") == moved
+
+
+def test_fast_tokenizers_file_gives_its_ids(sentencepiece_model, tmp_path):
+    proto = parse_model(sentencepiece_model)
+    vocabulary = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    vocabulary += [(piece.piece, piece.score) for piece in list(proto.pieces)[3:]]
+    fast = Tokenizer(models.Unigram(vocabulary, unk_id=3))
+    fast.normalizer = normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap)
+    fast.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    fast.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    path = tmp_path / "tokenizer.json"
+    fast.save(str(path))
+    read = read_unigram_json(path)
+    assert read.special_ids()["mask_id"] == len(vocabulary)
+    tokenizer = SentencePieceTokenizer(read.model)
+    # Special tokens that stand in a text are text here, so that one is left out.
+    texts = [text for text in TEXTS if "<s>" not in text]
+    expected = [fast.encode(text, add_special_tokens=False).ids for text in texts]
+    assert tokenizer.tokenize(tf.constant(texts)).to_list() == expected
+    content = json.loads(path.read_text("utf-8"))
+    content["normalizer"] = {"type": "Lowercase"}
+    path.write_text(json.dumps(content), "utf-8")
+    with pytest.raises(UserError, match="otherwise than XLM-R does"):
+        read_unigram_json(path)
+
+
+@pytest.mark.real_data
+def test_ids_of_ten_thousand_reviews(shared_dir, tmp_path):
+    lines = (shared_dir / "data" / "nsmc" / "unlabelled.txt").read_text("utf-8").splitlines()[:10_000]
+    model = io.BytesIO()
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines[:5000]), model_writer=model, vocab_size=4000, normalization_rule_name="nmt_nfkc",
+        character_coverage=0.999, minloglevel=2, num_threads=1,
+    )  # fmt: skip
+    processor = spm.SentencePieceProcessor(model_proto=model.getvalue())
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(model.getvalue())
+    tokenizer = SentencePieceTokenizer(read_xlm_roberta(tmp_path / "sentencepiece.bpe.model").model)
+    expected = [[3 if i == 0 else i + 1 for i in ids] for ids in processor.encode(lines)]
+    assert any(3 in ids for ids in expected)
+    found = tokenizer.tokenize(tf.constant(lines)).to_list()
+    differ = [row for row, (ours, theirs) in enumerate(zip(found, expected, strict=True)) if ours != theirs]
+    # "....." is "..." and ".." or the other way round, equally likely: the library inside TensorFlow breaks ties otherwise.
+    assert len(differ) < 100
+    for row in differ:
+        assert sorted(found[row]) == sorted(expected[row]), lines[row]
+
+
+def test_pretraining_cannot_go_on_from_such_a_pair(sentencepiece_pair):
+    with pytest.raises(UserError, match="goes on with WordPiece vocabularies"):
+        start_from_pair(str(sentencepiece_pair))
 
 
 def test_a_pair_gives_its_vocabulary_back(sentencepiece_pair, tiny_pair, vocabulary):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tl_keras.encoders.convert_wordpiece import read_json, read_wordpiece
 from tl_keras.encoders.pair import check_free, write_encoder_pair
-from tl_keras.encoders.sentencepiece_files import MODEL_FILES, read_xlm_roberta
+from tl_keras.encoders.sentencepiece_files import MODEL_FILES, read_unigram_json, read_xlm_roberta
 from tl_keras.encoders.vocabularies import Vocabulary, WordPieceRules, WordPieceVocabulary
 from tl_keras.errors import UserError
 
@@ -29,10 +29,11 @@ def convert(
 ) -> Path:
     """Convert a Hugging Face or KerasHub checkpoint to an encoder pair in TF Hub's format.
 
-    What can be read: from Hugging Face BERT, DistilBERT, ELECTRA and RoBERTa with a WordPiece vocabulary (KLUE's), and
-    the KerasHub presets of such models. A checkpoint without pooler (DistilBERT, ELECTRA) gives as `pooled_output` the
-    last block's output at `[CLS]`, and one with a masked-LM head an encoder with `.mlm`. Special tokens that stand in a
-    text ("[MASK]") are text, not tokens.
+    What can be read: from Hugging Face BERT, DistilBERT, ELECTRA and RoBERTa with a WordPiece vocabulary (KLUE's), BERT
+    and XLM-R with XLM-R's SentencePiece vocabulary (multilingual-e5, bge-m3; `sentencepiece.bpe.model` or
+    `tokenizer.json`), and the KerasHub presets of WordPiece models. A checkpoint without pooler (DistilBERT, ELECTRA)
+    gives as `pooled_output` the last block's output at the first token, and one with a masked-LM head an encoder with
+    `.mlm`. Special tokens that stand in a text ("[MASK]") are text, not tokens.
 
     Args:
         checkpoint: a folder (`config.json`, `model.safetensors`, `vocab.txt` or `tokenizer.json`; or a KerasHub preset
@@ -124,6 +125,9 @@ def _read_vocabulary(folder: Path) -> Vocabulary:
     for name in MODEL_FILES:
         if (folder / name).is_file():
             return read_xlm_roberta(folder / name)
+    fast = folder / "tokenizer.json"
+    if fast.is_file() and (read_json(fast).get("model") or {}).get("type") == "Unigram":
+        return read_unigram_json(fast)
     return read_wordpiece(folder)
 
 

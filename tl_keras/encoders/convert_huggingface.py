@@ -19,11 +19,13 @@ from tl_keras.encoders.convert_wordpiece import read_json
 from tl_keras.encoders.pair_encoder import EncoderWeights, MlmWeights, read_backbone
 from tl_keras.errors import UserError
 
-READABLE = ("bert", "distilbert", "electra", "roberta")
+READABLE = ("bert", "distilbert", "electra", "roberta", "xlm-roberta")
+_ROBERTAS = ("roberta", "xlm-roberta")
 # Hugging Face's "gelu" is the exact one, with erf; KerasHub's BERT computes the tanh approximation.
 _APPROXIMATE_GELU = {"gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_accurate"}
 _EXACT_GELU = {"gelu", "gelu_python"}
 _NEEDED = {"bert": "hidden_size", "distilbert": "dim", "electra": "embedding_size", "roberta": "hidden_size"}
+_NEEDED["xlm-roberta"] = "hidden_size"
 _NAMES_OF_EMBEDDINGS = {
     "word_embeddings/embeddings": "embeddings.word_embeddings.weight",
     "position_embedding/embeddings": "embeddings.position_embeddings.weight",
@@ -33,7 +35,7 @@ _NAMES_OF_EMBEDDINGS = {
 _MLM_NAMES = {
     "bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"),
     "distilbert": ("vocab_transform", "vocab_layer_norm", "vocab_projector.bias"),
-    "roberta": ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
+    **dict.fromkeys(_ROBERTAS, ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias")),
 }
 
 
@@ -64,7 +66,10 @@ def read_huggingface(folder: Path) -> tuple[EncoderWeights, MlmWeights | None]:
 
 def _checked_kind(folder: Path, config: dict) -> str:
     kind = config.get("model_type")
-    can = "what can be read is BERT, DistilBERT, ELECTRA and RoBERTa with a WordPiece vocabulary"
+    can = (
+        "what can be read is BERT, DistilBERT, ELECTRA and RoBERTa with a WordPiece vocabulary, and BERT and XLM-R with "
+        "XLM-R's SentencePiece model"
+    )
     if kind not in READABLE:
         name = ", ".join(config.get("architectures") or []) or kind or "no model_type"
         raise UserError(f"{folder} holds another architecture ({name}); {can}.")
@@ -100,6 +105,7 @@ def _read_tensors(folder: Path, kind: str) -> dict[str, np.ndarray]:
     index = folder / "model.safetensors.index.json"
     names = sorted(set(read_json(index)["weight_map"].values())) if index.is_file() else ["model.safetensors"]
     tensors = {}
+    prefix = "roberta." if kind in _ROBERTAS else f"{kind}."
     for name in names:
         if not (folder / name).is_file():
             other = [p.name for p in folder.glob("*.bin")]
@@ -108,7 +114,7 @@ def _read_tensors(folder: Path, kind: str) -> dict[str, np.ndarray]:
         try:
             with safe_open(str(folder / name), framework="np") as file:
                 for key in file.keys():  # noqa: SIM118 - safe_open gives no dictionary
-                    tensors[key.removeprefix(f"{kind}.")] = np.asarray(file.get_tensor(key)).astype(np.float32)
+                    tensors[key.removeprefix(prefix)] = np.asarray(file.get_tensor(key)).astype(np.float32)
         except SafetensorError as error:
             raise UserError(f"{folder / name} is damaged or no safetensors file: {error}.") from error
     return tensors
@@ -174,14 +180,14 @@ def _complete(weights: EncoderWeights, kind: str, config: dict, tensors: dict[st
     arrays = dict(weights.arrays)
     if kind != "distilbert" and "pooler.dense.weight" not in tensors:
         arrays = {name: array for name, array in arrays.items() if not name.startswith("pooler_transform")}
-    if kind in ("electra", "roberta"):
+    if kind in ("electra", *_ROBERTAS):
         arrays |= {ours: tensors[theirs] for ours, theirs in _NAMES_OF_EMBEDDINGS.items()}
         gamma, beta = _norm_names(tensors, "embeddings.LayerNorm")
         arrays |= {"embeddings/layer_norm/gamma": tensors[gamma], "embeddings/layer_norm/beta": tensors[beta]}
     if "embeddings_project.weight" in tensors:
         arrays["embedding_projection/kernel"] = tensors["embeddings_project.weight"].T
         arrays["embedding_projection/bias"] = tensors["embeddings_project.bias"]
-    if kind == "roberta":
+    if kind in _ROBERTAS:
         # RoBERTa counts positions from the padding's id + 1.
         position = arrays["position_embedding/embeddings"][config.get("pad_token_id", 1) + 1 :]
         if arrays["type_embeddings/embeddings"].shape[0] == 1:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tl_keras.encoders.convert_wordpiece import read_json
 from tl_keras.encoders.sentencepiece_model import parse_model
 from tl_keras.encoders.vocabularies import ROBERTA_TOKENS, SentencePieceVocabulary
 from tl_keras.errors import UserError
@@ -44,6 +46,66 @@ def read_xlm_roberta(path: Path) -> SentencePieceVocabulary:
             )
         model = _in_fairseq_order(proto)
     return SentencePieceVocabulary(model, dict(ROBERTA_TOKENS))
+
+
+def read_unigram_json(path: Path) -> SentencePieceVocabulary:
+    """Read the `tokenizer.json` of a fast tokenizer of kind Unigram, as XLM-R's and its kin's are; its ids are the network's.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        UserError: its normalising, splitting or special tokens are others than XLM-R's, or it is damaged.
+    """
+    from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec
+
+    content = read_json(path)
+    try:
+        charsmap = _charsmap(content, path)
+        entries = [(str(token), float(score)) for token, score in content["model"]["vocab"]]
+        unknown = int(content["model"]["unk_id"])
+        added = {int(token["id"]): token for token in content.get("added_tokens", [])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged or no Unigram tokenizer ({error}).") from error
+    # Special tokens are listed behind the vocabulary, some of them, such as <mask>, only there.
+    entries += [("", 0.0)] * (max(added, default=-1) + 1 - len(entries))
+    proto = ModelProto()
+    kinds = ModelProto.SentencePiece
+    for number, (token, score) in enumerate(entries):
+        special = number in added and added[number].get("special")
+        kind = kinds.UNKNOWN if number == unknown else kinds.CONTROL if special else kinds.NORMAL
+        name = added[number]["content"] if number in added else token
+        proto.pieces.add(piece=name or f"<unused {number}>", score=score, type=kind if name else kinds.UNUSED)
+    tokens = [piece.piece for piece in proto.pieces]
+    missing = sorted(set(ROBERTA_TOKENS.values()) - set(tokens))
+    if missing:
+        raise UserError(f"{path} has no {missing[0]!r} among its tokens, as an XLM-R vocabulary has.")
+    spec = proto.trainer_spec
+    spec.model_type, spec.vocab_size = TrainerSpec.UNIGRAM, len(tokens)
+    spec.bos_id, spec.pad_id, spec.eos_id = (tokens.index(token) for token in _FAIRSEQ_ORDER[:3])
+    spec.unk_id, spec.unk_piece = unknown, tokens[unknown]
+    proto.normalizer_spec.precompiled_charsmap = charsmap
+    proto.normalizer_spec.add_dummy_prefix = True
+    proto.normalizer_spec.remove_extra_whitespaces = True
+    proto.normalizer_spec.escape_whitespaces = True
+    model = proto.SerializeToString()
+    parse_model(model, str(path))
+    return SentencePieceVocabulary(model, dict(ROBERTA_TOKENS))
+
+
+def _charsmap(content: dict, path: Path) -> bytes:
+    """SentencePiece's own table of normalising, which a fast tokenizer carries along."""
+    normalizer, splitter = content.get("normalizer") or {}, content.get("pre_tokenizer") or {}
+    steps = normalizer.get("normalizers", [normalizer])
+    table = [step for step in steps if step.get("type") == "Precompiled"]
+    # Blanks set together are one blank, which SentencePiece does by itself.
+    others = [step.get("type") for step in steps if step.get("type") not in ("Precompiled", "Replace", "Strip")]
+    splits = [step.get("type") for step in splitter.get("pretokenizers", [splitter])]
+    if len(table) != 1 or others or not set(splits) <= {"WhitespaceSplit", "Metaspace"}:
+        raise UserError(
+            f"{path} normalises or splits texts otherwise than XLM-R does ({', '.join(map(str, [*others, *splits]))})."
+        )
+    return base64.b64decode(table[0]["precompiled_charsmap"])
 
 
 def _in_fairseq_order(proto: ModelProto) -> bytes:

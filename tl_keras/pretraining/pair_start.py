@@ -68,6 +68,11 @@ def start_from_pair(
             f"--init {handle}: a text embedding has no WordPiece tokens to go on from; give an encoder pair"
         )
     encoder = tf.saved_model.load(str(encoder_folder))
+    if not hasattr(encoder, "vocab_file"):
+        raise UserError(
+            f"--init {handle}: pre-training goes on with WordPiece vocabularies, and this encoder has another kind; `tl-keras "
+            "compress --distil-on` trains such an encoder further"
+        )
     arrays = {v.name.removesuffix(":0"): v.numpy() for v in encoder.variables}
     arrays |= {v.name.removesuffix(":0"): v.numpy() for v in getattr(getattr(encoder, "mlm", None), "variables", [])}
     vocabulary = read_vocabulary(encoder.vocab_file.asset_path.numpy().decode())
