@@ -22,6 +22,7 @@ from tl_keras.features.split import split
 from tl_keras.features.store import Features
 from tl_keras.models.text_vectors import Progress, TextVectors
 from tl_keras.models.transfer_control import prepare
+from tl_keras.text.batch_labels import labels_of_examples, tell_labels
 from tl_keras.text.batches import POOL_BATCHES, buckets_of, check_sizes, finish_batches
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,8 @@ class FrozenFeatures:
             values = look_up(batch["row"])
             return (values, batch["labels"]) if "labels" in batch else values
 
-        return finish_batches(dataset.map(finish), len(examples), batch_size, drop_remainder)
+        dataset = finish_batches(dataset.map(finish), len(examples), batch_size, drop_remainder)
+        return tell_labels(dataset, labels_of_examples(examples))
 
     def _look_up(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """From row numbers to features, in the dtype of the head's input."""

@@ -10,29 +10,40 @@ import tensorflow as tf
 from tl_keras._keras import IS_KERAS_3, WAY_TO_KERAS_2, keras, register
 from tl_keras.errors import UserError
 from tl_keras.models.gradual import GradualUnfreezing
+from tl_keras.models.heads import ClassProbabilities
+from tl_keras.models.similarity_head import ScoreInRange
+from tl_keras.models.tag_head import TagProbabilities
 from tl_keras.models.transfer_control import find_encoder_layer, prepare
+from tl_keras.text.batch_labels import BatchLabels, align
 from tl_keras.training.optimizer import WarmupLinearDecay
 
 
 @register
 class TransferModel(keras.Model):
-    """An ordinary functional `keras.Model`, with one addition.
+    """An ordinary functional `keras.Model`, with two additions.
 
     A warm-up and decay needs the number of steps, and only `fit` knows it. So `fit` plans the schedule, if the optimizer has ours,
     and then does what it always does. Compile with another optimizer or schedule and nothing is added at all.
 
     Under `transfer="gradual"`, `fit` also adds the callback that unfreezes one block after the other.
+
+    Batches that this package made tell what their labels stand for. `fit` and `evaluate` look each label up by its name among those
+    of the model, whatever order the file had them in, and refuse one that the model lacks. Behind a `map` of your own nothing is told,
+    and the numbers count as they are.
     """
 
     def fit(self, *args, **kwargs):
         """Train; see `keras.Model.fit`.
 
         Raises:
-            UserError: Keras 3 is to train a model that reads strings on several devices.
+            UserError: the batches have labels that the model lacks, or of another kind; or Keras 3 is to train a model that reads strings
+                on several devices.
         """
         _refuse_strings_on_replicas(self)
         call = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
         call.apply_defaults()
+        for name in ("x", "validation_data"):
+            call.arguments[name] = self.align_batches(call.arguments[name])
         schedule, steps = _schedule(getattr(self, "optimizer", None)), _steps_per_epoch(call.arguments)
         if schedule is not None and steps:
             epochs = call.arguments["epochs"] - call.arguments["initial_epoch"]
@@ -48,10 +59,34 @@ class TransferModel(keras.Model):
         del call.arguments["self"]
         return super().fit(**call.arguments)
 
+    def evaluate(self, x=None, *args, **kwargs):
+        """Score; see `keras.Model.evaluate`.
+
+        Raises:
+            UserError: the batches have labels that the model lacks, or of another kind.
+        """
+        return super().evaluate(self.align_batches(x), *args, **kwargs)
+
+    def align_batches(self, batches):
+        """Batches with their labels numbered as the model's outputs are; see `tl_keras.text.batch_labels.align`."""
+        return align(batches, _labels_of_model(self))
+
     def make_train_function(self, force=False):
         """Make what `fit` and `train_on_batch` run; see `keras.Model`."""
         prepare(self)
         return super().make_train_function(force)
+
+
+def _labels_of_model(model: keras.Model) -> BatchLabels | None:
+    """What the model's outputs stand for; None where its head is none of those that have names."""
+    for layer in model.layers:
+        if isinstance(layer, ClassProbabilities):
+            return BatchLabels("classes" if layer.multi_label else "class", tuple(layer.classes))
+        if isinstance(layer, TagProbabilities):
+            return BatchLabels("tags", layer.tag_set.tags, pieces=layer.pieces)
+        if isinstance(layer, ScoreInRange):
+            return BatchLabels("score")
+    return None
 
 
 def reads_strings(model: keras.Model) -> bool:

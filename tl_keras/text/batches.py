@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tl_keras.data.examples import Examples
 from tl_keras.errors import UserError
+from tl_keras.text.batch_labels import labels_of_examples, tell_labels
 from tl_keras.text.preprocessor import Preprocessor, token_counts, trim
 
 POOL_BATCHES = 64
@@ -72,7 +73,8 @@ def token_batches(
     if training:
         dataset = dataset.flat_map(lambda pool: buckets_of(pool, batch_size, seq_length, seed))
     dataset = dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
-    return finish_batches(dataset, len(examples), batch_size, drop_remainder)
+    dataset = finish_batches(dataset, len(examples), batch_size, drop_remainder)
+    return tell_labels(dataset, labels_of_examples(examples))
 
 
 def string_batches(
@@ -107,7 +109,8 @@ def string_batches(
         dataset = dataset.shuffle(len(examples), seed=seed, reshuffle_each_iteration=True)
     dataset = dataset.batch(batch_size)
     dataset = dataset.map(lambda batch: (batch["text"], batch["labels"]) if "labels" in batch else batch["text"])
-    return finish_batches(dataset, len(examples), batch_size, drop_remainder)
+    dataset = finish_batches(dataset, len(examples), batch_size, drop_remainder)
+    return tell_labels(dataset, labels_of_examples(examples))
 
 
 def _source(examples: Examples) -> dict:

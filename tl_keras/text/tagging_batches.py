@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tl_keras.data.tagging import TaggedExamples, TagSet
 from tl_keras.errors import UserError
+from tl_keras.text.batch_labels import labels_of_tags, tell_labels
 from tl_keras.text.batches import POOL_BATCHES, buckets_of, check_sizes, finish_batches
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor, trim
@@ -163,7 +164,8 @@ def tagging_batches(
     if examples.spans is None:
         raise UserError(f"{examples.source} has no entities to learn from.")
     before, behind = preprocessor.special_tokens_around
-    windows = tagged_windows(examples, tokenizer, tag_set or examples.tag_set, seq_length, overlap, before + behind)
+    tag_set = tag_set or examples.tag_set
+    windows = tagged_windows(examples, tokenizer, tag_set, seq_length, overlap, before + behind)
     if numbered:
         tags = [np.full(len(ids), row, "int32") for ids, row in zip(windows.ids, windows.rows, strict=True)]
         windows = dataclasses.replace(windows, tags=tags)
@@ -197,7 +199,8 @@ def tagging_batches(
         return packed, tf.ensure_shape(tags, [None, seq_length if fixed_length else None])
 
     dataset = dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
-    return finish_batches(dataset, count, batch_size, drop_remainder)
+    dataset = finish_batches(dataset, count, batch_size, drop_remainder)
+    return dataset if numbered else tell_labels(dataset, labels_of_tags(examples, tag_set))
 
 
 def _flat(rows: list[np.ndarray]) -> tf.Tensor:

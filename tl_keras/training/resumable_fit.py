@@ -60,6 +60,9 @@ def resumable_fit(
         checkpoints = Checkpoints("backup", every_steps=200, best=best)
         resumable_fit(model, encoder.batches(train, training=True), epochs=10, checkpoints=checkpoints, callbacks=[best])
     """
+    if hasattr(model, "align_batches"):
+        # Here, because what stands in for the batches in `model.fit` tells nothing of their labels.
+        x = model.align_batches(x)
     refuse_outside(model)
     if steps_per_execution != 1:
         set_steps_per_execution(model, steps_per_execution)
