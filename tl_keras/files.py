@@ -1,4 +1,4 @@
-"""Writing that is whole or not at all, outputs that are no inputs, and what an operating system says, in one line."""
+"""Writing that is whole or not at all, and outputs that are no inputs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tl_keras.errors import UserError
+from tl_keras.system_errors import no_os_error
 
 try:
     import fcntl
@@ -30,64 +31,6 @@ def file_sha256(path: str | os.PathLike) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-# What the operating system says.
-
-
-def os_error_line(error: OSError, path: str | os.PathLike | None = None) -> str:
-    """An operating system's error as a sentence that names the file and what to do.
-
-    Args:
-        error: what was raised.
-        path: the file, where the error does not say.
-
-    Example:
-        >>> os_error_line(OSError(errno.ENOSPC, "No space left on device"), "run")
-        'run: no space is left on the disk; free some, or write to another disk.'
-    """
-    name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else path
-    where = f"{os.fspath(name)}: " if name is not None else ""
-    said = {
-        errno.ENOSPC: "no space is left on the disk; free some, or write to another disk.",
-        errno.EDQUOT: "your share of the disk is used up; free some, or write to another disk.",
-        errno.EFBIG: "the file would be larger than is allowed here; free some space, or write to another disk.",
-        errno.EACCES: "permission denied; look at who owns it, or name another place.",
-        errno.EPERM: "the operation is not permitted; look at who owns it, or name another place.",
-        errno.EROFS: "that disk can only be read; name another place.",
-        errno.ENAMETOOLONG: f"the name is too long ({len(os.fspath(name)) if name is not None else 'over 255'} characters); choose a shorter one.",
-        errno.ENOENT: "there is no such file or folder.",
-        errno.EISDIR: "this is a folder; name a file.",
-        errno.ENOTDIR: "a part of that path is a file, not a folder.",
-        errno.ENOTEMPTY: "another process has just written it.",
-        errno.EEXIST: "it exists.",
-        errno.EMFILE: "too many files are open in this process; raise the limit (ulimit -n).",
-        errno.EIO: "the disk cannot be read or written there; look at its health, or take a copy from elsewhere.",
-        errno.ELOOP: "the link leads in a circle.",
-    }.get(error.errno)
-    if said is None:
-        reason = " ".join(str(error.strerror or error or type(error).__name__).split())
-        said = f"{reason}."
-    return where + said
-
-
-@contextlib.contextmanager
-def no_os_error(path: str | os.PathLike | None = None, doing: str = "") -> Iterator[None]:
-    """Turn an operating system's error inside the block into one line for the user.
-
-    Args:
-        path: what the block reads or writes, where the error does not say.
-        doing: put before the sentence, such as `"cannot write the index: "`.
-
-    Raises:
-        UserError: in place of an `OSError`.
-    """
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # whoever read our output has gone; the command line ends quietly
-    except OSError as error:
-        raise UserError(doing + os_error_line(error, path)) from error
 
 
 # Inputs and outputs.

@@ -118,7 +118,7 @@ def test_what_a_users_own_map_makes_is_left_alone():
         (("class", ["a", "b"]), "scored", "has a score, but the model learns one class a text"),
         (("classes", ["negative", "positive"]), "reviews", "but the model learns any number of classes"),
         (("tags", TagSet(("A", "C"))), "tagged", "labels ['B-B', 'I-B'] are not among those of the model"),
-        (("tags", TagSet(("A", "B"), pieces="all")), "tagged", "its tags stand on whole words"),
+        (("tags", TagSet(("A", "B"), tokens="all")), "tagged", "its tags stand on whole words"),
     ],
 )
 def test_what_the_model_lacks_is_refused_before_training(encoder, reviews, tagged, model, batches, message):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +15,11 @@ from tl_keras.encoders.pair_encoder import EncoderModule, EncoderWeights, MlmWei
 from tl_keras.encoders.pair_preprocess import PreprocessModule
 from tl_keras.encoders.vocabularies import Vocabulary
 from tl_keras.errors import UserError
+from tl_keras.files import whole_folder
+from tl_keras.manifest import MANIFEST, write_manifest
+from tl_keras.system_errors import no_tensorflow_error
 
-_PAIR_FILES = {"encoder", "preprocess", "info.json"}
+_PAIR_FILES = {"encoder", "preprocess", "info.json", MANIFEST}
 
 
 def write_encoder_pair(
@@ -103,27 +104,10 @@ def new_folder(directory: str | os.PathLike, *, overwrite: bool = False) -> Iter
     """
     target = Path(directory)
     check_free(target, overwrite=overwrite)
-    # Beside the target, because only within one file system is the renaming a single step.
-    beside = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
-    try:
-        beside.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"Can't write to {target.parent}: {error.strerror}.") from error
-    try:
+    with whole_folder(target, replace=overwrite) as beside, no_tensorflow_error(target):
         yield beside
-        if target.exists():
-            old = target.parent / f"{beside.name}.old"
-            target.rename(old)
-            try:
-                beside.rename(target)
-            except OSError:
-                old.rename(target)
-                raise
-            shutil.rmtree(old)
-        else:
-            beside.rename(target)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        # What its makers suggest stands in info.json, for people to change.
+        write_manifest(beside, lambda name: name == "info.json")
 
 
 def check_free(target: Path, *, overwrite: bool) -> None:

@@ -83,7 +83,7 @@ def _labels_of_model(model: keras.Model) -> BatchLabels | None:
         if isinstance(layer, ClassProbabilities):
             return BatchLabels("classes" if layer.multi_label else "class", tuple(layer.classes))
         if isinstance(layer, TagProbabilities):
-            return BatchLabels("tags", layer.tag_set.tags, pieces=layer.pieces)
+            return BatchLabels("tags", layer.tag_set.tags, tokens=layer.tokens)
         if isinstance(layer, ScoreInRange):
             return BatchLabels("score")
     return None

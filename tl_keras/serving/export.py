@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import tensorflow as tf
@@ -13,6 +11,8 @@ from tl_keras._keras import keras, tf_variable
 from tl_keras.encoders.encoder_layer import encoder_layer_of, modules_inside
 from tl_keras.encoders.load import encoder_of
 from tl_keras.errors import UserError
+from tl_keras.files import need_space, whole_folder
+from tl_keras.manifest import write_manifest
 from tl_keras.models.similarity_head import is_regressor, is_sentence_encoder
 from tl_keras.models.span_head import is_answerer
 from tl_keras.models.tag_head import is_tagger
@@ -20,6 +20,7 @@ from tl_keras.serving.predict import head_of
 from tl_keras.serving.questions import answering_module
 from tl_keras.serving.similarity import embedding_module, regressor_module
 from tl_keras.serving.tagging import tagging_module
+from tl_keras.system_errors import no_tensorflow_error
 from tl_keras.text.preprocessor import trim
 
 
@@ -56,16 +57,11 @@ def export(model: keras.Model, directory: str | os.PathLike, *, pairs: bool = Fa
         signatures["n_best"] = root.n_best
     if hasattr(root, "serve_passages"):
         signatures["passage"] = root.serve_passages
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    need_space(directory, sum(variable.nbytes for variable in map(tf_variable, model.variables)), "the model")
     # Written beside and renamed: whoever watches the folder never sees half a model.
-    beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    try:
-        tf.saved_model.save(root, str(beside / "model"), signatures=signatures)
-        if directory.exists():
-            shutil.rmtree(directory)
-        (beside / "model").rename(directory)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with whole_folder(directory, replace=overwrite) as beside, no_tensorflow_error(directory):
+        tf.saved_model.save(root, str(beside), signatures=signatures)
+        write_manifest(beside)
     return directory
 
 

@@ -6,8 +6,6 @@ import itertools
 import json
 import logging
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,11 +16,14 @@ import pandas as pd
 from tl_keras._version import __version__
 from tl_keras.errors import UserError
 from tl_keras.evaluation.nearest import nearest
+from tl_keras.files import need_space, whole_folder
+from tl_keras.manifest import check_manifest, write_manifest
 from tl_keras.serving.approximate import ApproximateIndex
 from tl_keras.serving.export import export
 from tl_keras.serving.exported_similarity import TextEncoder
 from tl_keras.serving.fingerprint import fingerprint, same_encoder
 from tl_keras.serving.predict import as_predictor
+from tl_keras.system_errors import no_os_error
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,9 @@ MANY = 100_000
 META, TEXTS, VECTORS, PROBES, GRAPH = "meta.json", "texts.jsonl", "vectors.npy", "fingerprint.npy", "neighbours.usearch"
 ENCODER = "encoder"
 """Folder inside an index for an encoder that belongs to these texts alone."""
+
+
+_META_KINDS = {"format": int, "tl_keras": str, "texts": int, "width": int, "made_with": dict, "approximate": bool}
 
 
 class TextIndex:
@@ -205,14 +209,8 @@ class TextIndex:
             "made_with": {"encoder": ENCODER} if with_encoder else self.made_with,
             "approximate": self.approximate is not None,
         }
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        except OSError as error:
-            raise UserError(f"cannot write to {folder.parent}: {error.strerror}.") from error
-        try:
-            work = beside / "index"
-            work.mkdir()
+        need_space(folder, self.vectors.nbytes, "the index")
+        with whole_folder(folder, replace=overwrite) as work, no_os_error(folder):
             np.save(work / VECTORS, self.vectors)
             np.save(work / PROBES, self.probes)
             with open(work / TEXTS, "w", encoding="utf-8", newline="\n") as stream:
@@ -222,11 +220,7 @@ class TextIndex:
             if with_encoder:
                 export(self.encoder.keep, work / ENCODER)
             (work / META).write_text(json.dumps(meta, ensure_ascii=False, indent=2) + "\n", "utf-8")
-            if folder.exists():
-                shutil.rmtree(folder)
-            work.rename(folder)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            write_manifest(work)
         return folder
 
     @classmethod
@@ -246,11 +240,15 @@ class TextIndex:
         meta = read_meta(folder)
         encoder = _encoder(model)
         try:
-            probes = np.load(folder / PROBES)
-            vectors = np.load(folder / VECTORS)
+            probes = np.load(folder / PROBES, allow_pickle=False)
+            vectors = np.load(folder / VECTORS, allow_pickle=False)
             texts = [json.loads(line) for line in (folder / TEXTS).read_text("utf-8").split("\n") if line]
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, RecursionError) as error:
             raise UserError(f"the index {folder} is damaged ({error}); build it again.") from error
+        if vectors.ndim != 2 or vectors.shape[1] != meta["width"] or not all(isinstance(text, str) for text in texts):
+            raise UserError(
+                f"the index {folder} is damaged: {VECTORS} or {TEXTS} does not hold what {META} says; build it again."
+            )
         if not len(texts) == len(vectors) == meta["texts"]:
             raise UserError(
                 f"the index {folder} is damaged: {META} says {meta['texts']} texts, there are {len(texts)} texts and "
@@ -280,13 +278,18 @@ def read_meta(folder: str | os.PathLike) -> dict:
     if not path.is_file():
         what = f"is no index: it has no {META}" if Path(folder).exists() else "does not exist"
         raise UserError(f"{folder} {what}; tl-keras index builds one.")
+    check_manifest(folder, "build the index again")
     try:
         meta = json.loads(path.read_text("utf-8"))
-        complete = {"format", "tl_keras", "texts", "width", "made_with", "approximate"} <= set(meta)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}); build the index again.") from error
-    if not complete:
-        raise UserError(f"{path} is damaged: entries are missing; build the index again.")
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({' '.join(str(error).split())}); build the index again.") from error
+    wrong = [
+        name for name, kind in _META_KINDS.items() if not isinstance(meta, dict) or type(meta.get(name)) is not kind
+    ]
+    if wrong or not isinstance(meta["made_with"].get("encoder"), str):
+        raise UserError(
+            f"{path} is damaged: {(wrong or ['made_with'])[0]!r} is missing or wrong; build the index again."
+        )
     if meta["format"] > FORMAT:
         raise UserError(
             f"the index {folder} was written by tl_keras {meta['tl_keras']}, in a later format than this version "

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from tl_keras.errors import UserError
+from tl_keras.files import whole_folder
+from tl_keras.manifest import check_manifest
+from tl_keras.system_errors import no_os_error
 
 
 def versions_of(path: str | os.PathLike) -> dict[int, Path]:
@@ -58,14 +60,12 @@ def add_version(run: str | os.PathLike, directory: str | os.PathLike) -> Path:
     source, directory = find_saved_model(run), Path(directory)
     if directory.is_file():
         raise UserError(f"{directory} is a file; give a folder for version folders.")
-    directory.mkdir(parents=True, exist_ok=True)
-    versions = [int(f.name) for f in directory.iterdir() if f.name.isdecimal()]
+    with no_os_error(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        versions = [int(f.name) for f in directory.iterdir() if f.name.isdecimal()]
+    check_manifest(source)
     target = directory / str(max(versions, default=0) + 1)
     # TensorFlow Serving loads a version as soon as its folder is there, so it must appear whole.
-    beside = Path(tempfile.mkdtemp(prefix=".version-", dir=directory))
-    try:
-        shutil.copytree(source, beside / "model")
-        (beside / "model").rename(target)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with whole_folder(target) as beside, no_os_error(target):
+        shutil.copytree(source, beside, dirs_exist_ok=True)
     return target

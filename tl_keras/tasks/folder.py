@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import shutil
@@ -11,10 +12,20 @@ from importlib import metadata
 from pathlib import Path
 
 from tl_keras.errors import UserError
+from tl_keras.files import lock_folder, swap_in, unlock
+from tl_keras.manifest import check_manifest, write_manifest
+from tl_keras.system_errors import no_os_error
+
+logger = logging.getLogger(__name__)
 
 LIBRARIES = (
     "tl_keras", "tensorflow", "tensorflow-text", "tensorflow-hub", "keras", "tf-keras", "numpy", "pandas", "scikit-learn",
 )  # fmt: skip
+
+
+BACKUP, FEATURES = "backup", "features"
+MACHINE_WRITTEN = ("config.json", "metrics.json", "history.csv")
+"""What the manifest of a run lists beside its SavedModel, which has its own; report and plots are people's, to edit as they like."""
 
 
 class RunFolder:
@@ -28,7 +39,7 @@ class RunFolder:
             disappears.
 
     Raises:
-        UserError: the folder exists, or cannot be written.
+        UserError: the folder exists, cannot be written, or another process writes it now.
     """
 
     def __init__(self, path: str | os.PathLike, *, overwrite: bool = False, resume: bool = False, chief: bool = True):
@@ -37,16 +48,18 @@ class RunFolder:
         # Beside, not under /tmp: renaming is only atomic on the same file system.
         beside = self.path.parent / f".{self.path.name}.partial"
         self.work = beside if chief else Path(tempfile.gettempdir()) / f"tl_keras-worker-{os.getpid()}"
-        self.backup = beside / "backup"
+        self.backup = beside / BACKUP
         """Where the checkpoints of a resumable run are, for all workers."""
         self.overwrite = overwrite
         self.resume = resume
+        self._lock = None
         if self.path.exists():
             if not self.path.is_dir():
                 raise UserError(f"{self.path} is a file; choose another folder for the run.")
-            if resume:
-                raise UserError(f"{self.path} is a finished run; there is nothing to resume.")
             if not overwrite:
+                if resume and (self.path / "config.json").is_file():
+                    self._clear(self.path)
+                    raise UserError(f"{self.path} is a finished run; there is nothing to resume.")
                 raise UserError(f"{self.path} exists; choose another --out, or pass --overwrite to replace it.")
             if any(self.path.iterdir()) and not (self.path / "config.json").is_file():
                 raise UserError(f"{self.path} is no run folder (it has no config.json), so it is not overwritten.")
@@ -54,28 +67,44 @@ class RunFolder:
     @property
     def features(self) -> Path:
         """Where a resumable run keeps what a frozen encoder made of its texts."""
-        return self.work / "features"
+        return self.work / FEATURES
 
     def __enter__(self) -> RunFolder:
-        try:
-            if not (self.resume and self.chief):
-                shutil.rmtree(self.work, ignore_errors=True)
+        with no_os_error(self.work):
             self.work.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write to {self.path.parent}: {error.strerror}.") from error
+            if self.chief:
+                self._lock = lock_folder(self.work)
+            kept = (BACKUP, FEATURES) if self.resume and self.chief else ()
+            if self.chief and not kept and any((self.work / BACKUP).glob("epoch-*")):
+                logger.warning(
+                    "%s was left by a run that was interrupted; starting anew without --resume removes it.", self.work
+                )
+            # What else a run that was killed had written is made again: it may be cut off in the middle.
+            for entry in self.work.iterdir():
+                if entry.name not in kept:
+                    shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         return self
 
     def __exit__(self, kind, value, traceback) -> None:
-        if not self.chief:
-            shutil.rmtree(self.work, ignore_errors=True)
-        elif kind is None:
-            shutil.rmtree(self.backup, ignore_errors=True)
-            shutil.rmtree(self.features, ignore_errors=True)
-            if self.path.exists():
-                shutil.rmtree(self.path)
-            self.work.rename(self.path)
-        elif not (self.resume and self.backup.exists()):
-            shutil.rmtree(self.work, ignore_errors=True)
+        try:
+            if not self.chief:
+                shutil.rmtree(self.work, ignore_errors=True)
+            elif kind is None:
+                with no_os_error(self.path):
+                    write_manifest(self.work, lambda name: name not in MACHINE_WRITTEN)
+                    # In one step, and the checkpoints go last: whenever this is cut off, either they or the whole run are there.
+                    swap_in(self.work, self.path, replace=self.overwrite)
+                    self._clear(self.path)
+            elif not any(self.backup.glob("epoch-*")):
+                shutil.rmtree(self.work, ignore_errors=True)
+        finally:
+            unlock(self._lock)
+
+    @staticmethod
+    def _clear(run: Path) -> None:
+        """Remove from a finished run what only an unfinished one needs."""
+        for name in (BACKUP, FEATURES):
+            shutil.rmtree(run / name, ignore_errors=True)
 
     def write_json(self, name: str, content: dict) -> None:
         """Write a JSON file, readable by people: indented, Hangul as it is."""
@@ -97,11 +126,18 @@ def read_config(run: str | os.PathLike) -> dict:
     """The settings of a finished run.
 
     Raises:
-        UserError: it is no run folder.
+        UserError: it is no run folder, or is damaged.
     """
     path = Path(run) / "config.json"
     if not path.is_file():
         raise UserError(
             f"{run} is no run folder: it has no config.json." if Path(run).exists() else f"no folder {run}."
         )
-    return json.loads(path.read_text("utf-8"))
+    check_manifest(run, "train it again, or take a copy that is whole")
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged; train the run again, or take a copy that is whole.") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path} is damaged: it holds no settings; train the run again, or take a copy that is whole.")
+    return config

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -144,12 +146,14 @@ class Run:
                 self.model = self.build()
                 self.trained = self.training_model(self.model)
                 self._refuse_strings()
-            outcome = self._fit(folder, verbose if chief else 0)
-            # All workers save together, or those that do would wait for the others.
-            export(self.model, folder.work / "saved_model" / "1", **self.export_options())
-            if chief:
-                write_numbers(folder, settings, outcome)
-                self.write_page(folder.work, outcome)
+            trained = self._fit(folder, verbose if chief else 0)
+            with self._kept_trained(folder, trained):
+                outcome = self._score(trained)
+                # All workers save together, or those that do would wait for the others.
+                export(self.model, folder.work / "saved_model" / "1", **self.export_options())
+                if chief:
+                    write_numbers(folder, settings, outcome)
+                    self.write_page(folder.work, outcome)
         return FinishedRun(folder.path, outcome.report, outcome.seconds, outcome.interrupted, chief)
 
     def batch_settings(self, training: bool) -> dict:
@@ -170,7 +174,7 @@ class Run:
         """What the task tells `export`."""
         return {}
 
-    def _fit(self, folder: RunFolder, verbose: int | str) -> Outcome:
+    def _fit(self, folder: RunFolder, verbose: int | str) -> _Trained:
         settings = self.settings
         epochs = settings.epochs or round(
             self.epochs_factor * default_epochs(len(self.train), settings.batch_size, settings.transfer)
@@ -188,13 +192,15 @@ class Run:
         if self.monitor != "val_loss":
             callbacks.insert(0, EpochScore(self.monitor, lambda: self._agreed(self.evaluate())))
         logger.info(share_batches(self.trained, settings.batch_size, settings.scale_learning_rate))
+        train = self.batches(self.train, training=True)
+        checkpoints = self._checkpoints(folder, best)
         try:
             resumable_fit(
                 self.trained,
-                self.batches(self.train, training=True),
+                train,
                 validation_data=self.batches(self.valid, training=False),
                 epochs=epochs,
-                checkpoints=self._checkpoints(folder, best) if settings.resume else None,
+                checkpoints=checkpoints if settings.resume else None,
                 rows=row_finder(lambda examples, **more: self.batches(examples, training=True, **more), self.train),
                 source=settings.train,
                 callbacks=callbacks,
@@ -208,17 +214,46 @@ class Run:
             kept = "the weights of this moment" if epoch is None else f"the weights of epoch {epoch + 1}"
             logger.warning("Interrupted: keeping %s.", kept)
         seconds = time.perf_counter() - started
-        report, best_epoch = self.tune_on_validation(self.evaluate()), best.best_epoch
+        steps = int(train.cardinality())
+        return _Trained(
+            epochs, steps, best, checkpoints, self.trained.get_weights(), before, start, seconds, interrupted
+        )
+
+    def _score(self, trained: _Trained) -> Outcome:
+        """Evaluate what was trained, and choose what can only be chosen then."""
+        report, best_epoch, before = self.tune_on_validation(self.evaluate()), trained.best.best_epoch, trained.before
         extra_config = {}
         if before is not None:
-            if self._worse_than_before(start, before, report):
+            if self._worse_than_before(trained.start, before, report):
                 report, best_epoch = before, None
             extra_config = {
                 "before_training": before.to_dict(),
                 "kept_weights_from_before_training": report is before,
             }
-        config = self._config(epochs, {**self.extra_config(report), **extra_config})
-        return Outcome(config, report, dict(self.trained.history.history), best_epoch, seconds, interrupted)
+        config = self._config(trained.epochs, {**self.extra_config(report), **extra_config})
+        history = dict(self.trained.history.history)
+        return Outcome(config, report, history, best_epoch, trained.seconds, trained.interrupted)
+
+    @contextlib.contextmanager
+    def _kept_trained(self, folder: RunFolder, trained: _Trained) -> Iterator[None]:
+        """Should one of the last steps fail (a full disk, Ctrl-C), keep the trained weights, and say how to finish."""
+        try:
+            yield
+        except BaseException as error:
+            several = isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy)
+            if not self.settings.resume and not several:
+                # Evaluation may have changed them.
+                self.trained.set_weights(trained.weights)
+                try:
+                    trained.checkpoints.save_finished(self.trained, trained.epochs, trained.steps)
+                except (UserError, OSError) as other:
+                    logger.error("The trained weights are lost, for they cannot be written either: %s", other)
+                    raise error from None
+            if any(folder.backup.glob("epoch-*")):
+                logger.warning(
+                    "The trained weights are kept in %s: the same command with --resume finishes the run.", folder.work
+                )
+            raise
 
     def _compute_features(self, folder: RunFolder) -> None:
         """Of a frozen encoder: run it once over all texts, and train the head on what it gives."""
@@ -283,6 +318,33 @@ class Run:
             "replicas": self.strategy.num_replicas_in_sync,
             "data_sha256": self._data_hashes,
         }
+
+
+@dataclasses.dataclass
+class _Trained:
+    """What training leaves to the steps behind it.
+
+    Args:
+        epochs: in all.
+        steps: in an epoch.
+        best: knows the best epoch.
+        checkpoints: what saves.
+        weights: as training left them.
+        before: the report of the untrained model, where it may be kept.
+        start: its weights.
+        seconds: of training.
+        interrupted: whether Ctrl-C ended it.
+    """
+
+    epochs: int
+    steps: int
+    best: BestWeights
+    checkpoints: Checkpoints
+    weights: list
+    before: Any
+    start: list | None
+    seconds: float
+    interrupted: bool
 
 
 def default_epochs(examples: int, batch_size: int, transfer: str) -> int:

@@ -36,14 +36,14 @@ class BatchLabels:
         names: what each number stands for, or each column where `kind` is `"classes"`; empty for scores.
         used: those of the names that occur.
         source: where they come from, for messages.
-        pieces: of tags, which tokens carry them; see `TagSet`.
+        tokens: of tags, which tokens carry them; see `TagSet`.
     """
 
     kind: Kind
     names: tuple[str, ...] = ()
     used: frozenset[str] = frozenset()
     source: str = "the batches"
-    pieces: str | None = None
+    tokens: str | None = None
 
 
 def labels_of_examples(examples: Examples) -> BatchLabels | None:
@@ -68,7 +68,7 @@ def labels_of_tags(examples: TaggedExamples, tag_set: TagSet) -> BatchLabels:
     """
     found = {span.label for spans in examples.spans for span in spans}
     used = found if tag_set.scheme == "plain" else {prefix + name for name in found for prefix in ("B-", "I-")}
-    return BatchLabels("tags", tag_set.tags, frozenset(used), examples.source, tag_set.pieces)
+    return BatchLabels("tags", tag_set.tags, frozenset(used), examples.source, tag_set.tokens)
 
 
 def tell_labels(dataset: tf.data.Dataset, labels: BatchLabels | None) -> tf.data.Dataset:
@@ -121,9 +121,9 @@ def align(dataset, model: BatchLabels | None):
             f"{told.source}: the labels {_shown(lacking)} are not among those of the model, {_shown(model.names)}; build the model for "
             "all labels that occur, or take these examples out."
         )
-    if told.pieces != model.pieces:
+    if told.tokens != model.tokens:
         raise UserError(
-            f"{told.source}: its tags stand on {_carriers(told.pieces)}, the model's on {_carriers(model.pieces)}; build the model with "
+            f"{told.source}: its tags stand on {_carriers(told.tokens)}, the model's on {_carriers(model.tokens)}; build the model with "
             "token_classifier(encoder, examples.tag_set), or make the batches with tag_set=."
         )
     if told.names == model.names:
@@ -153,5 +153,5 @@ def _shown(names) -> str:
     return f"[{listed}{', ...' if len(names) > 10 else ''}]"
 
 
-def _carriers(pieces: str | None) -> str:
-    return {"first": "whole words (pieces='first')", "all": "every token (pieces='all')"}.get(pieces, "nothing known")
+def _carriers(tokens: str | None) -> str:
+    return {"first": "whole words (tokens='first')", "all": "every token (tokens='all')"}.get(tokens, "nothing known")

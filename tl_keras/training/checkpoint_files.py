@@ -9,12 +9,16 @@ import os
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tl_keras.errors import UserError
+from tl_keras.files import swap_in
+from tl_keras.manifest import check_manifest, write_manifest
+from tl_keras.system_errors import os_error_line
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +79,9 @@ class CheckpointFolder:
         place = self.path / f"epoch-{state.epoch:04d}-step-{state.step:07d}"
         beside = self.path / f".{place.name}.partial"
         try:
-            shutil.rmtree(beside, ignore_errors=True)
+            # Also what a process that was killed left of another step.
+            for left in self.path.glob(".epoch-*.partial"):
+                shutil.rmtree(left, ignore_errors=True)
             beside.mkdir(parents=True)
             flat = {f"{name}/{i:05d}": array for name, arrays in state.arrays.items() for i, array in enumerate(arrays)}
             with open(beside / "arrays.npz", "wb") as stream:
@@ -85,14 +91,15 @@ class CheckpointFolder:
             with open(beside / "state.json", "w", encoding="utf-8") as stream:
                 json.dump({**facts, "facts": state.facts}, stream)
                 _to_disk(stream)
-            if place.exists():
-                # The same step again, after a resume.
-                shutil.rmtree(place)
-            beside.rename(place)
+            write_manifest(beside)
+            # The same step may be there from before a resume.
+            swap_in(beside, place, replace=True)
             _folder_to_disk(self.path)
         except OSError as error:
             shutil.rmtree(beside, ignore_errors=True)
-            raise UserError(f"cannot write the checkpoint {place}: {error.strerror or error}.") from error
+            raise UserError(
+                f"cannot write a checkpoint: {os_error_line(error, place)} Training can go on from the one before it, with --resume."
+            ) from error
         for old in self.places()[: -self.keep]:
             shutil.rmtree(old, ignore_errors=True)
         return place
@@ -114,7 +121,7 @@ class CheckpointFolder:
         for place in reversed(places):
             try:
                 return _read(place)
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
                 logger.warning("The checkpoint %s is damaged (%s); trying the one before it.", place, error)
         if places:
             raise UserError(f"no checkpoint in {self.path} can be read; remove that folder to start anew.")
@@ -122,8 +129,9 @@ class CheckpointFolder:
 
 
 def _read(place: Path) -> SavedState:
+    check_manifest(place)
     state = json.loads((place / "state.json").read_text("utf-8"))
-    with np.load(place / "arrays.npz") as stored:
+    with np.load(place / "arrays.npz", allow_pickle=False) as stored:
         arrays = {name: [stored[f"{name}/{i:05d}"] for i in range(count)] for name, count in state["counts"].items()}
     return SavedState(state["epoch"], state["step"], arrays, state["facts"], place)
 

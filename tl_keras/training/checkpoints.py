@@ -184,6 +184,24 @@ class Checkpoints(keras.callbacks.Callback):
             return None
         return self.folder.write(SavedState(self._epoch, self._step, arrays, facts))
 
+    def save_finished(self, model: keras.Model, epochs: int, steps: int) -> Path | None:
+        """Write a checkpoint of a training that has ended, also where none was written while it ran.
+
+        Args:
+            model: with the weights and the history that training left.
+            epochs: of the training in all.
+            steps: in an epoch.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        self.set_model(model)
+        self.set_params({"epochs": epochs, "steps": steps})
+        self._history = {name: [float(value) for value in values] for name, values in model.history.history.items()}
+        self._epoch, self._step = max(len(model.history.epoch), 1), 0
+        model.stop_training = True
+        return self.save()
+
     def _show_history(self, epochs: range) -> None:
         self.model.history.history = {name: list(values) for name, values in self._history.items()}
         self.model.history.epoch = list(epochs)
