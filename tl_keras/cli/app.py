@@ -30,6 +30,7 @@ from tl_keras.cli import (
     token_classification,
     try_page,
 )
+from tl_keras.cli.ending import OneLine, run_to_end
 from tl_keras.cli.running import Columns, import_tensorflow, write_file
 from tl_keras.errors import UserError
 
@@ -93,13 +94,23 @@ def _before_any_command(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Compare all files of what is loaded with their manifests, also large ones."),
+    ] = False,
 ) -> None:
+    if verify:
+        from tl_keras.manifest import verify_everything
+
+        verify_everything()
     # This process is ours, so we may choose its Keras; importing the library never does.
     if keras is not None:
         os.environ["TF_USE_LEGACY_KERAS"] = "1" if keras == 2 else "0"
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("tl_keras").setLevel(logging.INFO)
 
 
@@ -196,17 +207,15 @@ def _load(run: str):
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 2 the call or the input is wrong, 1 our bug."""
+    """Run the command line. Exit codes: 0 done, 2 the call or the input is wrong, 1 our bug; see `tl_keras.cli.ending`."""
     arguments = sys.argv[1:]
     if "--keras" in arguments[1:] and "--" not in arguments:
         # It belongs before the command, but after it is where people look for it.
         at = arguments.index("--keras")
         arguments = [*arguments[at : at + 2], *arguments[:at], *arguments[at + 2 :]]
-    try:
-        app(arguments)
-    except UserError as error:
-        print(f"tl-keras: {error}", file=sys.stderr)
-        sys.exit(2)
+    code = run_to_end(app, arguments)
+    if code:
+        sys.exit(code)
 
 
 if __name__ == "__main__":

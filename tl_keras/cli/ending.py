@@ -1,0 +1,155 @@
+"""How a command ends: its exit code, and one line for each fault, whoever found it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import unicodedata
+import zlib
+from collections.abc import Sequence
+
+import typer
+
+from tl_keras.errors import UserError
+from tl_keras.system_errors import os_error_line, tensorflow_error_line
+
+DONE, BUG, WRONG, PIPE_CLOSED, INTERRUPTED = 0, 1, 2, 141, 130
+TRACEBACK = "TL_KERAS_TRACEBACK"
+"""Environment variable: with it set, a fault shows where it was found, not one line only."""
+# typer brings its own copy of click from some version on.
+_ClickError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_LONGEST = 2000
+
+
+def run_to_end(app: typer.Typer, arguments: Sequence[str]) -> int:
+    """Run the command line's program; what goes wrong is said on stderr, in one line.
+
+    Args:
+        app: the program.
+        arguments: of the call, its name left out.
+
+    Returns:
+        The exit code: 0 done, 2 the call or the input is wrong, 130 Ctrl-C, 141 whoever read the output has gone.
+
+    Raises:
+        Exception: what is our bug, to be seen with its traceback (exit code 1).
+    """
+    try:
+        code = app(list(arguments), standalone_mode=False, prog_name="tl-keras")
+        sys.stdout.flush()
+        return code if isinstance(code, int) else DONE
+    except BrokenPipeError:
+        return _pipe_closed()
+    except SystemExit as end:
+        # So typer ends when the pipe is closed; a command of ours that wants to end itself has another reason.
+        if isinstance(end.__context__, BrokenPipeError):
+            return _pipe_closed()
+        raise
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        line = fault_line(error)
+        if line is None or os.environ.get(TRACEBACK):
+            raise
+        if line:
+            say(line)
+        return WRONG
+
+
+def fault_line(error: BaseException) -> str | None:
+    """What is wrong with the call or the input, as one line; None where it is not the user's to mend.
+
+    Args:
+        error: what ended the command.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, _ClickError):
+        return _call_line(error)
+    if isinstance(error, typer.Abort):
+        error = error.__cause__ or error  # so typer hides an EOFError
+        if isinstance(error, typer.Abort):
+            return "stopped."
+    if isinstance(error, OSError):
+        return os_error_line(error)
+    if isinstance(error, (EOFError, zlib.error)):
+        return f"a compressed file is cut off or damaged ({error}); copy or download it again."
+    if isinstance(error, MemoryError):
+        return "the memory does not suffice; choose a smaller --batch-size, --seq-length or --limit."
+    if isinstance(error, UnicodeEncodeError) and error.reason.startswith("surrogates"):
+        return (
+            f"half a character (U+{ord(error.object[error.start]):04X}, a lone surrogate) stands in the text "
+            f"{printable(error.object)[:60]!r}; take it out, or name the file's --encoding."
+        )
+    return tensorflow_error_line(error)
+
+
+def _call_line(error) -> str:
+    """A wrong call, with the place where the options are listed."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return ""
+    said = " ".join(error.format_message().split())
+    said = said[:1].lower() + said[1:].rstrip(".") if not said.startswith("--") else said.rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{said}; {context.command_path} --help lists what there is." if context is not None else f"{said}."
+
+
+def say(line: str) -> None:
+    """Print a fault on stderr: one line, and nothing in it that a terminal obeys."""
+    line = printable(line)
+    if len(line) > _LONGEST:
+        line = f"{line[:_LONGEST]} ..."
+    stream = sys.stderr
+    text = f"tl-keras: {line}\n"
+    stream.write(text.encode(stream.encoding or "utf-8", "backslashreplace").decode(stream.encoding or "utf-8"))
+
+
+class OneLine(logging.Formatter):
+    """Log messages as `say` prints faults."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The record's line; a traceback behind it stays as it is."""
+        return printable(super().formatMessage(record))
+
+
+def printable(text: str) -> str:
+    r"""A text in one line, its control characters as escapes: what comes from a file must not move a terminal's cursor.
+
+    Tabs, line feeds and their like become blanks; marks that turn the direction of writing are escaped too.
+
+    Example:
+        >>> printable("a\nb\x1b[31m c\u202e")
+        'a b\\x1b[31m c\\u202e'
+    """
+    text = re.sub(r"[\t\n\x0b\x0c\r\x85\u2028\u2029]+", " ", text)
+    return "".join(_escape(letter) if _dangerous(letter) else letter for letter in text)
+
+
+def printable_lines(text: str) -> str:
+    """As `printable`, with tabs and line ends kept, for output of several lines."""
+    return "".join(letter if letter in "\t\n" or not _dangerous(letter) else _escape(letter) for letter in text)
+
+
+def _dangerous(letter: str) -> bool:
+    if letter < "\x7f":
+        return letter < " "
+    kind = unicodedata.category(letter)
+    return kind in ("Cc", "Cs") or letter in _TURNS
+
+
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def _escape(letter: str) -> str:
+    return letter.encode(
+        "unicode_escape" if letter < "\ud800" or letter > "\udfff" else "ascii", "backslashreplace"
+    ).decode("ascii")
+
+
+def _pipe_closed() -> int:
+    # Python would flush at its end, and complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PIPE_CLOSED
