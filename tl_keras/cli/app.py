@@ -33,6 +33,7 @@ from tl_keras.cli import (
 from tl_keras.cli.ending import OneLine, run_to_end
 from tl_keras.cli.running import Columns, import_tensorflow, write_file
 from tl_keras.errors import UserError
+from tl_keras.ranges import checked
 
 HELP = {"help_option_names": ["-h", "--help"]}
 # Each module has `train` (a command), `evaluate` and `predict` (what the commands below do for that task).
@@ -58,19 +59,19 @@ train_app = typer.Typer(
     context_settings=HELP,
 )
 for _name, _module in TASKS.items():
-    train_app.command(_name, context_settings=HELP)(_module.train)
+    train_app.command(_name, context_settings=HELP)(checked(_module.train))
 app.add_typer(train_app, name="train")
 app.add_typer(pretrain.app, name="pretrain")
-app.command(context_settings=HELP)(advise.advise)
-app.command(context_settings=HELP)(compress.compress)
-app.command(context_settings=HELP)(encode.encode)
-app.command(context_settings=HELP)(encoders.convert)
-app.command(context_settings=HELP)(encoders.encoders)
-app.command(context_settings=HELP)(search.index)
-app.command(context_settings=HELP)(search.search)
-app.command(context_settings=HELP)(serve.serve)
-app.command("try", context_settings=HELP)(try_page.try_page)
-app.command(context_settings={**HELP, **launch.CONTEXT})(launch.launch)
+app.command(context_settings=HELP)(checked(advise.advise))
+app.command(context_settings=HELP)(checked(compress.compress))
+app.command(context_settings=HELP)(checked(encode.encode))
+app.command(context_settings=HELP)(checked(encoders.convert))
+app.command(context_settings=HELP)(checked(encoders.encoders))
+app.command(context_settings=HELP)(checked(search.index))
+app.command(context_settings=HELP)(checked(search.search))
+app.command(context_settings=HELP)(checked(serve.serve))
+app.command("try", context_settings=HELP)(checked(try_page.try_page))
+app.command(context_settings={**HELP, **launch.CONTEXT})(checked(launch.launch))
 
 Run = Annotated[str, typer.Argument(help="Run folder, or an export.")]
 # typer reads annotations at run time, also on Python 3.10: hence Optional[...].
@@ -132,6 +133,7 @@ def evaluate(
 
 
 @app.command(context_settings=HELP)
+@checked
 def predict(
     run: Run,
     texts: Annotated[

@@ -7,8 +7,9 @@ import typer
 from tl_keras.cli.pretrain_bert import bert_command
 from tl_keras.cli.pretrain_bilm import bilm_command
 from tl_keras.cli.pretrain_word_vectors import word_vectors_command
+from tl_keras.ranges import checked
 
 app = typer.Typer(help="Make an encoder from unlabelled text.", no_args_is_help=True)
-app.command("bert")(bert_command)
-app.command("bilm")(bilm_command)
-app.command("word-vectors")(word_vectors_command)
+app.command("bert")(checked(bert_command))
+app.command("bilm")(checked(bilm_command))
+app.command("word-vectors")(checked(word_vectors_command))

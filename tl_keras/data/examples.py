@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tl_keras.errors import UserError
+from tl_keras.ranges import check_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +156,7 @@ class Examples:
         Raises:
             UserError: a fraction outside (0, 1), or too few examples to give each part one.
         """
+        check_ranges({"seed": seed})
         if not 0.0 < validation < 1.0:
             raise UserError(f"the validation fraction must lie between 0 and 1, not {validation}.")
         if len(self) < 2:

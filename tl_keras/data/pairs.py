@@ -15,6 +15,7 @@ import pandas as pd
 from tl_keras.data.examples import Examples
 from tl_keras.data.table import decode_file, read_table
 from tl_keras.errors import UserError
+from tl_keras.ranges import check_ranges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -310,6 +311,7 @@ def _number(value, row: int, source: str) -> float:
 
 def _split_groups(examples, groups: np.ndarray, validation: float, seed: int):
     """Split so that examples of one group stay together: `(training, validation)`."""
+    check_ranges({"seed": seed})
     if not 0.0 < validation < 1.0:
         raise UserError(f"the validation fraction must lie between 0 and 1, not {validation}.")
     names = np.unique(groups)

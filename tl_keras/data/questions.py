@@ -11,6 +11,7 @@ import numpy as np
 
 from tl_keras.data.examples import _string_array, row_numbers
 from tl_keras.errors import UserError
+from tl_keras.ranges import check_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -173,6 +174,7 @@ class QuestionExamples:
         Raises:
             UserError: a fraction outside (0, 1), or all questions are about one context.
         """
+        check_ranges({"seed": seed})
         if not 0.0 < validation < 1.0:
             raise UserError(f"the validation fraction must lie between 0 and 1, not {validation}.")
         groups = self.documents

@@ -12,6 +12,7 @@ from tl_keras.models.body import hidden_layers, peak_learning_rate
 from tl_keras.models.span_head import SpanAccuracy, SpanLogProbabilities, span_crossentropy
 from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
+from tl_keras.ranges import check_ranges
 from tl_keras.training.optimizer import make_optimizer
 
 
@@ -67,8 +68,7 @@ def question_answerer(
         model.fit(tlk.batches(model, train, training=True), epochs=3)
         tlk.predict(model, ["Who built the clock?"], ["The clock was built by Elias Umber."]).answer[0]
     """
-    if not 0.0 <= dropout < 1.0:
-        raise UserError(f"dropout must be at least 0 and below 1, not {dropout}.")
+    check_ranges({"dropout": dropout, "learning_rate": learning_rate})
     if max_answer_length < 1:
         raise UserError(f"max_answer_length must be at least 1 token, not {max_answer_length}.")
     if not isinstance(encoder, Encoder):

@@ -16,6 +16,7 @@ from tl_keras.models.similarity_losses import Contrastive, CosineRanking, Cosine
 from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.models.whitening import pooled_vectors, whitening
+from tl_keras.ranges import check_ranges
 from tl_keras.text.pair_batches import TOWERS
 from tl_keras.training.optimizer import default_learning_rate, make_optimizer
 
@@ -162,6 +163,7 @@ def bi_encoder(
     layer = encoder_layer_of(model)
     # A matrix that starts as a good answer (the identity) must not be thrown about like a head that starts from nothing.
     suits = default_learning_rate(_learned_width(model), True) if layer.trainable else 1e-3
+    check_ranges({"learning_rate": learning_rate})
     towers.compile(optimizer=make_optimizer(learning_rate or suits), loss=loss, jit_compile=False)
     return prepare(towers)
 

@@ -13,6 +13,7 @@ from tl_keras.models.heads import ClassProbabilities
 from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
+from tl_keras.ranges import check_ranges
 from tl_keras.training.optimizer import make_optimizer
 
 
@@ -62,8 +63,7 @@ def text_classifier(
         model.fit(tlk.batches(encoder, train, training=True), epochs=5)
     """
     names = _check_classes(classes, multi_label)
-    if not 0.0 <= dropout < 1.0:
-        raise UserError(f"dropout must be at least 0 and below 1, not {dropout}.")
+    check_ranges({"dropout": dropout, "learning_rate": learning_rate})
     transfer = Transfer.of(transfer)
     recurrence = Recurrence.of(recurrent, encoder)
     inputs, features = pooled_features(encoder, transfer, pooling, recurrence, dropout)

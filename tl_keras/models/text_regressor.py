@@ -8,12 +8,12 @@ from tl_keras._keras import keras
 from tl_keras.data.pairs import check_range
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.transfer_plan import Transfer
-from tl_keras.errors import UserError
 from tl_keras.models.body import hidden_layers, peak_learning_rate, pooled_features
 from tl_keras.models.similarity_head import ScoreInRange
 from tl_keras.models.similarity_losses import ScoreCrossEntropy
 from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
+from tl_keras.ranges import check_ranges
 from tl_keras.training.optimizer import make_optimizer
 
 
@@ -64,8 +64,7 @@ def text_regressor(
         tlk.predict(model, ["A cat sleeps."], ["A cat is asleep."])
     """
     low, high = check_range(score_range)
-    if not 0.0 <= dropout < 1.0:
-        raise UserError(f"dropout must be at least 0 and below 1, not {dropout}.")
+    check_ranges({"dropout": dropout, "learning_rate": learning_rate})
     transfer = Transfer.of(transfer)
     inputs, features = pooled_features(encoder, transfer, pooling)
     x = hidden_layers(keras.layers.Dropout(dropout, name="dropout")(features), hidden, dropout)

@@ -14,6 +14,7 @@ from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.tag_head import MaskedAccuracy, TagProbabilities, masked_crossentropy
 from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
+from tl_keras.ranges import check_ranges
 from tl_keras.training.optimizer import make_optimizer
 
 
@@ -61,8 +62,7 @@ def token_classifier(
         tlk.predict(model, ["Ines Oakwood flew to Lima."]).entities[0]
     """
     tag_set = labels if isinstance(labels, TagSet) else TagSet(labels)
-    if not 0.0 <= dropout < 1.0:
-        raise UserError(f"dropout must be at least 0 and below 1, not {dropout}.")
+    check_ranges({"dropout": dropout, "learning_rate": learning_rate})
     if not isinstance(encoder, Encoder):
         raise UserError(f"encoder must come from load_encoder(...), not be a {type(encoder).__name__}.")
     if encoder.takes_text:

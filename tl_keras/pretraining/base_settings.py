@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tl_keras.errors import UserError
+from tl_keras.ranges import check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,7 @@ class PretrainingSettings:
     seed: int = 0
 
     def __post_init__(self):
+        check_ranges(dataclasses.asdict(self), command_line=True)
         if self.licences and len(self.licences) != len(self.corpus):
             raise UserError(
                 f"{len(self.licences)} --licence for {len(self.corpus)} --corpus: give one for each, in order"

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from tl_keras.encoders.transfer_plan import MODES, Transfer, check_mode, interval, parse_lr_multipliers
 from tl_keras.encoders.word_vectors.read import looks_like_vectors
 from tl_keras.errors import UserError
+from tl_keras.ranges import check_ranges
 from tl_keras.training.cluster import STRATEGIES
 
 SLOW = 0.1
@@ -126,6 +127,7 @@ class RunSettings:
     overwrite: bool = run_setting(False, help="Replace the run folder if it exists.")
 
     def __post_init__(self):
+        check_ranges(dataclasses.asdict(self), command_line=True)
         for field in dataclasses.fields(self):
             value, choices, least = getattr(self, field.name), field.metadata["choices"], field.metadata["least"]
             if value is None:

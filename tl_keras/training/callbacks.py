@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from tl_keras._keras import keras
+from tl_keras.ranges import check_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class BestWeights(keras.callbacks.Callback):
 
     def __init__(self, monitor: str = "val_loss", patience: int | None = None):
         super().__init__()
+        check_ranges({"patience": patience})
         self.monitor = monitor
         self.patience = patience
         self.best: float | None = None

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tl_keras._keras import IS_KERAS_3, keras, register, tf_variable
 from tl_keras.errors import UserError
+from tl_keras.ranges import check_ranges
 from tl_keras.training.replicas import sum_over_replicas
 
 WEIGHT_DECAY = 0.01
@@ -317,5 +318,6 @@ def make_optimizer(learning_rate: float | keras.optimizers.schedules.LearningRat
         learning_rate: the peak rate, or a schedule of your own.
     """
     if isinstance(learning_rate, (int, float)):
+        check_ranges({"learning_rate": learning_rate})
         learning_rate = WarmupLinearDecay(learning_rate)
     return AdamW(learning_rate=learning_rate, weight_decay=WEIGHT_DECAY, global_clipnorm=CLIP_NORM, epsilon=1e-6)
