@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -41,6 +42,29 @@ def write_manifest(folder: Path, leave_out: Callable[[str], bool] | None = None)
         if leave_out is None or not leave_out(name)
     }
     (folder / MANIFEST).write_text(json.dumps({"format": 1, "files": files}, indent=1) + "\n", "utf-8")
+
+
+def tree_sha256(path: str | os.PathLike) -> str:
+    """One hash for a file, or for all files of a folder, wherever it lies: what pins a handle.
+
+    What people may edit (`info.json`) and manifests do not count.
+
+    Args:
+        path: a file or folder.
+
+    Returns:
+        SHA-256 in hexadecimal: of a folder that of the lines `<sha256>  <path>`, sorted by path, as `sha256sum` prints them.
+    """
+    path = Path(path)
+    if path.is_file():
+        return file_sha256(path)
+    names = sorted(
+        file.relative_to(path).as_posix()
+        for file in path.rglob("*")
+        if file.is_file() and file.name not in (MANIFEST, "info.json")
+    )
+    lines = "".join(f"{file_sha256(path / name)}  {name}\n" for name in names)
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _files_in(folder: Path, inside: str = "") -> list[str]:

@@ -18,6 +18,7 @@ from tl_keras.encoders.layer_common import with_text_ops
 from tl_keras.encoders.layer_config import load_options_here
 from tl_keras.encoders.saved_graph import FlatGraph
 from tl_keras.errors import UserError
+from tl_keras.saved_models import load_saved_model
 
 
 class CutEncoder:
@@ -114,7 +115,9 @@ def cut_encoder(folder: str | os.PathLike, layers: int) -> CutEncoder:
     training_graph = (
         graph if saved.training_graph is saved.graph else keep_blocks(saved.training_graph, layers, dropped)
     )
-    module = with_text_ops(lambda: tf.saved_model.load(folder, options=load_options_here()))
+    module = load_saved_model(
+        folder, lambda: with_text_ops(lambda: tf.saved_model.load(folder, options=load_options_here()))
+    )
     by_index = dict(zip(saved.variables, module.variables, strict=True))
     by_index.update(zip(saved.trainable_variables, module.trainable_variables, strict=True))
     unknown = {*graph.captures.values(), *training_graph.captures.values()} - set(by_index)

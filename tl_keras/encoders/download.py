@@ -12,6 +12,7 @@ import socket
 import tarfile
 import tempfile
 import urllib.error
+import urllib.parse
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,6 +26,13 @@ logger = logging.getLogger(__name__)
 _TFHUB = "https://tfhub.dev"
 _BY_HAND = "download the model by hand and give its .tar.gz or the unpacked folder instead"
 _TIMEOUT_SECONDS = 60
+ALLOW_HTTP = "TL_KERAS_ALLOW_HTTP"
+"""Environment variable: with it set, modules are fetched from `http://` too."""
+RATIO = 100
+"""Weights hardly shrink by compression: no honest archive unpacks to so many times its size."""
+SMALLEST_LIMIT = 1 << 28
+"""Bytes; what unpacks to less is not looked at that closely."""
+MOST_FILES = 10_000
 
 
 def fetch_url(url: str) -> Path | str:
@@ -49,6 +57,49 @@ def fetch_url(url: str) -> Path | str:
     if "://" in folder:
         return folder
     return _whole(Path(folder), (lambda: _hub_resolve(url)) if cached else None, url)
+
+
+def refuse_unsafe(url: str, pinned: bool) -> None:
+    """Refuse an address that anybody on the way can answer in place of its server.
+
+    Args:
+        url: of a module.
+        pinned: whether a hash says what must come.
+
+    Raises:
+        UserError: it is `http://`, not on this machine, nothing is pinned, and `TL_KERAS_ALLOW_HTTP` is not set.
+    """
+    parts = urllib.parse.urlsplit(url)
+    here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if parts.scheme != "http" or here or pinned or os.environ.get(ALLOW_HTTP):
+        return
+    raise UserError(
+        f"{url} is fetched without encryption, so that anybody on the way can put another model in its place; write https://, pin it with "
+        f"#sha256=..., or set {ALLOW_HTTP}=1."
+    )
+
+
+def refuse_bomb(archive: Path, source: str) -> None:
+    """Refuse an archive that would unpack to far more than it holds, before anything is written.
+
+    Args:
+        archive: the file.
+        source: for the message.
+
+    Raises:
+        UserError: beyond `SMALLEST_LIMIT` bytes it unpacks to more than `RATIO` times its size, or holds too many files.
+    """
+    limit, total = max(SMALLEST_LIMIT, RATIO * archive.stat().st_size), 0
+    with tarfile.open(archive) as tar:
+        for count, member in enumerate(tar, 1):
+            # Its header says how large a member is; what it holds is not read yet.
+            total += member.size
+            if total > limit or count > MOST_FILES:
+                what = f"more than {limit / 1e6:,.0f} MB" if total > limit else f"more than {MOST_FILES:,} files"
+                raise UserError(
+                    f"{source} is refused: its {archive.stat().st_size / 1e6:,.1f} MB unpack to {what}, as no model does. If you trust it, "
+                    "unpack it by hand and give the folder."
+                )
 
 
 def unpack(archive: Path) -> Path:
@@ -145,8 +196,10 @@ def _hub_resolve(url: str) -> str:
     from tl_keras.encoders.tfhub import hub
 
     try:
-        with _timeout():
+        with _timeout(), _looked_at_first():
             return hub.resolve(url)
+    except UserError:
+        raise
     except urllib.error.HTTPError as error:
         raise UserError(f"{url}: the server answers {error.code} ({_http_reason(error)}); {_BY_HAND}.") from error
     except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
@@ -170,6 +223,28 @@ def _http_reason(error: urllib.error.HTTPError) -> str:
 
 
 @contextlib.contextmanager
+def _looked_at_first() -> Iterator[None]:
+    """Have `tensorflow_hub` keep what comes in a file, and look at it, before it unpacks."""
+    from tensorflow_hub import resolver
+
+    original = resolver.DownloadManager.download_and_uncompress
+
+    def looked_at(self, fileobj, dst_path):
+        with tempfile.NamedTemporaryFile(dir=cache_folder(), prefix=".download-") as kept:
+            shutil.copyfileobj(fileobj, kept, 1 << 20)
+            kept.flush()
+            refuse_bomb(Path(kept.name), self._url)
+            kept.seek(0)
+            return original(self, kept, dst_path)
+
+    resolver.DownloadManager.download_and_uncompress = looked_at
+    try:
+        yield
+    finally:
+        resolver.DownloadManager.download_and_uncompress = original
+
+
+@contextlib.contextmanager
 def _timeout() -> Iterator[None]:
     """Give up on a silent server; `tensorflow_hub` would wait for ever."""
     before = socket.getdefaulttimeout()
@@ -187,6 +262,7 @@ def _extract(archive: Path, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.tmp")
     try:
+        refuse_bomb(archive, str(archive))
         with tarfile.open(archive) as tar:
             size = sum(member.size for member in tar.getmembers())
             free = shutil.disk_usage(folder.parent).free

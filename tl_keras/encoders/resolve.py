@@ -9,7 +9,7 @@ import os
 from importlib import resources
 from pathlib import Path
 
-from tl_keras.encoders.download import fetch_url, modules_in, unpack
+from tl_keras.encoders.download import fetch_url, modules_in, refuse_unsafe, unpack
 from tl_keras.encoders.packed_pair import is_packed, unpacked
 from tl_keras.encoders.presets import PACKAGE_PREFIX, near_presets, preset_for_handle
 from tl_keras.encoders.saved_model_files import (
@@ -21,10 +21,14 @@ from tl_keras.encoders.saved_model_files import (
     takes_strings,
 )
 from tl_keras.errors import UserError
+from tl_keras.manifest import tree_sha256
+from tl_keras.saved_models import check_saved_model
 
 logger = logging.getLogger(__name__)
 
 ENCODER, PREPROCESS = "encoder", "preprocess"
+PIN = "#sha256="
+"""Ends the place in a handle; behind it stands the hash that is asked for."""
 _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
 
@@ -65,7 +69,7 @@ def resolve_pair(
     if isinstance(folder, Path) and not is_saved_model(folder):
         return _pair_in(folder, handle)
     encoder = _require_whole(folder)
-    preset = preset_for_handle(os.fspath(handle))
+    preset = preset_for_handle(os.fspath(handle).partition(PIN)[0])
     if preset is not None and (preset.preprocessor or preset.kind == "text-embedding"):
         return encoder, _half(preset.preprocessor, PREPROCESS) if preset.preprocessor else None
     if isinstance(encoder, Path):
@@ -93,13 +97,32 @@ def _half(handle: str | os.PathLike, name: str) -> Path | str:
 
 
 def locate(handle: str | os.PathLike) -> Path | str:
-    """The folder that a handle means, whatever it holds."""
-    text = os.fspath(handle)
+    """The folder that a handle means, whatever it holds.
+
+    A handle that ends in `#sha256=` and the hash of `tree_sha256` is pinned: anything else under it is refused.
+    """
+    text, _, pinned = os.fspath(handle).partition(PIN)
+    folder = _locate(text, bool(pinned))
+    if pinned:
+        if isinstance(folder, str):
+            raise UserError(
+                f"{text} is read where it is, so it cannot be pinned; copy it to a folder, or leave out {PIN}..."
+            )
+        found = tree_sha256(folder)
+        if found != pinned.lower():
+            raise UserError(
+                f"{text} has the hash {found}, not {pinned} as its handle asks for: it is another version, or was changed on its way."
+            )
+    return folder
+
+
+def _locate(text: str, pinned: bool) -> Path | str:
     if not text.strip():
         raise UserError("the handle is empty; give a preset name, a URL, an archive or a folder.")
     if text.startswith(PACKAGE_PREFIX):
         return _package_folder(text)
     if "://" in text:
+        refuse_unsafe(text, pinned)
         fetched = fetch_url(text)
         return _only_module(fetched) if isinstance(fetched, Path) else fetched
     path = Path(text).expanduser()
@@ -155,6 +178,8 @@ def _near_folders(folder: Path, missing: list[str]) -> str:
 
 
 def _require_whole(folder: Path | str) -> Path | str:
+    if isinstance(folder, Path):
+        check_saved_model(folder)
     fault = damage(folder) if isinstance(folder, Path) else None
     if fault:
         raise UserError(f"the SavedModel in {folder} is damaged ({fault}); copy or download it again.")
@@ -209,5 +234,5 @@ def read_suggestions(encoder_folder: str | Path) -> dict:
         return {}
     try:
         return dict(json.loads(path.read_text("utf-8")).get("suggested", {}))
-    except ValueError as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON: {error}.") from error

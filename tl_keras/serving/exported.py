@@ -11,6 +11,7 @@ import tensorflow_text  # noqa: F401  (registers the ops of the tokenizer inside
 
 from tl_keras.data.examples import length_order
 from tl_keras.errors import UserError
+from tl_keras.saved_models import load_saved_model
 from tl_keras.serving.exported_answerer import ExportedAnswerer
 from tl_keras.serving.exported_similarity import ExportedRegressor, ExportedTextEncoder
 from tl_keras.serving.exported_tagger import ExportedTagger
@@ -32,7 +33,7 @@ class ExportedClassifier:
 
     def __init__(self, folder: str | os.PathLike, module=None):
         self.folder = str(folder)
-        self.module = tf.saved_model.load(self.folder) if module is None else module
+        self.module = load_saved_model(self.folder) if module is None else module
         if "serving_default" not in self.module.signatures or not hasattr(self.module, "class_names"):
             raise UserError(f"{folder} is a SavedModel, but no export of a tl_keras classifier.")
         self.signature = self.module.signatures["serving_default"]
@@ -73,7 +74,7 @@ def load_exported(
         UserError: nothing of the kind is there.
     """
     folder = find_saved_model(path)
-    module = tf.saved_model.load(str(folder))
+    module = load_saved_model(folder)
     if hasattr(module, "answer_settings"):
         return ExportedAnswerer(folder, module)
     if hasattr(module, "span_labels"):

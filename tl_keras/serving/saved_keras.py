@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
+import json
 import os
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from tl_keras._keras import KERAS_NAME, keras
@@ -17,23 +21,31 @@ from tl_keras.models import text_classifier as _text_classifier  # noqa: F401
 from tl_keras.models import text_regressor as _text_regressor  # noqa: F401
 from tl_keras.models import token_classifier as _token_classifier  # noqa: F401
 
+_TRUSTED = ("keras", "tf_keras", "tl_keras", "builtins")
+"""Packages whose layers a file may name."""
 
-def load_model(path: str | os.PathLike) -> keras.Model:
+
+def load_model(path: str | os.PathLike, *, unsafe: bool = False) -> keras.Model:
     """Load a model that `model.save("....keras")` wrote.
 
-    Keras's own `load_model` does the same once this package's builders have been imported, which this function sees to.
+    Keras's own `load_model` does the same once this package's builders have been imported, which this function sees to, and trusts the
+    file more: it imports what the file names.
 
     Args:
         path: the `.keras` file. The encoder's folder must still be where it was when the model was built.
+        unsafe: also run code that the file brings (Lambda layers), and import what it names outside Keras, this package and what is
+            registered already. For files that you trust as you trust a program.
 
     Raises:
-        UserError: no such file, or it was written by the other Keras.
+        UserError: no such file, it was written by the other Keras, or it brings or names code and `unsafe` does not allow that.
     """
     path = Path(path)
     if not path.exists():
         raise UserError(f"there is no file {path}.")
+    if not unsafe:
+        _refuse_code(path)
     try:
-        return keras.models.load_model(path)
+        return keras.models.load_model(path, safe_mode=not unsafe)
     except UserError:
         raise
     except (TypeError, ValueError, AttributeError, OSError) as error:
@@ -42,3 +54,40 @@ def load_model(path: str | os.PathLike) -> keras.Model:
             f"{path} cannot be loaded with {KERAS_NAME}: {reason} (a .keras file belongs to the Keras that wrote it; "
             "an export loads anywhere)."
         ) from error
+
+
+def _refuse_code(path: Path) -> None:
+    """Raise `UserError` if a `.keras` file brings code, or names some that is not Keras's, ours or registered."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path} is no whole .keras file ({' '.join(str(error).split())}); older formats (.h5) can hold code: load them with Keras itself "
+            "if you trust them."
+        ) from error
+    for entry in _entries(config):
+        name, module = str(entry.get("class_name")), entry.get("module")
+        if name in ("Lambda", "__lambda__") or (module == "builtins" and hasattr(builtins, str(entry.get("config")))):
+            raise UserError(
+                f"{path} brings code of its own ({name}); pass unsafe=True if you trust the file as a program."
+            )
+        known = module is None or str(module).split(".")[0] in _TRUSTED
+        if not known and keras.saving.get_registered_object(str(entry.get("registered_name"))) is None:
+            raise UserError(
+                f"{path} names code outside Keras and this package, {module}.{name}; import and register it "
+                "(keras.saving.register_keras_serializable) before, or pass unsafe=True if you trust the file as a program."
+            )
+
+
+def _entries(config) -> Iterator[dict]:
+    """All objects that a configuration describes, however deep."""
+    waiting = [config]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if "class_name" in value:
+                yield value
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the ops that preprocessing modules are made of)
 
 from tl_keras.errors import UserError
+from tl_keras.saved_models import load_saved_model
 
 
 class Preprocessor:
@@ -30,7 +31,7 @@ class Preprocessor:
 
     def __init__(self, folder: str):
         self.folder = str(folder)
-        self.module = tf.saved_model.load(self.folder)
+        self.module = load_saved_model(self.folder)
         missing = [name for name in ("tokenize", "bert_pack_inputs") if not hasattr(self.module, name)]
         if missing:
             raise UserError(f"{folder} is not a text preprocessing module: it has no {' and no '.join(missing)}.")

@@ -11,6 +11,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tl_keras.errors import UserError
+from tl_keras.saved_models import load_saved_model
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -71,10 +72,7 @@ class SavedModel:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        try:
-            self.module = tf.saved_model.load(str(folder))
-        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-            raise UserError(f"{folder} cannot be loaded: {_first_line(error)}") from error
+        self.module = load_saved_model(folder)
         found = {name: Signature(name, function) for name, function in self.module.signatures.items()}
         self.signatures = {name: signature for name, signature in found.items() if signature.batched}
         if DEFAULT_SIGNATURE not in self.signatures:
