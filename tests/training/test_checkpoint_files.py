@@ -70,7 +70,7 @@ def test_a_full_disk_leaves_the_older_one(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(UserError, match="No space left"):
+    with pytest.raises(UserError, match="no space is left"):
         folder.write(SavedState(0, 2, {"w": [np.ones(2)]}, {}))
     assert folder.newest().step == 1
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-0000-step-0000001"]
