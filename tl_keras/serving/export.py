@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def export(model: keras.Model, directory: str | os.PathLike, *, pairs: bool = Fa
         signatures["n_best"] = root.n_best
     if hasattr(root, "serve_passages"):
         signatures["passage"] = root.serve_passages
-    need_space(directory, sum(variable.nbytes for variable in map(tf_variable, model.variables)), "the model")
+    size = sum(math.prod(variable.shape) * variable.dtype.size for variable in map(tf_variable, model.variables))
+    need_space(directory, size, "the model")
     # Written beside and renamed: whoever watches the folder never sees half a model.
     with whole_folder(directory, replace=overwrite) as beside, no_tensorflow_error(directory):
         tf.saved_model.save(root, str(beside), signatures=signatures)
