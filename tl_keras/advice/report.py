@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 from pathlib import Path
 
 from tl_keras.advice.plots import plot_learning_curve, plot_texts
 from tl_keras.advice.result import Advice, curve_lines, domain_lines, label_line, length_lines
 from tl_keras.errors import UserError
+from tl_keras.files import whole_folder
+from tl_keras.system_errors import no_os_error
 
 logger = logging.getLogger(__name__)
 _FILES = {"advice.json", "report.md", "plots"}
@@ -48,20 +49,11 @@ def write_advice(advice: Advice, folder: str | os.PathLike, *, overwrite: bool =
     """
     check_free(folder, overwrite=overwrite)
     target = Path(folder)
-    work = target.parent / f".{target.name}.partial"
-    try:
-        shutil.rmtree(work, ignore_errors=True)
-        (work / "plots").mkdir(parents=True)
+    with whole_folder(target, replace=overwrite) as work, no_os_error(target):
+        (work / "plots").mkdir()
         drawn = _draw(advice, work / "plots")
         (work / "report.md").write_text(report_page(advice, drawn), "utf-8")
         (work / "advice.json").write_text(json.dumps(advice.to_dict(), ensure_ascii=False, indent=2) + "\n", "utf-8")
-        if target.exists():
-            shutil.rmtree(target)
-        work.rename(target)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}.") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return target
 
 

@@ -33,6 +33,7 @@ from tl_keras.cli import (
 from tl_keras.cli.ending import OneLine, run_to_end
 from tl_keras.cli.running import Columns, import_tensorflow, write_file
 from tl_keras.errors import UserError
+from tl_keras.files import refuse_input_as_output
 from tl_keras.ranges import checked
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -161,6 +162,8 @@ def predict(
         raise UserError("give either texts, or a file with --data FILE --out FILE.")
     if (data is None) != (out is None):
         raise UserError("--data and --out go together: the file to read and the file to write.")
+    if out is not None:
+        refuse_input_as_output(out, [data])
     from tl_keras.data.row_stream import parse_shard
 
     part = parse_shard(shard)

@@ -11,6 +11,7 @@ import typer
 from tl_keras.cli import options
 from tl_keras.cli.running import import_tensorflow
 from tl_keras.errors import UserError
+from tl_keras.files import refuse_input_as_output, whole_file
 from tl_keras.tasks.task_settings import TextClassificationSettings
 
 # typer evaluates these at run time, also on Python 3.10, where only Optional[...] reads as it should.
@@ -65,6 +66,7 @@ def encode(
         raise UserError(f"--out {out}: there is no folder {target.parent}; make it first.")
     if target.is_dir():
         raise UserError(f"--out {out} is a folder; name a file.")
+    refuse_input_as_output(out, [data, encoder])
     from tl_keras.data.table import read_table
     from tl_keras.encoders.resolve import locate
 
@@ -102,11 +104,5 @@ def _write(target: Path, arrays: dict) -> None:
     """
     import numpy as np
 
-    beside = target.with_name(f".{target.name}.partial")
-    try:
-        with beside.open("wb") as stream:
-            np.savez(stream, **arrays)
-        beside.replace(target)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise UserError(f"cannot write {target}: {error.strerror}.") from error
+    with whole_file(target) as stream:
+        np.savez(stream, **arrays)

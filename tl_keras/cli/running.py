@@ -12,6 +12,7 @@ from typing import NamedTuple
 import typer
 
 from tl_keras.errors import UserError
+from tl_keras.files import write_whole
 
 
 class Columns(NamedTuple):
@@ -162,10 +163,4 @@ def write_file(path: str, content: str) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    target = Path(path)
-    beside = target.with_name(f".{target.name}.partial")
-    try:
-        beside.write_text(content, "utf-8", newline="")
-        beside.replace(target)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}.") from error
+    write_whole(path, content)

@@ -11,6 +11,7 @@ import typer
 from tl_keras.cli import options
 from tl_keras.cli.running import import_tensorflow
 from tl_keras.errors import UserError
+from tl_keras.files import refuse_input_as_output
 
 # typer evaluates these at run time, also on Python 3.10, where only Optional[...] reads as it should.
 # ruff: noqa: UP045
@@ -46,6 +47,7 @@ def index(
 ) -> None:
     """Encode a collection of texts, to be searched."""
     folder = Path(out)
+    refuse_input_as_output(out, [data, encoder])
     if folder.exists() and not overwrite:
         raise UserError(f"{folder} exists; choose another --out, or pass --overwrite to replace it.")
     if batch_size < 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -63,8 +63,8 @@ class Examples:
         """
         if isinstance(texts, str):
             raise UserError(f"texts must be a list of strings, not one string: write [{texts[:40]!r}].")
-        array = _string_array(texts, "texts")
-        pairs = None if text_pairs is None else _string_array(text_pairs, "text_pairs")
+        array = _string_array(texts, "texts", source)
+        pairs = None if text_pairs is None else _string_array(text_pairs, "text_pairs", source)
         for name, values in (("text_pairs", pairs), ("labels", labels)):
             if values is not None and len(values) != len(array):
                 raise UserError(
@@ -216,10 +216,50 @@ def _label_name(label) -> str:
     return str(label).strip()
 
 
-def _string_array(values: Sequence[str], name: str) -> np.ndarray:
+def _string_array(
+    values: Sequence[str], name: str, source: str | None = None, places: Sequence[str] | None = None
+) -> np.ndarray:
+    """Strings as an object array; `source` and `places` say in messages where they come from."""
     array = np.empty(len(values), object)
     for row, value in enumerate(values):
         if not isinstance(value, str):
             raise UserError(f"{name}: entry {row + 1} is {type(value).__name__} ({str(value)[:40]!r}), not a string.")
         array[row] = value
+    prefix = "" if source is None else f"{source}, "
+    refuse_half_characters(
+        array, lambda row: f"{prefix}{places[row]}" if places is not None else f"{prefix}{name}: entry {row + 1}"
+    )
     return array
+
+
+def refuse_half_characters(texts: Sequence[str], place: Callable[[int], str]) -> None:
+    r"""Refuse texts with lone surrogates: halves of characters, as cut JSON escapes and undecodable bytes leave them.
+
+    Args:
+        texts: strings.
+        place: says where the text of a row number, from 0, stands.
+
+    Raises:
+        UserError: names the first such text.
+
+    Example:
+        >>> refuse_half_characters(["whole", "a \ud83d b"], lambda row: f"row {row + 1}")
+        Traceback (most recent call last):
+        ...
+        tl_keras.errors.UserError: row 2 holds half a character (U+D83D, a lone surrogate) behind 'a '; mend or leave out this text.
+    """
+    for row, text in enumerate(texts):
+        if text.isascii():
+            continue
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            half = ord(text[error.start])
+            what = (
+                f"a byte that is no UTF-8 (0x{half - 0xDC00:02x})"
+                if 0xDC80 <= half <= 0xDCFF
+                else f"half a character (U+{half:04X}, a lone surrogate)"
+            )
+            raise UserError(
+                f"{place(row)} holds {what} behind {text[max(0, error.start - 20) : error.start]!r}; mend or leave out this text."
+            ) from None

@@ -88,7 +88,7 @@ class QuestionExamples:
         for name, values in (("questions", questions), ("contexts", contexts)):
             if isinstance(values, str):
                 raise UserError(f"{name} must be a list of strings, not one string: write [{values[:40]!r}].")
-        asked, read = _string_array(questions, "questions"), _string_array(contexts, "contexts")
+        asked, read = _string_array(questions, "questions", source), _string_array(contexts, "contexts", source)
         for name, values in (("contexts", read), ("answers", answers), ("ids", ids), ("documents", documents)):
             if values is not None and len(values) != len(asked):
                 raise UserError(f"{source}: {len(asked)} questions but {len(values)} {name}; each needs one.")

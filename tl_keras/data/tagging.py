@@ -160,7 +160,7 @@ class TaggedExamples:
         """
         if isinstance(texts, str):
             raise UserError(f"texts must be a list of strings, not one string: write [{texts[:40]!r}].")
-        array = _string_array(texts, "texts")
+        array = _string_array(texts, "texts", source, places)
         if entities is None:
             return cls(array, None, tuple(labels or ()), source=source)
         if len(array) != len(entities):
@@ -206,7 +206,7 @@ class TaggedExamples:
             )  # fmt: skip
         names = _label_names(all_spans, labels, source, [row[0] if row else "an empty text" for row in places])
         return cls(
-            _string_array(texts, "texts"),
+            _string_array(texts, "texts", source, [row[0] if row else "an empty text" for row in places]),
             tuple(all_spans),
             names,
             tuple(all_words) if keep_words else None,

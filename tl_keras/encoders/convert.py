@@ -15,6 +15,7 @@ from tl_keras.encoders.pair import check_free, write_encoder_pair
 from tl_keras.encoders.sentencepiece_files import MODEL_FILES, read_unigram_json, read_xlm_roberta
 from tl_keras.encoders.vocabularies import Vocabulary, WordPieceRules, WordPieceVocabulary
 from tl_keras.errors import UserError
+from tl_keras.files import refuse_input_as_output
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ def convert(
         UserError: the extra is not installed, the checkpoint can't be found or read, or `out` exists.
     """
     out = Path(out)
+    refuse_input_as_output(out, [checkpoint])
     check_free(out, overwrite=overwrite)
     folder, name = _resolve(checkpoint)
     _require_extra()

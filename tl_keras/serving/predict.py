@@ -11,7 +11,7 @@ import pandas as pd
 import tensorflow as tf
 
 from tl_keras._keras import keras
-from tl_keras.data.examples import Examples, length_order
+from tl_keras.data.examples import Examples, _string_array, length_order
 from tl_keras.encoders.load import encoder_of
 from tl_keras.errors import UserError
 from tl_keras.models.heads import ClassProbabilities
@@ -136,6 +136,9 @@ def predict(
     if isinstance(texts, str):
         raise UserError(f"texts must be a list of strings, not one string: write [{texts[:40]!r}].")
     texts, pairs = list(texts), None if text_pairs is None else list(text_pairs)
+    _string_array(texts, "texts")
+    if pairs is not None:
+        _string_array(pairs, "text_pairs")
     if isinstance(predictor, (Regressor, TextEncoder)):
         return predictor.frame(texts, pairs, batch_size)
     if isinstance(predictor, Answerer):

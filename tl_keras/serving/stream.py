@@ -20,6 +20,7 @@ from tl_keras.serving.exported_answerer import Answerer
 from tl_keras.serving.exported_similarity import TextEncoder
 from tl_keras.serving.exported_tagger import Tagger
 from tl_keras.serving.predict import as_predictor, predict
+from tl_keras.system_errors import os_error_line
 
 logger = logging.getLogger(__name__)
 
@@ -153,15 +154,15 @@ class _Target:
         self.is_json = lists or path.suffix in JSON_LINES
         self.separator = "\t" if path.suffix == ".tsv" else ","
         self.rows = self.size = 0
-        if resume and self.note.is_file():
-            said = json.loads(self.note.read_text("utf-8"))
+        said = self._noted() if resume else None
+        if said is not None:
             changed = sorted(name for name in self.job if said["job"].get(name) != self.job[name])
             if changed:
                 raise UserError(
                     f"the job that wrote {self.beside} was another one ({', '.join(changed)} changed); start anew without --resume."
                 )
             self.rows, self.size = said["rows"], said["bytes"]
-        elif resume and path.is_file():
+        elif resume and path.is_file() and not self.note.is_file():
             raise UserError(f"{path} is finished; there is nothing to resume.")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,12 +171,29 @@ class _Target:
                 self.rows = self.size = 0
             self.stream = open(self.beside, "r+b" if self.size else "wb")  # noqa: SIM115 (see `close`)
         except OSError as error:
-            raise UserError(f"cannot write {self.beside}: {error.strerror}.") from error
+            raise UserError(f"cannot write {os_error_line(error, self.beside)}") from error
         # What a kill left behind the last chunk that counts is cut off.
         self.stream.truncate(self.size)
         self.stream.seek(self.size)
         if not self.size:
             self.note.unlink(missing_ok=True)
+
+    def _noted(self) -> dict | None:
+        """How far a killed job came; None where nobody knows."""
+        if not self.note.is_file():
+            return None
+        try:
+            said = json.loads(self.note.read_text("utf-8"))
+            if (
+                isinstance(said["job"], dict)
+                and type(said["rows"]) is type(said["bytes"]) is int
+                and min(said["rows"], said["bytes"]) >= 0
+            ):
+                return said
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        logger.warning("%s, which says how far the job came, is damaged; starting anew.", self.note)
+        return None
 
     def append(self, frame: pd.DataFrame) -> None:
         """Write rows, and note that they count when they are on the disk."""
@@ -188,7 +206,9 @@ class _Target:
             beside.write_text(json.dumps({"rows": self.rows, "bytes": self.size, "job": self.job}), "utf-8")
             beside.replace(self.note)
         except OSError as error:
-            raise UserError(f"cannot write {self.beside}: {error.strerror}.") from error
+            raise UserError(
+                f"cannot write {os_error_line(error, self.beside)} What is written counts: the same command with --resume goes on."
+            ) from error
 
     def close(self) -> None:
         """Let go of the file; it stays where it is."""

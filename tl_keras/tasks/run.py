@@ -21,6 +21,7 @@ from tl_keras.encoders.load import load_encoder
 from tl_keras.errors import UserError
 from tl_keras.features.frozen import cache_features
 from tl_keras.features.split import CannotSplit
+from tl_keras.files import refuse_input_as_output
 from tl_keras.models.transfer_model import reads_strings
 from tl_keras.serving.export import export
 from tl_keras.tasks.folder import RunFolder, library_versions
@@ -133,6 +134,9 @@ class Run:
             UserError: something in the settings or the data is wrong; nothing is left behind then.
         """
         settings = self.settings
+        refuse_input_as_output(
+            settings.out, [settings.train, settings.validation, settings.encoder, settings.preprocessor]
+        )
         # Before TensorFlow does anything: several workers find each other now or never.
         self.strategy = get_strategy(settings.strategy)
         chief = is_chief(self.strategy)
