@@ -153,7 +153,7 @@ def _umask() -> int:
 
 
 def lock_folder(folder: str | os.PathLike) -> int | None:
-    """Keep other processes of ours from writing a folder, until this one ends or `unlock` is called.
+    """Keep other processes of ours from writing a folder or file, until this one ends or `unlock` is called.
 
     Returns:
         The lock; None where the system has none.

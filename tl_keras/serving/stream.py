@@ -15,6 +15,7 @@ import pandas as pd
 
 from tl_keras.data.row_stream import JSON_LINES, RowStream, shard_of
 from tl_keras.errors import UserError
+from tl_keras.files import lock_folder, unlock
 from tl_keras.models.text_vectors import LoggedProgress
 from tl_keras.serving.exported_answerer import Answerer
 from tl_keras.serving.exported_similarity import TextEncoder
@@ -169,6 +170,8 @@ class _Target:
             if self.size and (not self.beside.is_file() or self.beside.stat().st_size < self.size):
                 logger.warning("%s is not what was written; starting anew.", self.beside)
                 self.rows = self.size = 0
+            self.beside.touch()
+            self._lock = lock_folder(self.beside)
             self.stream = open(self.beside, "r+b" if self.size else "wb")  # noqa: SIM115 (see `close`)
         except OSError as error:
             raise UserError(f"cannot write {os_error_line(error, self.beside)}") from error
@@ -213,6 +216,7 @@ class _Target:
     def close(self) -> None:
         """Let go of the file; it stays where it is."""
         self.stream.close()
+        unlock(self._lock)
 
     def finish(self) -> None:
         """Give the file its name."""
