@@ -31,7 +31,7 @@ from tl_keras.cli import (
     try_page,
 )
 from tl_keras.cli.ending import OneLine, run_to_end
-from tl_keras.cli.running import Columns, import_tensorflow, write_file
+from tl_keras.cli.running import Columns, import_tensorflow, show, write_file
 from tl_keras.errors import UserError
 from tl_keras.files import refuse_input_as_output
 from tl_keras.ranges import checked
@@ -130,7 +130,7 @@ def evaluate(
     """Score a run's model on a labelled file."""
     model = _load(run)
     report = TASKS[model.task].evaluate(model, run, data, Columns(text, text_pair, label))
-    typer.echo(json.dumps({"data": data, **report.to_dict()}, ensure_ascii=False) if as_json else str(report))
+    show(json.dumps({"data": data, **report.to_dict()}, ensure_ascii=False) if as_json else str(report))
 
 
 @app.command(context_settings=HELP)
@@ -185,7 +185,7 @@ def predict(
         )
     answers = task.predict(model, run, texts, data, columns)
     if out is None:
-        typer.echo(answers.content.rstrip("\n"))
+        show(answers.content.rstrip("\n"))
         return
     write_file(out, answers.content)
     typer.echo(f"{answers.count} {answers.done}: {out}")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
-import unicodedata
 import zlib
 from collections.abc import Sequence
 
 import typer
 
 from tl_keras.errors import UserError
+from tl_keras.printable import printable
 from tl_keras.system_errors import os_error_line, tensorflow_error_line
 
 DONE, BUG, WRONG, PIPE_CLOSED, INTERRUPTED = 0, 1, 2, 141, 130
@@ -76,6 +75,8 @@ def fault_line(error: BaseException) -> str | None:
         return os_error_line(error)
     if isinstance(error, (EOFError, zlib.error)):
         return f"a compressed file is cut off or damaged ({error}); copy or download it again."
+    if isinstance(error, RecursionError) and "JSON" in str(error):
+        return "the JSON that was read is nested too deeply; no file in one of the known formats is."
     if isinstance(error, MemoryError):
         return "the memory does not suffice; choose a smaller --batch-size, --seq-length or --limit."
     if isinstance(error, UnicodeEncodeError) and error.reason.startswith("surrogates"):
@@ -113,40 +114,6 @@ class OneLine(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The record's line; a traceback behind it stays as it is."""
         return printable(super().formatMessage(record))
-
-
-def printable(text: str) -> str:
-    r"""A text in one line, its control characters as escapes: what comes from a file must not move a terminal's cursor.
-
-    Tabs, line feeds and their like become blanks; marks that turn the direction of writing are escaped too.
-
-    Example:
-        >>> printable("a\nb\x1b[31m c\u202e")
-        'a b\\x1b[31m c\\u202e'
-    """
-    text = re.sub(r"[\t\n\x0b\x0c\r\x85\u2028\u2029]+", " ", text)
-    return "".join(_escape(letter) if _dangerous(letter) else letter for letter in text)
-
-
-def printable_lines(text: str) -> str:
-    """As `printable`, with tabs and line ends kept, for output of several lines."""
-    return "".join(letter if letter in "\t\n" or not _dangerous(letter) else _escape(letter) for letter in text)
-
-
-def _dangerous(letter: str) -> bool:
-    if letter < "\x7f":
-        return letter < " "
-    kind = unicodedata.category(letter)
-    return kind in ("Cc", "Cs") or letter in _TURNS
-
-
-_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-def _escape(letter: str) -> str:
-    return letter.encode(
-        "unicode_escape" if letter < "\ud800" or letter > "\udfff" else "ascii", "backslashreplace"
-    ).decode("ascii")
 
 
 def _pipe_closed() -> int:

@@ -13,6 +13,7 @@ import typer
 
 from tl_keras.errors import UserError
 from tl_keras.files import write_whole
+from tl_keras.printable import printable_lines
 
 
 class Columns(NamedTuple):
@@ -155,6 +156,11 @@ def is_rows(path: str) -> bool:
         (True, False)
     """
     return Path(str(path).removesuffix(".gz")).suffix in {".csv", ".tsv", ".jsonl", ".ndjson"}
+
+
+def show(text: str) -> None:
+    """Print to stdout; on a terminal without what would move its cursor or change its colours."""
+    typer.echo(printable_lines(text) if sys.stdout.isatty() else text)
 
 
 def write_file(path: str, content: str) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from tl_keras.cli import options
-from tl_keras.cli.running import import_tensorflow
+from tl_keras.cli.running import import_tensorflow, show
 from tl_keras.errors import UserError
 from tl_keras.files import refuse_input_as_output
 
@@ -109,6 +109,6 @@ def search(
         typer.echo(json.dumps({"index": index, "results": found.to_dict("records")}, ensure_ascii=False))
         return
     for query, rows in found.groupby("query", sort=False):
-        typer.echo(query)
+        show(query)
         for row in rows.itertuples():
-            typer.echo(f"{row.rank:4}  {row.score:.4f}  {' '.join(row.text.split())}")
+            show(f"{row.rank:4}  {row.score:.4f}  {' '.join(row.text.split())}")

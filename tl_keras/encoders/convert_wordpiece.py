@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary
 from tl_keras.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 _BERT_TOKENIZERS = {"Bert", "DistilBert", "Electra", "PreTrained", "MPNet"}
 _OTHER_KINDS = {
@@ -62,6 +65,17 @@ def read_wordpiece(folder: Path) -> WordPieceVocabulary:
     def option(name: str, fast_name: str, default):
         return config[name] if name in config else normalizer.get(fast_name, default)
 
+    vocabulary = _vocabulary(folder, fast)
+    said = "do_lower_case" in config or "lowercase" in normalizer or (fast and "normalizer" not in fast)
+    if not said:
+        lower_case, strip_accents = _rules_by_look(vocabulary)
+        config = {"do_lower_case": lower_case, "strip_accents": strip_accents} | config
+        logger.warning(
+            "%s does not say whether its vocabulary is uncased (no tokenizer_config.json); by its tokens it is taken to %s%s.",
+            folder,
+            "be uncased: texts are lower-cased" if lower_case else "tell upper from lower case",
+            ", accents and Hangul left whole" if lower_case and strip_accents is False else "",
+        )
     # A fast tokenizer without normaliser leaves the text as it is; without either file BERT's default is uncased.
     lower_case = bool(option("do_lower_case", "lowercase", not fast or "normalizer" not in fast))
     special = _optional(folder / "special_tokens_map.json") | config
@@ -72,7 +86,21 @@ def read_wordpiece(folder: Path) -> WordPieceVocabulary:
         max_chars_per_word=int(fast.get("model", {}).get("max_input_chars_per_word", 100)),
         special_tokens={role: _content(special[key]) for role, key in _ROLES.items() if special.get(key)},
     )
-    return WordPieceVocabulary(_vocabulary(folder, fast), rules)
+    return WordPieceVocabulary(vocabulary, rules)
+
+
+def _rules_by_look(vocabulary: list[str]) -> tuple[bool, bool | None]:
+    """Whether a vocabulary is uncased, and whether accents are taken off, by its tokens: `(lower_case, strip_accents)`.
+
+    Example:
+        >>> _rules_by_look(["[UNK]", "the", "##s"]), _rules_by_look(["[UNK]", "The", "the"]), _rules_by_look(["[UNK]", "영화", "a"])
+        ((True, None), (False, None), (True, False))
+    """
+    words = [token for token in vocabulary if not (token.startswith("[") and token.endswith("]"))]
+    if any(token != token.lower() for token in words):
+        return False, None
+    # Taking accents off takes Hangul apart, and then whole syllables are never found.
+    return True, False if any("\uac00" <= letter <= "\ud7a3" for token in words for letter in token) else None
 
 
 def _optional(path: Path) -> dict[str, Any]:

@@ -71,6 +71,18 @@ class TransferModel(keras.Model):
         """Batches with their labels numbered as the model's outputs are; see `tl_keras.text.batch_labels.align`."""
         return align(batches, _labels_of_model(self))
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Keras 3, under a strategy: make what a first batch tells, from that of one replica.
+
+        Keras's own takes the mean of the replicas' shares of it, which fails where they differ in size (keras-team/keras#19246).
+        """
+        if iterator is None or self._distribute_strategy is None:
+            return super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+        local = self.distribute_strategy.experimental_local_results
+        *_, batches = next(iter(iterator))
+        data_batch = tf.nest.map_structure(lambda value: local(value)[0], next(batches))
+        return super()._maybe_symbolic_build(data_batch=data_batch)
+
     def make_train_function(self, force=False):
         """Make what `fit` and `train_on_batch` run; see `keras.Model`."""
         prepare(self)

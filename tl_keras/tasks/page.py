@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tl_keras.errors import UserError
 from tl_keras.evaluation.plots import plot_history
+from tl_keras.printable import markdown
 from tl_keras.tasks.outcome import Outcome
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def write_page(
     config = outcome.config
     drawn = [name for name in ["training.png", *plots] if (folder / "plots" / name).is_file()]
     lines = [
-        f"# {config['task']}: {Path(config['train']).name}",
+        f"# {config['task']}: {markdown(Path(config['train']).name)}",
         "",
         f"- {made_of}, seq_length {config['seq_length']}",
         f"- {config['train_examples']} training and {config['validation_examples']} validation examples{data}",
@@ -106,8 +107,7 @@ def section(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -
 
 def cell(text: str, width: int = 120) -> str:
     """A text made fit for a table: on one line, not too long."""
-    text = " ".join(str(text).split()).replace("|", "\\|")
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return markdown(text, width)
 
 
 def best_epoch_line(outcome: Outcome, why: str) -> list[str]:
