@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import codecs
 import dataclasses
-import functools
 import math
-from collections.abc import Callable
 
 from tl_keras.errors import UserError
 
@@ -129,18 +127,3 @@ def _codec_fault(value) -> str | None:
     return (
         None if known else f"{value!r} is no encoding that is known; usual ones are utf-8, cp949 (Korean) and cp1252."
     )
-
-
-def checked(command: Callable) -> Callable:
-    """A command that checks its options' ranges before it does anything else.
-
-    Args:
-        command: a function for typer, with the options as keyword arguments.
-    """
-
-    @functools.wraps(command)
-    def checked_command(*args, **options):
-        check_ranges(options, command_line=True)
-        return command(*args, **options)
-
-    return checked_command

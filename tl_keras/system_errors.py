@@ -74,6 +74,8 @@ _SAYS = {
     )
 }  # fmt: skip
 _DAMAGED = {"DataLossError", "OutOfRangeError"}
+# TensorFlow writes `path; what the system says`, after notes on nodes and devices in braces.
+_NOTES = re.compile(r"\{\{.*?\}\}|/job:\S*")
 _FILE_IN_MESSAGE = re.compile(r"(/[^;:\n\[\]{}]+?)\s*[;:]")
 
 
@@ -86,7 +88,7 @@ def tensorflow_error_line(error: BaseException, path: str | os.PathLike | None =
     """
     if not any(kind.__module__ == "tensorflow.python.framework.errors_impl" for kind in type(error).__mro__):
         return None
-    message = str(getattr(error, "message", error))
+    message = _NOTES.sub("", str(getattr(error, "message", error)))
     found = _FILE_IN_MESSAGE.search(message)
     where = path if path is not None else found.group(1) if found else None
     for text, code in _SAYS.items():

@@ -77,6 +77,14 @@ if __name__ == "__main__":
     result["partial_batch"] = {name: [alone[name], shared[name]] for name in alone}
     result["finite_after_partial_batch"] = bool(np.isfinite(losses(mirrored, batches, 9)).all())
 
+    # A first batch of odd size, in plain `fit` and its validation: the replicas' shares of it differ.
+    with two.scope():
+        odd, batches = build("text_classifier", encoder, "freeze", rows=5, training=False)
+    history = odd.fit(batches, validation_data=batches, epochs=1, verbose=0).history
+    single, batches = build("text_classifier", encoder, "freeze", rows=5, training=False)
+    single.set_weights(odd.get_weights())
+    result["odd_first_batch"] = [history["val_loss"][0], single.evaluate(batches, verbose=0, return_dict=True)["loss"]]
+
     class Stop(keras.callbacks.Callback):
         """Interrupts the second epoch."""
 

@@ -41,6 +41,11 @@ def test_a_last_batch_of_one_row(result):
     assert result["finite_after_partial_batch"]
 
 
+def test_a_first_batch_of_odd_size(result):
+    validated, alone = result["odd_first_batch"]
+    assert validated == pytest.approx(alone, abs=1e-5)
+
+
 @pytest.mark.slow
 def test_resumed_on_two_replicas(result):
     assert result["resumed_apart"] < 1e-5

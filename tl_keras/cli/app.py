@@ -30,11 +30,10 @@ from tl_keras.cli import (
     token_classification,
     try_page,
 )
-from tl_keras.cli.ending import OneLine, run_to_end
+from tl_keras.cli.ending import OneLine, as_command, run_to_end
 from tl_keras.cli.running import Columns, import_tensorflow, show, write_file
 from tl_keras.errors import UserError
 from tl_keras.files import refuse_input_as_output
-from tl_keras.ranges import checked
 
 HELP = {"help_option_names": ["-h", "--help"]}
 # Each module has `train` (a command), `evaluate` and `predict` (what the commands below do for that task).
@@ -60,19 +59,19 @@ train_app = typer.Typer(
     context_settings=HELP,
 )
 for _name, _module in TASKS.items():
-    train_app.command(_name, context_settings=HELP)(checked(_module.train))
+    train_app.command(_name, context_settings=HELP)(as_command(_module.train))
 app.add_typer(train_app, name="train")
 app.add_typer(pretrain.app, name="pretrain")
-app.command(context_settings=HELP)(checked(advise.advise))
-app.command(context_settings=HELP)(checked(compress.compress))
-app.command(context_settings=HELP)(checked(encode.encode))
-app.command(context_settings=HELP)(checked(encoders.convert))
-app.command(context_settings=HELP)(checked(encoders.encoders))
-app.command(context_settings=HELP)(checked(search.index))
-app.command(context_settings=HELP)(checked(search.search))
-app.command(context_settings=HELP)(checked(serve.serve))
-app.command("try", context_settings=HELP)(checked(try_page.try_page))
-app.command(context_settings={**HELP, **launch.CONTEXT})(checked(launch.launch))
+app.command(context_settings=HELP)(as_command(advise.advise))
+app.command(context_settings=HELP)(as_command(compress.compress))
+app.command(context_settings=HELP)(as_command(encode.encode))
+app.command(context_settings=HELP)(as_command(encoders.convert))
+app.command(context_settings=HELP)(as_command(encoders.encoders))
+app.command(context_settings=HELP)(as_command(search.index))
+app.command(context_settings=HELP)(as_command(search.search))
+app.command(context_settings=HELP)(as_command(serve.serve))
+app.command("try", context_settings=HELP)(as_command(try_page.try_page))
+app.command(context_settings={**HELP, **launch.CONTEXT})(as_command(launch.launch))
 
 Run = Annotated[str, typer.Argument(help="Run folder, or an export.")]
 # typer reads annotations at run time, also on Python 3.10: hence Optional[...].
@@ -117,6 +116,7 @@ def _before_any_command(
 
 
 @app.command(context_settings=HELP)
+@as_command
 def evaluate(
     run: Run,
     data: Annotated[str, typer.Option(help="Labelled file, of the form of the training file.")],
@@ -134,7 +134,7 @@ def evaluate(
 
 
 @app.command(context_settings=HELP)
-@checked
+@as_command
 def predict(
     run: Run,
     texts: Annotated[
@@ -192,6 +192,7 @@ def predict(
 
 
 @app.command(context_settings=HELP)
+@as_command
 def export(
     run: Annotated[str, typer.Argument(help="Run folder.")],
     out: Annotated[str, typer.Option(help="Folder for numbered versions, as TensorFlow Serving expects.")],

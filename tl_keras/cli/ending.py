@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import typer
 
 from tl_keras.errors import UserError
 from tl_keras.printable import printable
+from tl_keras.ranges import check_ranges
 from tl_keras.system_errors import os_error_line, tensorflow_error_line
 
 DONE, BUG, WRONG, PIPE_CLOSED, INTERRUPTED = 0, 1, 2, 141, 130
@@ -57,6 +59,25 @@ def run_to_end(app: typer.Typer, arguments: Sequence[str]) -> int:
         return WRONG
 
 
+def as_command(function: Callable) -> Callable:
+    """A function for typer as a command that checks its options' ranges before it does anything else.
+
+    Args:
+        function: with the options as keyword arguments.
+    """
+
+    @functools.wraps(function)
+    def command(*args, **options):
+        check_ranges(options, command_line=True)
+        try:
+            return function(*args, **options)
+        except EOFError as error:
+            # typer takes it for an answer that nobody gave, and hides it.
+            raise UserError(fault_line(error)) from error
+
+    return command
+
+
 def fault_line(error: BaseException) -> str | None:
     """What is wrong with the call or the input, as one line; None where it is not the user's to mend.
 
@@ -68,9 +89,7 @@ def fault_line(error: BaseException) -> str | None:
     if isinstance(error, _ClickError):
         return _call_line(error)
     if isinstance(error, typer.Abort):
-        error = error.__cause__ or error  # so typer hides an EOFError
-        if isinstance(error, typer.Abort):
-            return "stopped."
+        return "stopped."
     if isinstance(error, OSError):
         return os_error_line(error)
     if isinstance(error, (EOFError, zlib.error)):

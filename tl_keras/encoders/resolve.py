@@ -157,6 +157,8 @@ def _only_module(folder: Path) -> Path:
 
 
 def _pair_in(folder: Path, handle) -> tuple[Path, Path]:
+    for half in (ENCODER, PREPROCESS):
+        check_saved_model(folder / half)
     missing = [name for name in (ENCODER, PREPROCESS) if not is_saved_model(folder / name)]
     if not missing:
         return _require_whole(folder / ENCODER), _require_whole(folder / PREPROCESS)
