@@ -9,10 +9,12 @@ import os
 
 import pytest
 
-from tl_keras import Examples, TaggedExamples, predict, text_classifier
+from tl_keras import predict, text_classifier
 from tl_keras.cli import app as cli
 from tl_keras.cli import running
 from tl_keras.cli.ending import OneLine, fault_line, say
+from tl_keras.data.examples import Examples
+from tl_keras.data.tagging import TaggedExamples
 from tl_keras.printable import markdown, printable, spreadsheet_cell
 from tl_keras.ranges import RANGES, check_ranges
 from tl_keras.training.callbacks import early_stopping

@@ -7,9 +7,6 @@ import pytest
 import tensorflow as tf
 
 from tl_keras import (
-    Examples,
-    TaggedExamples,
-    TagSet,
     UserError,
     cache_features,
     evaluate,
@@ -17,9 +14,11 @@ from tl_keras import (
     text_regressor,
     token_classifier,
 )
+from tl_keras.data.examples import Examples
 from tl_keras.data.pairs import ScoredExamples
+from tl_keras.data.tagging import TaggedExamples, TagSet
 from tl_keras.text.batch_labels import BatchLabels, align, labels_of_examples, tell_labels
-from tl_keras.training.fit import fit
+from tl_keras.training.resumable_fit import resumable_fit as fit
 
 CLASSES = ("negative", "none", "positive")
 BATCH = {"training": True, "batch_size": 64, "seed": 2}  # one batch, so that its order decides nothing
