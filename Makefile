@@ -7,7 +7,7 @@ MINILM := .work/minilm
 CONSTRAINTS ?= constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-minilm test test-keras2 test-keras3 test-oldest lint format notebooks wheel clean
+.PHONY: help install demo demo-minilm test test-keras2 test-keras3 test-oldest lint format notebooks wheel clean torture
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ test-keras3: install  ## Run the test suite under Keras 3
 
 test-oldest:  ## Run the test suite at the lowest declared versions (Python 3.10 or 3.11)
 	$(MAKE) --no-print-directory test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+
+torture: install  ## Kill, starve and damage everything for an hour or two; leaves runs/torture/report.md
+	$(BIN)/python tools/torture.py --keras 2 --out runs/torture/keras2
+	$(BIN)/python tools/torture.py --keras 3 --out runs/torture/keras3
 
 lint: install  ## Check style, formatting, and which folder imports which
 	$(BIN)/ruff check .

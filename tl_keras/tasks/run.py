@@ -18,13 +18,16 @@ from tl_keras._keras import KERAS_NAME, keras
 from tl_keras.data.table import file_sha256
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.load import load_encoder
+from tl_keras.encoders.resolve import ENCODER, PIN, PREPROCESS
+from tl_keras.encoders.word_vectors.read import looks_like_vectors
 from tl_keras.errors import UserError
 from tl_keras.features.frozen import cache_features
 from tl_keras.features.split import CannotSplit
 from tl_keras.files import refuse_input_as_output
+from tl_keras.manifest import tree_sha256
 from tl_keras.models.transfer_model import reads_strings
 from tl_keras.serving.export import export
-from tl_keras.tasks.folder import RunFolder, library_versions
+from tl_keras.tasks.folder import RunFolder, library_versions, read_config
 from tl_keras.tasks.outcome import FinishedRun, Outcome, write_numbers
 from tl_keras.tasks.settings import RunSettings
 from tl_keras.training.batch_size import share_batches
@@ -37,7 +40,7 @@ from tl_keras.training.strategy import batch_options, from_chief, get_strategy, 
 
 logger = logging.getLogger(__name__)
 
-_MAY_CHANGE = ("out", "overwrite", "resume", "checkpoint_every", "strategy", "steps_per_execution")
+_MAY_CHANGE = ("out", "overwrite", "resume", "checkpoint_every", "strategy", "steps_per_execution", "frozen_encoders")
 """Settings that change nothing about what is learned, so that a run may go on under others."""
 
 
@@ -147,6 +150,7 @@ class Run:
             keras.utils.set_random_seed(settings.seed)
             with self.strategy.scope():
                 self.encoder = self.load_encoder()
+                self._refuse_other_encoder()
                 self.model = self.build()
                 self.trained = self.training_model(self.model)
                 self._refuse_strings()
@@ -277,12 +281,37 @@ class Run:
     def _checkpoints(self, folder: RunFolder, best: BestWeights) -> Checkpoints:
         """What saves; a run goes on only under the settings that decide what is learned, and from the same data."""
         settings = {name: value for name, value in dataclasses.asdict(self.settings).items() if name not in _MAY_CHANGE}
-        settings.update(replicas=self.strategy.num_replicas_in_sync, data=self._data_hashes)
+        settings.update(
+            replicas=self.strategy.num_replicas_in_sync, data=self._data_hashes, encoder_sha256=self._encoder_hash
+        )
         return Checkpoints(folder.backup, self.settings.checkpoint_every, best=best, settings=settings)
 
     def _agreed(self, report) -> float:
         """The monitored value of a report, the same for all workers."""
         return from_chief(self.monitored_value(report), self.strategy)
+
+    @functools.cached_property
+    def _encoder_hash(self) -> str | None:
+        """By what a handle of this encoder can be pinned; None where it lies on no disk of ours."""
+        settings = self.settings
+        path = Path(settings.encoder if looks_like_vectors(settings.encoder) else self.encoder.folder)
+        if path.name == ENCODER and (path.parent / PREPROCESS).is_dir():
+            path = path.parent
+        return tree_sha256(path) if path.exists() else None
+
+    def _refuse_other_encoder(self) -> None:
+        """With `--frozen-encoders`: raise `UserError` unless the encoder is pinned, or that of the run that is to be replaced."""
+        settings = self.settings
+        if not settings.frozen_encoders or PIN in settings.encoder:
+            return
+        before = Path(settings.out) / "config.json"
+        recorded = read_config(settings.out).get("encoder_sha256") if before.is_file() else None
+        if recorded is None or recorded != self._encoder_hash:
+            found = f"the run {settings.out} used {recorded}" if recorded else "nothing says which it is to be"
+            raise UserError(
+                f"--frozen-encoders: {settings.encoder} has the hash {self._encoder_hash}, and {found}; write --encoder "
+                f"{settings.encoder}{PIN}{self._encoder_hash} if this one is meant."
+            )
 
     @functools.cached_property
     def _data_hashes(self) -> dict[str, str]:
@@ -321,6 +350,7 @@ class Run:
             "libraries": library_versions(),
             "replicas": self.strategy.num_replicas_in_sync,
             "data_sha256": self._data_hashes,
+            "encoder_sha256": self._encoder_hash,
         }
 
 

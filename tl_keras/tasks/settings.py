@@ -124,6 +124,11 @@ class RunSettings:
         least=0,
         panel=RARE,
     )
+    frozen_encoders: bool = run_setting(
+        False,
+        help="Take only encoders whose handle is pinned (#sha256=...), or that the run to be replaced was trained on.",
+        panel=RARE,
+    )
     overwrite: bool = run_setting(False, help="Replace the run folder if it exists.")
 
     def __post_init__(self):
