@@ -53,7 +53,7 @@ def test_train_evaluate_predict_export(train, call, table, tmp_path):
     assert "accuracy" in out
     run = tmp_path / "run"
     assert {f.name for f in run.iterdir()} == {
-        "saved_model", "metrics.json", "history.csv", "config.json", "plots", "report.md",
+        "saved_model", "metrics.json", "history.csv", "config.json", "plots", "report.md", "manifest.json",
     }  # fmt: skip
     assert {f.name for f in (run / "plots").iterdir()} == {"training.png", "confusion_matrix.png"}
     config = json.loads((run / "config.json").read_text())

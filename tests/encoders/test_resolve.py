@@ -218,7 +218,7 @@ def test_server_sends_something_else(server, modules, tmp_path, cache):
         resolve(f"{server.url}/page.html")
     archive = pack(modules / "encoder", tmp_path / "www/cut.tar.gz")
     archive.write_bytes(archive.read_bytes()[:2000])
-    with pytest.raises(UserError, match=r"whole tar archive .*unexpected end"):
+    with pytest.raises(UserError, match=r"whole tar archive .*ended before"):
         resolve(f"{server.url}/cut.tar.gz")
     (tmp_path / "notes.txt").write_text("no model")
     pack(tmp_path / "notes.txt", tmp_path / "www/notes.tar.gz", "notes.txt")

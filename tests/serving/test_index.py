@@ -97,6 +97,9 @@ def test_damaged_and_missing_indexes(texts, tmp_path):
     folder = TextIndex.build(letters_encoder(), texts).save(tmp_path / "index")
     lines = (folder / "texts.jsonl").read_text("utf-8").splitlines(keepends=True)
     (folder / "texts.jsonl").write_text("".join(lines[:-1]), "utf-8")
+    with pytest.raises(UserError, match=r"texts\.jsonl has 5,416 bytes, not 5,434"):
+        TextIndex.load(folder, letters_encoder())
+    (folder / "manifest.json").unlink()  # as an earlier version wrote it
     with pytest.raises(UserError, match="says 300 texts, there are 299"):
         TextIndex.load(folder, letters_encoder())
     (folder / "vectors.npy").write_bytes(b"")

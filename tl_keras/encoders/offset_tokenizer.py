@@ -62,11 +62,11 @@ def offset_tokenizer(preprocessor: Preprocessor, encoder_folder: str) -> OffsetT
         for normalize in (None, fold_case, blank_controls):
             if _ends_agree(module.tokenize_with_offsets, normalize):
                 unknown = None if normalize is None else preprocessor.unknown_id
-                return OffsetTokenizer(module.tokenize_with_offsets, normalize, module, unknown)
+                return OffsetTokenizer(module.tokenize_with_offsets, normalize, module, unknown, preprocessor.composes)
     vocabulary = vocabulary_file(encoder_folder)
     if vocabulary is not None:
         wanted = preprocessor.tokenize(tf.constant(ID_PROBES), None)
-        for candidate in _candidates(str(vocabulary), preprocessor.unknown_id):
+        for candidate in _candidates(str(vocabulary), preprocessor.unknown_id, preprocessor.composes):
             if _flat(wanted) == candidate(tf.constant(ID_PROBES)).ids.to_list():
                 logger.info("%s gives no offsets; its vocabulary's tokenizer does.", preprocessor.folder)
                 return candidate
@@ -117,15 +117,15 @@ def _ends_agree(tokenize: Callable, normalize: Callable | None) -> bool:
     return last == tf.strings.length(texts if normalize is None else normalize(texts)).numpy().tolist()
 
 
-def _candidates(vocabulary: str, unknown_id: int) -> Iterator[OffsetTokenizer]:
+def _candidates(vocabulary: str, unknown_id: int, composes: bool) -> Iterator[OffsetTokenizer]:
     """Tokenizers of this vocabulary: as Model Garden's modules split, and as BERT's first code does."""
     for lower_case in (True, False):
         tokens = tf_text.BertTokenizer(vocabulary, token_out_type=tf.int32, lower_case=lower_case)
         normalize = fold_case if lower_case else blank_controls
-        yield OffsetTokenizer(tokens.tokenize_with_offsets, normalize, tokens, unknown_id)
+        yield OffsetTokenizer(tokens.tokenize_with_offsets, normalize, tokens, unknown_id, composes)
     for lower_case, strip_accents in ((True, True), (True, False), (False, False)):
         words = WordPieceTokenizer(vocabulary, WordPieceRules(lower_case=lower_case, strip_accents=strip_accents))
-        yield OffsetTokenizer(words.tokenize_with_offsets, tracked=words.table)
+        yield OffsetTokenizer(words.tokenize_with_offsets, tracked=words.table, composes=composes)
 
 
 def _flat(ragged: tf.RaggedTensor) -> list[list[int]]:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tl_keras.text.composed import compose, places_before_composing
+
 # The same characters for which Python's str.isspace is true.
 _WHITE_SPACE = r"[\t-\r\x{1C}-\x{1F}\x{85}\p{Z}]"
 _MARK = r"\p{M}"
@@ -49,16 +51,23 @@ class OffsetTokenizer(tf.Module):
         tracked: what has to be saved with it (a loaded module, vocabulary tables).
         unknown_id: of the unknown token, where its end is not to be trusted: tensorflow_text's WordPiece tokens give an unknown token
             that stands for a word of more than 100 bytes (12 Hangul syllables, decomposed) the length of `[UNK]`.
+        composes: compose decomposed Hangul before it is tokenized; places are those in the text as given all the same.
     """
 
     def __init__(
-        self, tokenize: Callable, normalize: Callable | None = None, tracked=None, unknown_id: int | None = None
+        self,
+        tokenize: Callable,
+        normalize: Callable | None = None,
+        tracked=None,
+        unknown_id: int | None = None,
+        composes: bool = False,
     ):
         super().__init__(name="offset_tokenizer")
         self._tokenize = tokenize
         self._normalize = normalize
         self._tracked = tracked
         self._unknown_id = unknown_id
+        self._composes = composes
 
     def __call__(self, texts: tf.Tensor) -> Tokens:
         """Split texts into tokens.
@@ -67,6 +76,12 @@ class OffsetTokenizer(tf.Module):
             texts: UTF-8 string `[batch]`.
         """
         texts = tf.convert_to_tensor(texts, tf.string)
+        if not self._composes:
+            return self._tokens(texts)
+        ids, *places = self._tokens(compose(texts))
+        return Tokens(ids, *places_before_composing(texts, places))
+
+    def _tokens(self, texts: tf.Tensor) -> Tokens:
         ids, begin, end = (_merge_words(part) for part in self._tokenize(texts))
         chars, byte_starts = tf.strings.unicode_split_with_offsets(texts, "UTF-8", errors="replace")
         limits, text_shifts = self._limits(texts, chars, byte_starts)

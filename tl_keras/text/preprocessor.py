@@ -11,6 +11,7 @@ import tensorflow_text  # noqa: F401  (registers the ops that preprocessing modu
 
 from tl_keras.errors import UserError
 from tl_keras.saved_models import load_saved_model
+from tl_keras.text.composed import compose, wants_syllables
 
 
 class Preprocessor:
@@ -47,6 +48,7 @@ class Preprocessor:
         Returns:
             int32 ids, ragged `[batch, (tokens)]` or `[batch, (words), (tokens)]`, as the module gives them.
         """
+        texts = compose(texts) if self.composes else texts
         prompt = self.prompts.get(role, "")
         return self.module.tokenize(tf.strings.join([prompt, texts]) if prompt else texts)
 
@@ -63,6 +65,12 @@ class Preprocessor:
         """The ids of the tokens that prompts consist of."""
         tokens = self.tokenize(tf.constant([*self.prompts.values(), ""]), None)
         return set(tokens.flat_values.numpy().tolist())
+
+    @functools.cached_property
+    def composes(self) -> bool:
+        """Whether decomposed Hangul is composed first, because the vocabulary has syllables and not their parts."""
+        with tf.init_scope():  # asked for the first time while a graph is made, perhaps
+            return wants_syllables(self.module.tokenize, self.unknown_id)
 
     def pack(self, segments: Sequence[tf.RaggedTensor], seq_length: int) -> dict[str, tf.Tensor]:
         """Join one or two segments with the special tokens of the encoder, cut to `seq_length`, pad.
@@ -97,7 +105,7 @@ class Preprocessor:
         """The id of a token that is not in the vocabulary, found by asking: not every module names it."""
         # No vocabulary has cuneiform (private-use characters will not do: tokenizers drop them). SentencePiece may put a word
         # mark before the unknown token, so the last id counts.
-        ids = self.tokenize(tf.constant(["\U00012217\U000122f0"]), None)
+        ids = self.module.tokenize(tf.constant(["\U00012217\U000122f0"]))
         return int(np.asarray(ids.flat_values)[-1])
 
 
