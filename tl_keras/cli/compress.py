@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from tl_keras.errors import UserError
+from tl_keras.files import refuse_input_as_output
 
 # typer evaluates these at run time, also on Python 3.10, where only Optional[...] reads as it should.
 # ruff: noqa: UP045
@@ -59,6 +60,8 @@ def compress(
         raise UserError("give the length of the distillation either as --steps or as --minutes.")
     if (minutes or steps) and not (distil_on or resume):
         raise UserError("--minutes and --steps are the length of a distillation; say on which texts with --distil-on.")
+    if not resume:
+        refuse_input_as_output(out, [encoder, *(vocabulary_from or ()), *(distil_on or ())])
     kept = None if layers is None else parse_layers(layers)
     from tl_keras.cli.running import import_tensorflow
 

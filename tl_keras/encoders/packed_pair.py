@@ -17,6 +17,7 @@ from tl_keras.encoders.download import cache_folder
 from tl_keras.encoders.packed_arrays import pack_arrays, unpack_arrays
 from tl_keras.encoders.saved_model_files import damage
 from tl_keras.errors import UserError
+from tl_keras.manifest import check_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -150,6 +151,11 @@ def _check_files(folder: Path, facts: dict) -> None:
 
 
 def _is_whole(pair: Path) -> bool:
+    try:
+        check_manifest(pair)
+    except UserError as error:
+        logger.warning("%s It is made again.", error)
+        return False
     return all((pair / part).is_dir() and not damage(pair / part) for part in _PARTS)
 
 
