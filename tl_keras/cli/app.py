@@ -153,6 +153,12 @@ def predict(
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="Column of the file to copy into the answers, such as an id. Can be repeated."),
     ] = None,
+    spreadsheet_safe: Annotated[
+        bool,
+        typer.Option(
+            "--spreadsheet-safe", help="Write the table for a spreadsheet: no cell is a formula, Excel sees UTF-8."
+        ),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed job stopped.")] = False,
     shard: Annotated[str, typer.Option(help="Answer the i-th of n parts of the file only, i from 0.")] = "0/1",
     batch_size: Annotated[int, typer.Option(min=1, help="Texts in a batch.")] = 64,
@@ -167,7 +173,16 @@ def predict(
     from tl_keras.data.row_stream import parse_shard
 
     part = parse_shard(shard)
-    special = [name for name, given in (("--keep", keep), ("--resume", resume), ("--shard", part != (0, 1))) if given]
+    special = [
+        name
+        for name, given in (
+            ("--keep", keep),
+            ("--resume", resume),
+            ("--shard", part != (0, 1)),
+            ("--spreadsheet-safe", spreadsheet_safe),
+        )
+        if given
+    ]
     if special and data is None:
         raise UserError(f"{special[0]} is for files; give one with --data FILE --out FILE.")
     model = _load(run)
@@ -176,7 +191,17 @@ def predict(
     if how is not None:
         from tl_keras.serving.stream import predict_file
 
-        done = predict_file(model, data, out, **how, keep=keep or (), resume=resume, shard=part, batch_size=batch_size)
+        done = predict_file(
+            model,
+            data,
+            out,
+            **how,
+            keep=keep or (),
+            resume=resume,
+            shard=part,
+            batch_size=batch_size,
+            spreadsheet_safe=spreadsheet_safe,
+        )
         typer.echo(f"{done.rows} rows answered: {done.out}")
         return
     if special:

@@ -17,6 +17,7 @@ from tl_keras.data.row_stream import JSON_LINES, RowStream, shard_of
 from tl_keras.errors import UserError
 from tl_keras.files import lock_folder, unlock
 from tl_keras.models.text_vectors import LoggedProgress
+from tl_keras.printable import spreadsheet_cell
 from tl_keras.serving.exported_answerer import Answerer
 from tl_keras.serving.exported_similarity import TextEncoder
 from tl_keras.serving.exported_tagger import Tagger
@@ -60,6 +61,7 @@ def predict_file(
     all_scores: bool = False,
     quoting: str = "auto",
     encoding: str = "utf-8",
+    spreadsheet_safe: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> StreamResult:
     """Answer for each row of a file, as `predict` does for a list of texts.
@@ -82,6 +84,8 @@ def predict_file(
         all_scores: as for `predict`.
         quoting: of the file; see `RowStream`.
         encoding: of the file.
+        spreadsheet_safe: write a table for a spreadsheet: with a byte order mark, by which Excel knows UTF-8, and an apostrophe before
+            cells that it would take for formulas.
         progress: called after each chunk with the rows done and all rows of the shard; by default that is logged, every ten seconds.
 
     Raises:
@@ -103,6 +107,7 @@ def predict_file(
     job = {
         "data": str(stream.path), "size": stat.st_size, "changed": stat.st_mtime, "columns": columns, "shard": list(shard),
         "model": _stamp(predictor), "threshold": threshold, "all_scores": all_scores,
+        "spreadsheet_safe": spreadsheet_safe,
     }  # fmt: skip
     # Spans and vectors do not fit into the cells of a table.
     lists = isinstance(predictor, (Answerer, Tagger)) or (isinstance(predictor, TextEncoder) and text_pair is None)
@@ -154,6 +159,8 @@ class _Target:
         self.note = path.with_name(f".{path.name}.progress")
         self.is_json = lists or path.suffix in JSON_LINES
         self.separator = "\t" if path.suffix == ".tsv" else ","
+        if self.is_json and job["spreadsheet_safe"]:
+            raise UserError(f"{path} gets JSON lines, which no spreadsheet opens; leave out --spreadsheet-safe.")
         self.rows = self.size = 0
         said = self._noted() if resume else None
         if said is not None:
@@ -226,6 +233,9 @@ class _Target:
     def _lines(self, frame: pd.DataFrame) -> str:
         if not self.is_json:
             text = io.StringIO()
+            if self.job["spreadsheet_safe"]:
+                frame = frame.map(spreadsheet_cell).rename(columns=spreadsheet_cell)
+                text.write("" if self.rows else "\ufeff")
             frame.to_csv(text, index=False, header=self.rows == 0, sep=self.separator, lineterminator="\n")
             return text.getvalue()
         names = list(frame.columns)
