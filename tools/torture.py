@@ -197,7 +197,7 @@ def kills(campaign: Campaign, moments: int) -> None:
             [
                 "index",
                 "--encoder",
-                "ko-en-mini",
+                "ko-en-small",
                 "--data",
                 large,
                 "--text",
@@ -275,7 +275,7 @@ def damage(campaign: Campaign, moments: int) -> None:
         return
     index = folder / "index"
     remove(index)
-    campaign.run("index", "--encoder", "ko-en-mini", "--data", campaign.data, "--text", "text", "--out", index)
+    campaign.run("index", "--encoder", "ko-en-small", "--data", campaign.data, "--text", "text", "--out", index)
     uses = {whole: ["predict", "{}", "good film"], index: ["search", "{}", "good film"]}
     expected = {source: campaign.run(*(part.format(source) for part in use)).out for source, use in uses.items()}
     for _ in range(moments * 2):
@@ -363,7 +363,7 @@ def together(campaign: Campaign, moments: int) -> None:
     jobs = {
         "run": (campaign.train(out), ["predict", out, "good"]),
         "index": (
-            ["index", "--encoder", "ko-en-mini", "--data", campaign.data, "--text", "text", "--out", index],
+            ["index", "--encoder", "ko-en-small", "--data", campaign.data, "--text", "text", "--out", index],
             ["search", index, "good"],
         ),
     }

@@ -124,7 +124,7 @@ def test_an_output_that_is_an_input_is_refused_by_whatever_name(tmp_path, refuse
     for out in (data, "runs/a.csv", "runs/../runs/a.csv", "soft", "hard"):
         refused(lambda out=out: refuse_input_as_output(out, [data]), "--out", "is")
     refused(lambda: refuse_input_as_output("runs", [None, "soft"]), "holds soft")
-    refuse_input_as_output("other.csv", [data, "ko-en-mini", None])
+    refuse_input_as_output("other.csv", [data, "ko-en-small", None])
 
 
 @pytest.mark.parametrize(
