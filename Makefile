@@ -7,7 +7,7 @@ MINILM := .work/minilm
 CONSTRAINTS ?= constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-minilm test test-keras2 test-keras3 test-oldest lint format notebooks wheel clean torture
+.PHONY: help install demo demo-minilm test test-keras2 test-keras3 test-oldest lint format notebooks docs wheel clean torture
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,10 @@ lint: install  ## Check style, formatting, and which folder imports which
 format: install  ## Mend style and formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: install  ## Build the documentation into build/docs/
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[docs]"
+	$(BIN)/mkdocs build --strict --quiet
 
 wheel: install  ## Build the wheel and the source archive into dist/
 	$(BIN)/python -m build
