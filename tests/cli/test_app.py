@@ -76,14 +76,14 @@ def test_train_evaluate_predict_export(train, call, table, tmp_path):
     (tmp_path / "new.csv").write_text('document\ngreat film\n""\nawful\n', "utf-8")
     code, _, _ = call("predict", run, "--data", tmp_path / "new.csv", "--out", tmp_path / "labels.csv")
     labels = pd.read_csv(tmp_path / "labels.csv", keep_default_na=False)
-    assert labels.text.tolist() == ["great film", "", "awful"]
+    assert labels.document.tolist() == ["great film", "", "awful"]
     assert [labels.label[0], labels.label[2]] == ["positive", "negative"]
 
     code, out, _ = call("export", run, "--out", tmp_path / "models")
     assert (tmp_path / "models" / "1" / "saved_model.pb").is_file()
 
 
-def test_pairs_and_several_labels_from_the_command_line(call, tiny_pair, tmp_path):
+def test_pairs_and_several_labels_from_the_command_line(call, tiny_pair, tmp_path, caplog):
     frame = pd.DataFrame(
         {"a": ["good film", "bad film"] * 8, "b": ["good", "great"] * 8, "label": ["same", "different"] * 8}
     )
@@ -99,16 +99,16 @@ def test_pairs_and_several_labels_from_the_command_line(call, tiny_pair, tmp_pat
     code, _, err = call("predict", tmp_path / "run", "good")
     assert (code, "even number" in err) == (2, True)
 
-    pd.DataFrame({"text": ["good", "bad", "good bad"] * 8, "label": ["g", "b", "g|b"] * 8}).to_csv(
-        tmp_path / "m.csv", index=False
-    )
+    many = pd.DataFrame({"g": [1, 0, 1] * 8, "b": [0, 1, 1] * 8, "text": ["good", "bad", "good bad"] * 8})
+    many.to_parquet(tmp_path / "m-1.parquet")
+    (tmp_path / "m-2.csv").write_text("text;g;b\n;1;1\nnot bad;1;0\n", "utf-8")
     code, _, err = call(
         "train",
         "text-classification",
         "--train",
-        tmp_path / "m.csv",
-        "--label-separator",
-        "|",
+        tmp_path / "m-*",
+        "--label",
+        "g,b",
         "--out",
         tmp_path / "multi",
         *base,
@@ -116,7 +116,20 @@ def test_pairs_and_several_labels_from_the_command_line(call, tiny_pair, tmp_pat
     assert code == 0, err
     metrics = json.loads((tmp_path / "multi" / "metrics.json").read_text())
     assert metrics["confusion_matrix"] is None
-    assert set(metrics["per_class"]) == {"g", "b"}
+    assert list(metrics["per_class"]) == ["g", "b"]
+    assert "1 row(s) with an empty text dropped (first: m-2.csv, line 2)" in caplog.text
+    # Of 25 rows 3 have a text that no other has.
+    assert "training rows repeat the text of another" in caplog.text
+    assert "validation rows stand in the training data too" in caplog.text
+    assert set(json.loads((tmp_path / "multi" / "config.json").read_text())["data_sha256"]) == {
+        str(tmp_path / "m-1.parquet"), str(tmp_path / "m-2.csv"),
+    }  # fmt: skip
+    assert call("evaluate", tmp_path / "multi", "--data", tmp_path / "m-2.csv")[0] == 0
+    data = f"{tmp_path / 'm-2.csv'},{tmp_path / 'm-1.parquet'}"
+    assert call("predict", tmp_path / "multi", "--data", data, "--out", tmp_path / "m.jsonl")[0] == 0
+    rows = [json.loads(line) for line in (tmp_path / "m.jsonl").read_text("utf-8").splitlines()]
+    assert len(rows) == 26
+    assert [list(rows[i]) for i in (0, 5)] == [["text", "g", "b", "label", "score"]] * 2
 
 
 def test_a_separate_validation_file_limit_and_class_weights(train, table, tmp_path):
@@ -203,11 +216,11 @@ def test_a_failure_half_way_leaves_nothing(train, tmp_path, monkeypatch):
 
 def test_control_c_keeps_the_best_weights_so_far(train, call, table, tmp_path, monkeypatch, caplog):
     original = BestWeights.on_epoch_end
-    losses = iter([0.5, 0.9])
+    figures = iter([0.9, 0.1])
     kept = {}
 
     def epoch_end(self, epoch, logs=None):
-        original(self, epoch, {**logs, "val_loss": next(losses)})
+        original(self, epoch, {**logs, "val_accuracy": next(figures)})
         if epoch == 0:
             kept["weights"] = [w.copy() for w in self.model.get_weights()]
         if epoch == 1:

@@ -82,7 +82,7 @@ def test_train_evaluate_predict_export(call, files, tiny_pair, caplog):
     assert [(new["n"], new["question"]) for new in rows] == [("7", "what ?"), ("8", "what is ?")]
     assert rows[0]["answer"] == row["answer"]
     code, _, err = call("predict", run, "--data", files / "data.json", "--out", files / "part.jsonl", "--shard", "0/2")
-    assert (code, "--shard is for files that are read row by row (CSV, TSV, JSON lines)" in err) == (2, True), err
+    assert (code, "--shard is for tables (CSV, JSON lines, Parquet, ...)" in err) == (2, True), err
     assert not (files / "part.jsonl").exists()
     assert call("export", run, "--out", files / "models")[0] == 0
     with pytest.raises(UserError, match="two by two"):

@@ -110,11 +110,11 @@ def test_retrieval_train_index_search(call, files, base, lexical_pair):
         assert code == 0, err
         found.append(pd.read_csv(out))
     found, questions = pd.concat(found, ignore_index=True), pd.read_csv(files / "questions.csv")
-    assert found.text.tolist() == questions.question.tolist()
+    assert found.question.tolist() == questions.question.tolist()
     assert found.score.between(-1.0001, 1.0001).all()
     (files / "questions.json").write_text("{}", "utf-8")
     code, _, err = call("predict", run, "--data", files / "questions.json", "--out", files / "x.csv")
-    assert (code, "only CSV, TSV and JSON lines (.jsonl) can be read row by row" in err) == (2, True), err
+    assert (code, "holds no objects with names" in err) == (2, True), err
     run.rename(files / "moved")
     code, out, err = call("search", index, "which bad")
     assert (code, "Say where it is with --encoder" in err) == (2, True)

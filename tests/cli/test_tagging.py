@@ -62,14 +62,19 @@ def test_train_evaluate_predict_export(call, files, tiny_pair):
     (entity,) = json.loads(out)["entities"]
     assert (entity["start"], entity["end"], entity["label"], entity["text"]) == (7, 17, "NAME", "music good")
 
-    code, _, err = call("predict", run, "--data", files / "data.jsonl", "--out", files / "found.jsonl")
+    there = read_tagged(files / "data.jsonl")
+    (files / "new.jsonl").write_text(
+        "".join(json.dumps({"id": 7, "text": text}) + "\n" for text in there.texts), "utf-8"
+    )
+    code, _, err = call("predict", run, "--data", files / "new.jsonl", "--out", files / "found.jsonl")
     assert code == 0, err
     # What is written can be read again as labelled data.
-    found, there = read_tagged(files / "found.jsonl"), read_tagged(files / "data.jsonl")
+    assert json.loads((files / "found.jsonl").read_text("utf-8").splitlines()[0])["id"] == 7
+    found = read_tagged(files / "found.jsonl")
     assert found.texts.tolist() == there.texts.tolist()
     assert sum(a == b for a, b in zip(found.spans, there.spans, strict=True)) >= 36
     code, _, err = call("predict", run, "--data", files / "data.conll", "--out", files / "part.jsonl", "--resume")
-    assert (code, "--resume is for files that are read row by row (CSV, TSV, JSON lines)" in err) == (2, True), err
+    assert (code, "--resume is for tables (CSV, JSON lines, Parquet, ...)" in err) == (2, True), err
     assert not (files / "part.jsonl").exists()
     assert call("export", run, "--out", files / "models")[0] == 0
     assert (files / "models" / "1" / "saved_model.pb").is_file()
@@ -87,7 +92,7 @@ def test_train_evaluate_predict_export(call, files, tiny_pair):
         (["--text-pair", "b"], "No such option: --text-pair"),
         (["--tag-column", "5"], "line 1: 2 columns"),
         (["--scheme", "plain", "--label-tokens", "all"], "plain tags belong to words"),
-        (["--format", "xml"], "choose one of: auto, conll, characters, jsonl"),
+        (["--format", "xml"], "choose one of: auto, conll, characters, sentences, jsonl"),
     ],
 )
 def test_wrong_calls_end_with_one_line_and_leave_nothing(call, files, tiny_pair, options, message):

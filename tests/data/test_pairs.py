@@ -111,7 +111,7 @@ def test_squad_files(tmp_path):
     with pytest.raises(UserError, match="not in the format of SQuAD"):
         read_retrieval_pairs(path)
     path.write_text('{"data":\n [}')
-    with pytest.raises(UserError, match="line 2: no JSON"):
+    with pytest.raises(UserError, match="line 2: not JSON"):
         read_retrieval_pairs(path)
     path.write_text('{"data": []}')
     with pytest.raises(UserError, match="no questions"):

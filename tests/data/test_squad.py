@@ -88,7 +88,7 @@ ONE = '{"data": [{"paragraphs": [{"context": "a b", "qas": [%s]}]}]}'
     ("content", "message"),
     [
         ("", "is empty"),
-        ('{"data": [\n', "line 2: no JSON"),
+        ('{"data": [\n', "line 2: not JSON"),
         ("[]", 'at the top: expected an object with "data", not list'),
         ('{"a": 1}', 'at the top: there is no "data"'),
         ('{"data": {}}', '"data" must be a list, not dict'),

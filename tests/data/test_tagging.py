@@ -143,7 +143,7 @@ def test_broken_sequences_are_reported_with_their_line(write, caplog):
             "a.jsonl",
             'line 2: no "entities"',
         ),
-        ("{text: 1}", "a.jsonl", "line 1: no JSON"),
+        ("{text: 1}", "a.jsonl", "line 1: not JSON"),
     ],
 )
 def test_bad_files_name_the_line(write, content, name, message):

@@ -25,8 +25,8 @@ def tags_of(encoder, examples, tag_set=None, **options) -> list[list[str]]:
 
 def test_first_tokens_carry_the_words_tags(encoder):
     examples = TaggedExamples.from_words([["the", "film", "filmgood", "x."]], [["O", "B-A", "I-A", "B-B"]])
-    # [CLS] the film film ##g ##o ##o ##d x . [SEP], and padding to 12. The full stop is a token of the word "x.".
-    assert tags_of(encoder, examples) == [[".", "O", "B-A", "I-A", *"....", "B-B", *"..."]]
+    # [CLS] the film film ##g ##o ##o ##d x . [SEP], and padding to 12. The full stop belongs to the word "x." in the file, but could end it.
+    assert tags_of(encoder, examples) == [[".", "O", "B-A", "I-A", *"....", "B-B", "I-B", *".."]]
 
 
 def test_all_tokens_carry_tags_and_spans_end_inside_words(encoder):

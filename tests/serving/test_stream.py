@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -111,7 +112,8 @@ def test_shards_one_behind_the_other_are_the_whole(texts, tmp_path):
         ("a.csv", "text,id\ngood,1\nbad\n", "line 3: 1 cells, but the header has 2"),
         ("a.jsonl", '{"text": "good"}\n{"txt": "bad"}\n', "line 2: no 'text'; it has: txt"),
         ("a.jsonl", '{"text": "good"\n', "line 1: not JSON"),
-        ("a.parquet", "", "only CSV, TSV and JSON lines"),
+        ("a.parquet", "", "is damaged or no Parquet file"),
+        ("a.feather", "", ".feather is not read"),
         ("b.csv", None, "no file"),
     ],
 )
@@ -121,3 +123,60 @@ def test_what_cannot_be_read(tmp_path, name, content, message):
     with pytest.raises(UserError, match=message):
         predict_file(ByLength(), tmp_path / name, tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv.gz", "jsonl", "parquet", "xlsx", "part-*.csv"])
+def test_rows_keep_their_columns_in_any_kind_of_file(tmp_path, kind):
+    frame = pd.DataFrame(
+        {
+            "id": ["007", "8", "9"],
+            "document": ["good, is it", "영화", "quite long a text"],
+            "label": ["x", "y", "z"],
+            "note": ["a", None, "c"],
+        }
+    )
+    data = tmp_path / f"in.{kind}"
+    if kind == "part-*.csv":
+        data = tmp_path / kind
+        frame[:1].to_csv(tmp_path / "part-1.csv", index=False)
+        frame[1:].to_csv(tmp_path / "part-2.csv", index=False)
+    elif kind == "jsonl":
+        # Objects need not have all names.
+        rows = [{name: value for name, value in row.items() if value is not None} for row in frame.to_dict("records")]
+        data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    else:
+        {
+            "csv": frame.to_csv,
+            "tsv.gz": partial(frame.to_csv, sep="\t"),
+            "parquet": frame.to_parquet,
+            "xlsx": frame.to_excel,
+        }[kind](data, index=False)
+    out = tmp_path / "out.csv"
+    with pytest.raises(KeyboardInterrupt):
+        predict_file(ByLength(dies_behind=2), data, out, text="document", chunk=1)
+    result = predict_file(ByLength(), data, out, text="document", chunk=1, resume=True)
+    assert (result.rows, result.resumed) == (3, 2)
+    # By hand: long at more than 12 characters. The file's own labels stay what they are.
+    written = pd.read_csv(out, dtype=str, keep_default_na=False)
+    assert written.columns.tolist() == ["id", "document", "label", "note", "predicted_label", "score"]
+    assert written.drop(columns="score").to_numpy().tolist() == [
+        ["007", "good, is it", "x", "a", "short"],
+        ["8", "영화", "y", "", "short"],
+        ["9", "quite long a text", "z", "c", "long"],
+    ]
+    predict_file(ByLength(), data, tmp_path / "few.jsonl", text="document", keep=["note"])
+    first = json.loads((tmp_path / "few.jsonl").read_text("utf-8").splitlines()[0])
+    assert list(first) == ["document", "note", "label", "score"]
+
+
+def test_what_is_not_written(table, tmp_path):
+    (tmp_path / "link.csv").symlink_to(table)
+    for out, message in [
+        (table, "which is read here and would be lost"),
+        (tmp_path / "link.csv", "which is read here and would be lost"),
+        (tmp_path / "out.parquet", "written as .csv, .tsv or .jsonl"),
+        (tmp_path / "out.csv.gz", "written as .csv, .tsv or .jsonl"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            predict_file(ByLength(), table, out)
+    assert len(table.read_text("utf-8")) > 1000

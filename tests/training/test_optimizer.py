@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.metrics import f1_score
 
 from tl_keras import UserError
 from tl_keras._keras import keras
+from tl_keras.models.macro_f1 import MacroF1
 from tl_keras.training.callbacks import BestWeights
 from tl_keras.training.optimizer import AdamW, WarmupLinearDecay, default_learning_rate, make_optimizer
 from tl_keras.training.strategy import get_strategy
@@ -119,6 +121,47 @@ def test_best_weights_come_back_and_patience_stops():
     assert (best.best, best.best_epoch) == (1.0, 1)
     assert len(history.history["loss"]) == 4
     assert model.get_weights()[0].item() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "examples", "kept", "epochs"),
+    [
+        # Of 100 examples 4 (a standard error at 0.8) more or less are chance; of 10,000 they are not.
+        ([0.7, 0.8, 0.77, 0.78], 100, 3, 4),
+        ([0.7, 0.8, 0.77, 0.78], 10_000, 1, 4),
+        ([0.7, 0.8, 0.75, 0.77, 0.70], 100, 3, 4),
+        ([0.5, 0.9, 0.89, 0.2, 0.2, 0.2], 100, 2, 4),
+        ([1.0, 0.9], 10, 1, 2),
+        ([0.8, 0.8, 0.8], None, 0, 3),
+    ],
+)
+def test_a_later_epoch_is_kept_unless_it_is_clearly_worse(accuracies, examples, kept, epochs):
+    class Plays(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["val_accuracy"] = accuracies[epoch]
+            self.model.set_weights([np.array([[float(epoch)]])])
+
+    model, best = dense_model(), BestWeights("val_accuracy", patience=2, examples=examples)
+    x = np.ones((4, 1), "float32")
+    history = model.fit(x, x, epochs=len(accuracies), callbacks=[Plays(), best], verbose=0)
+    assert (best.best, best.best_epoch, model.get_weights()[0].item()) == (max(accuracies), kept, float(kept))
+    assert len(history.history["loss"]) == epochs
+
+
+def test_macro_f1_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    metric, several = MacroF1(4), MacroF1(3)
+    true, scores = rng.integers(0, 3, 50), rng.random((50, 4))
+    many, said = rng.integers(0, 2, (50, 3)), rng.random((50, 3))
+    metric.update_state(true, scores[:, ::-1])
+    metric.reset_state()
+    for rows in (slice(0, 20), slice(20, 50)):
+        metric.update_state(true[rows], scores[rows])
+        several.update_state(many[rows].astype("float32"), said[rows])
+    expected = f1_score(true, scores.argmax(1), average="macro", labels=range(4), zero_division=0)
+    assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
+    expected = f1_score(many, said >= 0.5, average="macro", zero_division=0)
+    assert float(several.result()) == pytest.approx(expected, abs=1e-6)
 
 
 def test_unknown_strategy():

@@ -19,6 +19,7 @@ _FIELDS = {field.name: field.metadata for field in dataclasses.fields(TextClassi
 Text = Annotated[str, typer.Option(help=_FIELDS["text"]["help"])]
 TextPair = Annotated[Optional[str], typer.Option(help=_FIELDS["text_pair"]["help"])]
 Label = Annotated[str, typer.Option(help=_FIELDS["label"]["help"])]
+Separator = Annotated[Optional[str], typer.Option(help=_FIELDS["separator"]["help"])]
 Quoting = Annotated[
     str,
     typer.Option(help=_FIELDS["quoting"]["help"], callback=options.one_of("--quoting", *_FIELDS["quoting"]["choices"])),
@@ -53,6 +54,7 @@ def advise(
     overwrite: options.Overwrite = False,
     preprocessor: options.Preprocessor = None,
     encoding: options.Encoding = "utf-8",
+    separator: Separator = None,
     quoting: Quoting = "auto",
     on_empty: OnEmpty = "drop",
 ) -> None:
@@ -66,7 +68,9 @@ def advise(
     if out is not None:
         check_free(out, overwrite=overwrite)
     known = None if reference is None else read_collection(reference, None, encoding)
-    examples = read_table(train, text, label, text_pair, quoting=quoting, encoding=encoding, on_empty=on_empty)
+    examples = read_table(
+        train, text, label, text_pair, separator=separator, quoting=quoting, encoding=encoding, on_empty=on_empty
+    )
     label_report(examples)
     import_tensorflow()
     from tl_keras.advice.advise import advise as look
@@ -77,6 +81,7 @@ def advise(
         "text-pair": text_pair,
         "preprocessor": preprocessor,
         "encoding": encoding,
+        "separator": separator,
         "quoting": quoting,
         "on-empty": on_empty,
     }

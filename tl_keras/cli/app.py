@@ -76,6 +76,10 @@ app.command(context_settings={**HELP, **launch.CONTEXT})(as_command(launch.launc
 Run = Annotated[str, typer.Argument(help="Run folder, or an export.")]
 # typer reads annotations at run time, also on Python 3.10: hence Optional[...].
 OtherColumn = Optional[str]  # noqa: UP045
+Separator = Annotated[
+    OtherColumn,
+    typer.Option(help="What stands between the columns of a text file. Default: as in training, or by its header."),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -126,10 +130,11 @@ def evaluate(
         OtherColumn, typer.Option(help="Column with the second text. Default: as in training.")
     ] = None,
     label: Annotated[OtherColumn, typer.Option(help="Column with the label. Default: as in training.")] = None,
+    separator: Separator = None,
 ) -> None:
     """Score a run's model on a labelled file."""
     model = _load(run)
-    report = TASKS[model.task].evaluate(model, run, data, Columns(text, text_pair, label))
+    report = TASKS[model.task].evaluate(model, run, data, Columns(text, text_pair, label, separator))
     show(json.dumps({"data": data, **report.to_dict()}, ensure_ascii=False) if as_json else str(report))
 
 
@@ -141,7 +146,12 @@ def predict(
         Optional[list[str]],  # noqa: UP045
         typer.Argument(metavar="TEXT ...", help="Texts to answer for; for pairs, two by two."),
     ] = None,
-    data: Annotated[OtherColumn, typer.Option(help="File with texts.")] = None,
+    data: Annotated[
+        OtherColumn,
+        typer.Option(
+            help="File with texts, of any kind that training reads; a pattern in quotes, or several with commas between."
+        ),
+    ] = None,
     out: Annotated[
         OtherColumn, typer.Option(help="File to write: CSV, or JSON lines where an answer is more than a label.")
     ] = None,
@@ -151,8 +161,11 @@ def predict(
     ] = None,
     keep: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help="Column of the file to copy into the answers, such as an id. Can be repeated."),
+        typer.Option(
+            help="Copy only this column of the file, and the text, into the answers. Can be repeated. Default: all columns."
+        ),
     ] = None,
+    separator: Separator = None,
     spreadsheet_safe: Annotated[
         bool,
         typer.Option(
@@ -186,7 +199,7 @@ def predict(
     if special and data is None:
         raise UserError(f"{special[0]} is for files; give one with --data FILE --out FILE.")
     model = _load(run)
-    task, columns = TASKS[model.task], Columns(text, text_pair)
+    task, columns = TASKS[model.task], Columns(text, text_pair, separator=separator)
     how = None if data is None else task.stream(model, run, data, columns)
     if how is not None:
         from tl_keras.serving.stream import predict_file
@@ -196,7 +209,7 @@ def predict(
             data,
             out,
             **how,
-            keep=keep or (),
+            keep=keep or None,
             resume=resume,
             shard=part,
             batch_size=batch_size,
@@ -205,9 +218,7 @@ def predict(
         typer.echo(f"{done.rows} rows answered: {done.out}")
         return
     if special:
-        raise UserError(
-            f"{special[0]} is for files that are read row by row (CSV, TSV, JSON lines), which {data} is not."
-        )
+        raise UserError(f"{special[0]} is for tables (CSV, JSON lines, Parquet, ...), which {data} is not.")
     answers = task.predict(model, run, texts, data, columns)
     if out is None:
         show(answers.content.rstrip("\n"))

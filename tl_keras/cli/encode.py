@@ -21,7 +21,7 @@ _FIELDS = {field.name: field.metadata for field in dataclasses.fields(TextClassi
 
 
 def encode(
-    data: Annotated[str, typer.Option(help="CSV or TSV file with a header line.")],
+    data: Annotated[str, typer.Option(help="Table of any kind that training reads.")],
     out: Annotated[str, typer.Option(help="File to write: .npz with vectors, and labels if a label column is named.")],
     encoder: Annotated[
         str,
@@ -45,6 +45,7 @@ def encode(
     batch_size: Annotated[int, typer.Option(min=1, help="Texts in a batch.")] = 64,
     preprocessor: options.Preprocessor = None,
     encoding: options.Encoding = "utf-8",
+    separator: Annotated[Optional[str], typer.Option(help=_FIELDS["separator"]["help"])] = None,
     quoting: Annotated[
         str,
         typer.Option(
@@ -70,7 +71,8 @@ def encode(
     from tl_keras.data.table import read_table
     from tl_keras.encoders.resolve import locate
 
-    examples = read_table(data, text, label, text_pair, encoding=encoding, quoting=quoting, on_empty=on_empty)
+    how = {"separator": separator, "encoding": encoding, "quoting": quoting, "on_empty": on_empty}
+    examples = read_table(data, text, label, text_pair, **how)
     for handle in (encoder, preprocessor):
         if handle is not None:
             # One that means nothing is told before the wait for TensorFlow.

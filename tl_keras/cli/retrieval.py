@@ -27,6 +27,7 @@ def evaluate(model, run: str, data: str, columns: Columns):
         data,
         columns.text or config.get("text", "question"),
         columns.text_pair or config.get("text_pair", "document"),
+        separator=columns.separator or config.get("separator"),
         quoting=config.get("quoting", "auto"),
         encoding=config.get("encoding", "utf-8"),
     )

@@ -17,11 +17,12 @@ from tl_keras.printable import printable_lines
 
 
 class Columns(NamedTuple):
-    """Columns that the user named for `evaluate` or `predict`; `None` stands for the one that training used."""
+    """Columns, and what stands between them, that the user named for `evaluate` or `predict`; `None` stands for what training used."""
 
     text: str | None = None
     text_pair: str | None = None
     label: str | None = None
+    separator: str | None = None
 
 
 class Predictions(NamedTuple):
@@ -105,6 +106,7 @@ def columns_as_trained(run: str, columns: Columns, text: str = "text", text_pair
     return {
         "text": columns.text or config.get("text", text),
         "text_pair": pair,
+        "separator": columns.separator or config.get("separator"),
         "quoting": config.get("quoting", "auto"),
         "encoding": config.get("encoding", "utf-8"),
     }
@@ -131,6 +133,7 @@ def read_as_trained(run: str, data: str, columns: Columns, *, labelled: bool, cl
         columns.text_pair or config.get("text_pair"),
         classes=classes,
         label_separator=config.get("label_separator") if labelled else None,
+        separator=columns.separator or config.get("separator"),
         quoting=config.get("quoting", "auto"),
         encoding=config.get("encoding", "utf-8"),
         on_empty=on_empty,
@@ -149,13 +152,11 @@ def refuse_columns(task: str, columns: Columns, *names: str) -> None:
 
 
 def is_rows(path: str) -> bool:
-    """Whether a file's name says that it can be answered row by row: CSV, TSV or JSON lines, perhaps with `.gz`.
+    """Whether files can be answered row by row: they are tables, and not SQuAD's JSON."""
+    from tl_keras.data.formats import is_table
+    from tl_keras.data.pairs import is_squad
 
-    Example:
-        >>> is_rows("new.csv.gz"), is_rows("squad.json")
-        (True, False)
-    """
-    return Path(str(path).removesuffix(".gz")).suffix in {".csv", ".tsv", ".jsonl", ".ndjson"}
+    return is_table(path) and not is_squad(path)
 
 
 def show(text: str) -> None:

@@ -22,7 +22,10 @@ def index(
         str, typer.Option(help="Run folder or export of sentence-similarity or retrieval, or a pre-trained encoder.")
     ],
     data: Annotated[
-        str, typer.Option(help="The texts: .csv or .tsv, .json as SQuAD's, or a file with a text on each line.")
+        str,
+        typer.Option(
+            help="The texts: a table of any kind that training reads, .json as SQuAD's, or a file with a text on each line."
+        ),
     ],
     out: Annotated[str, typer.Option(help="Folder for the index.")],
     text: Annotated[Optional[str], typer.Option(help="Column with the text, of a table.")] = None,

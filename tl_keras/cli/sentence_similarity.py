@@ -10,7 +10,7 @@ from tl_keras.tasks.task_settings import SentenceSimilaritySettings
 train = train_command(
     SentenceSimilaritySettings,
     "tl_keras.tasks.sentence_similarity:SentenceSimilarityRun",
-    "Learn how alike two texts are from a CSV or TSV file of scored pairs.",
+    "Learn how alike two texts are from a table of scored pairs.",
 )
 
 
@@ -30,6 +30,7 @@ def evaluate(model, run: str, data: str, columns: Columns):
         (columns.text_pair or config.get("text_pair", "text_pair")) if getattr(model, "takes_pairs", True) else None,
         columns.label or config.get("label", "score"),
         score_range=_wide_range(config),
+        separator=columns.separator or config.get("separator"),
         quoting=config.get("quoting", "auto"),
         encoding=config.get("encoding", "utf-8"),
     )
@@ -57,7 +58,9 @@ def stream(model, run: str, data: str, columns: Columns) -> dict:
 
 def is_retrieval(config: dict, data: str) -> bool:
     """Whether a run, or for a bare export the file, is of questions and documents."""
-    return config.get("task", "retrieval" if str(data).endswith(".json") else None) == "retrieval"
+    from tl_keras.data.pairs import is_squad
+
+    return config.get("task", "retrieval" if is_squad(data) else None) == "retrieval"
 
 
 def _wide_range(config: dict) -> tuple[float, float] | None:

@@ -10,7 +10,7 @@ from tl_keras.tasks.task_settings import TextClassificationSettings
 train = train_command(
     TextClassificationSettings,
     "tl_keras.tasks.text_classification:TextClassificationRun",
-    "Learn classes from a CSV or TSV file with a header line.",
+    "Learn classes from a table of labelled texts, or a folder of them.",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterable, Iterator
 
 from tl_keras.errors import UserError
@@ -57,9 +58,27 @@ def csv_rows(
         ) from error
 
 
+def guess_separator(header: str) -> str:
+    """What stands between the names of a header line: a tab if there is one, else the most frequent of comma, `;` and `|`.
+
+    Example:
+        >>> guess_separator("id;text;why, if known"), guess_separator('"a;b",c'), guess_separator("text")
+        (';', ',', ',')
+    """
+    if "\t" in header:
+        return "\t"
+    # What stands in quotes belongs to a name.
+    bare = re.sub(r'"[^"]*"', "", header)
+    return max((",", ";", "|"), key=bare.count)
+
+
 def _advice(separator: str, plain: bool, too_many: bool) -> str:
     if not too_many:
         return "A cell is missing, or the text holds a line break and is not quoted."
     if separator == "\t":
         return "The text holds a tab" + (' ; if cells are quoted, pass quoting="standard".' if plain else ".")
-    return 'A text that holds a comma must stand in quotes: "like this, for example".'
+    name = {",": "a comma"}.get(separator, repr(separator))
+    return (
+        f'A text that holds {name} must stand in quotes: "like this{separator} for example". If cells stand between something else, name '
+        "it with separator=... (--separator)."
+    )

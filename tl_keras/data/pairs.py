@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from tl_keras.data.examples import Examples
-from tl_keras.data.table import decode_file, read_table
+from tl_keras.data.formats import expand, is_table
+from tl_keras.data.frames import is_path
+from tl_keras.data.json_text import is_json_lines, parse_json
+from tl_keras.data.table import read_table
+from tl_keras.data.text_files import decode_file, kind_of, open_text
 from tl_keras.errors import UserError
 from tl_keras.ranges import check_ranges
 
@@ -165,7 +167,7 @@ def read_scored(
     score_range: tuple[float, float] | None = None,
     **options,
 ) -> ScoredExamples:
-    """Read texts with a number each from a CSV or TSV file with a header line, or from a DataFrame.
+    """Read texts with a number each from a table of any kind.
 
     Args:
         table: as for `read_table`.
@@ -196,8 +198,7 @@ def read_retrieval_pairs(
     """Read questions and the documents that answer them.
 
     Args:
-        table: a CSV or TSV file with a header line, a DataFrame, or a `.json` file in the format of SQuAD, whose paragraphs are
-            the documents.
+        table: as for `read_table`; or a `.json` file in the format of SQuAD, whose paragraphs are the documents.
         question: the column with the question.
         document: the column with the document.
         **options: as for `read_table`: `separator`, `quoting`, `encoding`, `on_empty`.
@@ -205,7 +206,7 @@ def read_retrieval_pairs(
     Raises:
         UserError: as for `read_table`, or the JSON is not in the format of SQuAD.
     """
-    if not isinstance(table, pd.DataFrame) and Path(table).suffix == ".json":
+    if is_squad(table):
         questions, documents = squad_pairs(table, options.get("encoding", "utf-8"))
         return RetrievalPairs.from_lists(questions, documents, str(table))
     examples = read_table(table, question, None, document, **options)
@@ -228,10 +229,7 @@ def squad_pairs(path: str | os.PathLike, encoding: str = "utf-8") -> tuple[list[
 
     Source: the format is that of https://rajpurkar.github.io/SQuAD-explorer/
     """
-    try:
-        content = json.loads(decode_file(Path(path), encoding))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}: no JSON: {error.msg}.") from error
+    content = parse_json(decode_file(path, encoding), str(path))
     questions, paragraphs = [], []
     try:
         for article in content["data"]:
@@ -251,12 +249,12 @@ def squad_pairs(path: str | os.PathLike, encoding: str = "utf-8") -> tuple[list[
     return questions, paragraphs
 
 
-def read_collection(path: str | os.PathLike, text: str | None = None, encoding: str = "utf-8") -> list[str]:
+def read_collection(path, text: str | None = None, encoding: str = "utf-8") -> list[str]:
     """The texts of a file to search in.
 
     Args:
-        path: a `.csv` or `.tsv` file (perhaps `.gz`), a `.json` file in the format of SQuAD (its paragraphs, each once), or any
-            other file with a text on each line.
+        path: a table of any kind that `read_table` reads (a pattern or a list, too), a `.json` file in the format of SQuAD (its
+            paragraphs, each once), or any other file with a text on each line, perhaps packed.
         text: the column of a table with the text; by default `text`.
         encoding: of the file.
 
@@ -266,18 +264,33 @@ def read_collection(path: str | os.PathLike, text: str | None = None, encoding: 
     Raises:
         UserError: the file cannot be read, or holds no text.
     """
-    path = Path(path)
-    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if kind in {".csv", ".tsv"}:
-        return read_table(path, text or "text", None, encoding=encoding).texts.tolist()
-    if text is not None:
-        raise UserError(f"{path} is no table (.csv, .tsv), so there is no column {text!r} in it; leave --text out.")
-    if kind == ".json":
+    if not is_path(path):
+        return read_table(path, text or "text", None).texts.tolist()
+    if is_squad(path):
+        _no_column_in(path, text)
         return list(dict.fromkeys(squad_pairs(path, encoding)[1]))
-    texts = [line.strip() for line in decode_file(path, encoding).split("\n") if line.strip()]
+    files = expand(path)
+    if any(is_table(file) for file in files):
+        return read_table(path, text or "text", None, encoding=encoding).texts.tolist()
+    _no_column_in(path, text)
+    texts = [line.strip() for file in files for line in decode_file(file, encoding).split("\n") if line.strip()]
     if not texts:
         raise UserError(f"{path} holds no text.")
     return texts
+
+
+def is_squad(path) -> bool:
+    """Whether a file is one JSON object, as SQuAD's are, and not a list of rows."""
+    if not is_path(path) or isinstance(path, (list, tuple)) or kind_of(path) != ".json" or not os.path.isfile(path):
+        return False
+    with open_text(path) as stream:
+        head = stream.read(1 << 12)
+    return head.lstrip().startswith("{") and not is_json_lines(head)
+
+
+def _no_column_in(path, text: str | None) -> None:
+    if text is not None:
+        raise UserError(f"{path} is no table, so there is no column {text!r} in it; leave --text out.")
 
 
 def check_range(score_range: tuple[float, float]) -> tuple[float, float]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from pathlib import Path
 
+from tl_keras.data.json_text import parse_json
 from tl_keras.data.questions import QuestionExamples
-from tl_keras.data.table import decode_file
+from tl_keras.data.text_files import decode_file
 from tl_keras.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ def read_squad(path: str | os.PathLike, *, encoding: str = "utf-8") -> QuestionE
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.json"
         >>> question = {"id": "1", "question": "Who sleeps?", "answers": [{"text": "Ada", "answer_start": 0}]}
         >>> document = {"title": "Night", "paragraphs": [{"context": "Ada sleeps.", "qas": [question]}]}
+        >>> import json
         >>> _ = path.write_text(json.dumps({"version": "1.1", "data": [document]}), "utf-8")
         >>> read_squad(path).answers
         ((Answer(text='Ada', start=0, end=3),),)
@@ -46,10 +47,7 @@ def read_squad(path: str | os.PathLike, *, encoding: str = "utf-8") -> QuestionE
     content = decode_file(path, encoding)
     if not content.strip():
         raise UserError(f"{path} is empty.")
-    try:
-        tree = json.loads(content)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}: no JSON ({error.msg}, column {error.colno}).") from None
+    tree = parse_json(content, str(path))
     questions, contexts, answers, marks, ids, documents, places = [], [], [], [], [], [], []
     for d, document in enumerate(_get(path, tree, "", "data", list)):
         at_document = f"data[{d}]"

@@ -1,35 +1,34 @@
-"""Read a table of texts (CSV, TSV, DataFrame) into examples, with errors that name the line."""
+"""Read a table of texts, whatever it comes as, into examples, with errors that name the line."""
 
 from __future__ import annotations
 
-import codecs
 import dataclasses
 import difflib
-import gzip
 import hashlib
-import io
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from tl_keras.data.csv_rows import csv_rows
+from tl_keras.data.checks import warn_of_like_names
 from tl_keras.data.examples import Examples
+from tl_keras.data.formats import expand
+from tl_keras.data.frames import as_frame
 from tl_keras.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 OnEmpty = Literal["drop", "keep", "error"]
+_TRUTH = {"0": 0, "1": 1, "false": 0, "true": 1}
 
 
 def read_table(
-    table: str | os.PathLike | pd.DataFrame,
+    table,
     text: str = "text",
-    label: str | None = "label",
+    label: str | Sequence[str] | None = "label",
     text_pair: str | None = None,
     *,
     classes: Sequence[str] | None = None,
@@ -39,21 +38,24 @@ def read_table(
     encoding: str = "utf-8",
     on_empty: OnEmpty = "drop",
 ) -> Examples:
-    r"""Read texts and labels from a CSV or TSV file with a header line, or from a DataFrame.
+    r"""Read texts and labels from files or from what is in memory.
 
-    Everything is read as text: `007` stays `007`, and a review that says `NA` or `null` stays a review.
+    Of text files everything is read as text: `007` stays `007`, and a review that says `NA` or `null` stays a review.
 
     Args:
-        table: a path (`.csv`, `.tsv`, `.txt`, each perhaps with `.gz`), or a DataFrame.
+        table: a path, a pattern (`"part-*.parquet"`) or a list of them: `.csv`, `.tsv`, `.txt` with a header line, `.jsonl`, `.json`
+            (each perhaps with `.gz` or `.zst`), `.parquet`, `.xlsx`, or a folder with a subfolder of `.txt` files for each class. Or a
+            DataFrame, a list of dicts, a dict of lists, a Hugging Face `datasets.Dataset`, a `tf.data.Dataset` of strings and labels.
         text: the column with the text.
-        label: the column with the label, or None for texts without labels.
+        label: the column with the label, or several columns of 0 and 1 (as a list, or with commas between), each a class of multi-label
+            data; or None for texts without labels. A cell may hold a list of labels.
         text_pair: the column with the second text, for pair tasks.
         classes: all label names in the order wanted (for a validation file: those of the training data).
         label_separator: for multi-label data, what stands between the labels of one cell, e.g. `"|"`.
-        separator: between columns; by default a tab if the header line has one, else a comma.
+        separator: between columns of text files; by default what the header line has: a tab, or else commas, `;` or `|`.
         quoting: `"standard"` reads `"..."` as quoted cells; `"none"` takes quotes as ordinary characters; `"auto"` is `"none"`
             for tab-separated files, where published data sets (KorSTS, XNLI) quote nothing, and `"standard"` otherwise.
-        encoding: of the file; UTF-8 with or without byte order mark by default, `"cp949"` for older Korean files.
+        encoding: of text files; UTF-8 with or without byte order mark by default, `"cp949"` for older Korean files.
         on_empty: what to do with rows whose text is empty (or missing): drop them with a warning, keep them, or raise.
 
     Returns:
@@ -67,35 +69,31 @@ def read_table(
         >>> frame = pd.DataFrame({"document": ["재미있다", "지루하다"], "label": [1, 0]})
         >>> read_table(frame, text="document").classes
         ('0', '1')
+        >>> comments = [{"text": "you fool", "toxic": 1, "insult": 1}, {"text": "thank you", "toxic": 0, "insult": 0}]
+        >>> read_table(comments, label=["toxic", "insult"]).labels.tolist()
+        [[1.0, 1.0], [0.0, 0.0]]
     """
-    if isinstance(table, pd.DataFrame):
-        frame, source, first_line = table.reset_index(drop=True), "the DataFrame", None
-    else:
-        source = str(table)
-        frame = _read_file(Path(table), separator, quoting, encoding)
-        first_line = frame.attrs["lines"]
+    called = label if isinstance(label, str) else "label"
+    frame, source, places = as_frame(
+        table, text, called, text_pair, separator=separator, quoting=quoting, encoding=encoding
+    )
     if not len(frame):
         raise UserError(f"{source} holds no rows.")
-    wanted = {"text": text, "text_pair": text_pair, "label": label}
-    for role, column in wanted.items():
-        if column is not None and column not in frame.columns:
-            names = [str(name) for name in frame.columns]
-            near = difflib.get_close_matches(column, names, 1)
-            option = "--" + role.replace("_", "-")
-            raise UserError(
-                f"{source} has no column {column!r}; its columns are: {', '.join(names)}. "
-                f"Name the {role} column with {role}=... ({option})" + (f"; did you mean {near[0]!r}?" if near else ".")
-            )
+    labels = _label_columns(label, frame)
+    for role, columns in (("text", [text]), ("text_pair", [text_pair]), ("label", labels)):
+        for column in columns:
+            if column is not None and column not in frame.columns:
+                raise UserError(_no_column(source, role, column, list(frame.columns)))
 
     def where(row: int) -> str:
-        return f"row {row + 1}" if first_line is None else f"line {first_line[row]}"
+        return f"row {row + 1}" if places is None else places[row]
 
-    texts = _cells(frame[text])
-    pairs = _cells(frame[text_pair]) if text_pair is not None else None
+    texts = _cells(frame[text], where, source)
+    pairs = _cells(frame[text_pair], where, source) if text_pair is not None else None
     _refuse_numbers(texts, text, source)
     keep = pd.Series(True, index=frame.index)
-    if label is not None:
-        unlabelled = _cells(frame[label]).str.strip() == ""
+    if labels:
+        unlabelled = frame[labels].map(_blank).all(axis=1)
         if label_separator is not None:
             unlabelled[:] = False  # an empty cell says: none of the labels
         if unlabelled.any():
@@ -111,24 +109,29 @@ def read_table(
             raise UserError(f"{source}: {empty.sum()} row(s) with an empty text, the first at {where(row)}.")
         logger.warning("%s: %d row(s) with an empty text dropped (first: %s).", source, empty.sum(), where(row))
         keep &= ~empty
-    rows = keep.to_numpy()
-    if not rows.any():
+    rows = np.flatnonzero(keep.to_numpy())
+    if not len(rows):
         raise UserError(f"{source}: no row is left after dropping those without text or label.")
-    labels = None
-    if label is not None:
-        cells = [_plain(value) for value in frame[label][rows]]
+    found, wanted = None, classes
+    if len(labels) > 1:
+        if label_separator is not None:
+            raise UserError(
+                "several label columns hold 0 or 1 each; a label separator (--label-separator) is for one column of several labels."
+            )
+        found = _true_columns(frame, labels, rows, where, source)
+        wanted = labels if classes is None else classes
+    elif labels:
+        cells = [_plain(value) for value in frame[labels[0]].iloc[rows]]
         if label_separator is None:
-            labels = cells
+            found = [list(cell) if isinstance(cell, (list, tuple, np.ndarray)) else cell for cell in cells]
         else:
-            labels = [[part.strip() for part in str(cell).split(label_separator) if part.strip()] for cell in cells]
+            found = [[part.strip() for part in str(cell).split(label_separator) if part.strip()] for cell in cells]
     examples = Examples.from_lists(
-        texts[rows].tolist(),
-        labels,
-        None if pairs is None else pairs[rows].tolist(),
-        classes,
-        source,
+        texts.iloc[rows].tolist(), found, None if pairs is None else pairs.iloc[rows].tolist(), wanted, source
     )
-    return dataclasses.replace(examples, rows=np.flatnonzero(rows))
+    if labels and classes is None:
+        warn_of_like_names(examples.counts(), source)
+    return dataclasses.replace(examples, rows=rows)
 
 
 def file_sha256(path: str | os.PathLike) -> str:
@@ -140,86 +143,75 @@ def file_sha256(path: str | os.PathLike) -> str:
     return digest.hexdigest()
 
 
-def _read_file(path: Path, separator: str | None, quoting: str, encoding: str) -> pd.DataFrame:
-    if path.suffix in {".xlsx", ".xls", ".parquet", ".json", ".jsonl", ".feather"}:
-        raise UserError(f"{path}: only CSV and TSV files are read; read it with pandas and pass the DataFrame.")
-    content = decode_file(path, encoding)
-    header = content.split("\n", 1)[0]
-    if not header.strip():
-        raise UserError(
-            f"{path} is empty." if not content.strip() else f"{path}: the first line, the header, is empty."
-        )
-    separator = separator or ("\t" if "\t" in header else ",")
-    if quoting == "auto":
-        quoting = "none" if separator == "\t" else "standard"
-    # newline="" keeps line breaks inside quoted cells as they are.
-    (_, columns), *rows = csv_rows(io.StringIO(content, newline=""), path, separator, plain=quoting == "none")
-    if len(set(columns)) != len(columns):
-        raise UserError(f"{path}: the header names a column twice: {', '.join(columns)}.")
-    frame = pd.DataFrame([cells for _, cells in rows], columns=columns, dtype=object)
-    frame.attrs["lines"] = [line for line, _ in rows]
-    return frame
+def hash_files(files) -> dict[str, str]:
+    """SHA-256 of each file that a path, a pattern or a list stands for; of a folder that of its files, names and contents, together."""
+    hashes = {}
+    for path in expand(files):
+        if not path.is_dir():
+            hashes[str(path)] = file_sha256(path)
+            continue
+        inside = sorted(file for file in path.rglob("*") if file.is_file())
+        lines = [f"{file_sha256(file)}  {file.relative_to(path)}" for file in inside]
+        hashes[str(path)] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashes
 
 
-def decode_file(path: Path, encoding: str = "utf-8") -> str:
-    """The text of a file, perhaps gzipped, without byte order mark.
+def _label_columns(label: str | Sequence[str] | None, frame: pd.DataFrame) -> list[str]:
+    """The columns of the labels; a name with commas is several, unless there is a column of that name."""
+    if label is None:
+        return []
+    if not isinstance(label, str):
+        return [str(name) for name in label]
+    if label not in frame.columns and "," in label:
+        return [name.strip() for name in label.split(",") if name.strip()]
+    return [label]
+
+
+def _no_column(source: str, role: str, column: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(column, names, 1)
+    shown = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+    return (
+        f"{source} has no column {column!r}; its columns are: {shown}. "
+        f"Name the {role} column with {role}=... (--{role.replace('_', '-')})"
+        + (f"; did you mean {near[0]!r}?" if near else ".")
+    )
+
+
+def _true_columns(frame, labels, rows, where, source) -> list[list[str]]:
+    """For each row the columns that say 1."""
+    values = np.zeros((len(rows), len(labels)), bool)
+    for place, name in enumerate(labels):
+        for number, (row, cell) in enumerate(zip(rows, frame[name].iloc[rows], strict=True)):
+            said = _TRUTH.get(str(_plain(cell)).strip().lower())
+            if said is None:
+                raise UserError(
+                    f"{source}, {where(row)}: the label column {name!r} says {str(_plain(cell))[:40]!r}; several label columns hold 0 or 1 "
+                    "(or true and false)."
+                )
+            values[number, place] = said
+    return [[labels[place] for place in np.flatnonzero(row)] for row in values]
+
+
+def _cells(column: pd.Series, where, source: str) -> pd.Series:
+    """A column as strings, missing values as empty strings.
 
     Raises:
-        UserError: no such file, or it is not in this encoding; the message names the line.
+        UserError: a string holds half of a surrogate pair, which is no text.
     """
-    if not path.exists():
-        folder = path.parent if path.parent.is_dir() else Path(".")
-        near = difflib.get_close_matches(path.name, [p.name for p in folder.iterdir()], 3)
-        raise UserError(
-            f"no file {path}" + (f"; there is {', '.join(str(folder / n) for n in near)}." if near else ".")
-        )
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give a file.")
-    raw = path.read_bytes()
-    if raw[:2] == b"\x1f\x8b":
-        raw = gzip.decompress(raw)
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff") and encoding == "utf-8":
-        raise UserError(f'{path} looks like UTF-16; pass encoding="utf-16" (--encoding utf-16) or save it as UTF-8.')
-    try:
-        return raw.decode(codec_name(encoding))
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not {encoding}. {_encoding_advice(raw, encoding)}"
-        ) from error
-
-
-def codec_name(encoding: str) -> str:
-    """The codec that reads files of an encoding: UTF-8 may have a byte order mark.
-
-    Raises:
-        UserError: nobody knows it.
-
-    Example:
-        >>> codec_name("UTF8"), codec_name("cp949")
-        ('utf-8-sig', 'cp949')
-    """
-    try:
-        known = codecs.lookup(encoding).name
-    except LookupError as error:
-        raise UserError(f"no encoding is called {encoding!r}; common ones are utf-8, cp949 and latin-1.") from error
-    return "utf-8-sig" if known == "utf-8" else encoding
-
-
-def _encoding_advice(raw: bytes, encoding: str) -> str:
-    if encoding.lower() != "cp949":
+    cells = column.map(lambda value: "" if _missing(value) else str(_plain(value))).astype(object)
+    for row, cell in enumerate(cells):
         try:
-            korean = sum("가" <= c <= "힣" for c in raw.decode("cp949"))
-            if korean > 10:
-                return 'It reads as Korean cp949: pass encoding="cp949" (--encoding cp949), or save the file as UTF-8.'
-        except UnicodeDecodeError:
-            pass
-    return "Save the file as UTF-8, or name its encoding (--encoding)."
+            cell.encode("utf-8")
+        except UnicodeEncodeError as error:
+            half = ascii(cell[error.start])
+            raise UserError(
+                f"{source}, {where(row)}: half a character (surrogate {half}) stands alone; repair the text."
+            ) from None
+    return cells
 
 
-def _cells(column: pd.Series) -> pd.Series:
-    """A column as strings, missing values as empty strings."""
-    return column.map(lambda value: "" if _missing(value) else str(_plain(value))).astype(object)
+def _blank(value) -> bool:
+    return _missing(value) or (isinstance(value, str) and not value.strip())
 
 
 def _missing(value) -> bool:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from tl_keras.data.examples import _string_array, row_numbers
-from tl_keras.data.tags import Scheme, find_scheme, spans_of_tags
+from tl_keras.data.tags import Scheme, find_scheme, spans_of_tags, with_prefixes
 from tl_keras.errors import UserError
 from tl_keras.ranges import check_ranges
 
@@ -32,8 +32,9 @@ class TagSet:
     Args:
         labels: the names of the kinds of spans, e.g. `("LOC", "PER")`.
         scheme: `"bio"`: spans run over several words; `"plain"`: each word has a label of its own, as in part-of-speech tagging.
-        tokens: `"first"`: the first token of each white-space separated word carries the word's tag, the others are masked, and
-            predictions are whole words; `"all"`: every token carries a tag, so that a span may end inside a word, as before a
+        tokens: `"first"`: the first token of each word carries the word's tag, the others are masked, and predictions are whole words.
+            A word ends at white space and at punctuation, and each mark is a word: so a span ends before the full stop, also where the
+            training file had it stand apart. `"all"`: every token carries a tag, so that a span may end inside a word, as before a
             Korean particle.
 
     Raises:
@@ -188,7 +189,11 @@ class TaggedExamples:
     @classmethod
     def _from_units(cls, units, tags, places, labels, scheme, joiner, source, keep_words) -> TaggedExamples:
         """From words or characters with tags; `places` names each one in messages."""
+        if scheme != "plain":
+            tags = with_prefixes(tags, places, source)
         kind = find_scheme(tags, places, scheme, source)
+        if kind == "plain" and labels is None:
+            _refuse_one_tag(tags, source)
         texts, all_words, all_spans, broken = [], [], [], []
         for row_units, row_tags, row_places in zip(units, tags, places, strict=True):
             ends = np.cumsum([len(unit) + len(joiner) for unit in row_units]) - len(joiner) if len(row_units) else []
@@ -263,6 +268,15 @@ class TaggedExamples:
         held = min(max(int(np.floor(len(self) * validation + 0.5)), 1), len(self) - 1)
         order = np.random.default_rng(seed).permutation(len(self))
         return self.take(np.sort(order[held:])), self.take(np.sort(order[:held]))
+
+
+def _refuse_one_tag(tags, source: str) -> None:
+    """Tags that are all the same are mostly those of the wrong column."""
+    distinct = {tag for row in tags for tag in row}
+    if len(distinct) == 1 and distinct != {"O"} and sum(map(len, tags)) > 1:
+        raise UserError(
+            f"{source}: every word has the tag {distinct.pop()!r}; is that the column of the tags (--tag-column)?"
+        )
 
 
 def _check_span(text: str, entity, where: str) -> Span:

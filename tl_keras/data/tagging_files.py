@@ -1,32 +1,34 @@
-"""Read tagged texts from files: CoNLL columns, KLUE's characters, JSON lines with character spans."""
+"""Read tagged texts: columns of words and tags, KLUE's characters, sentences with their tags, objects with spans or tokens."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
-from tl_keras.data.table import decode_file
+from tl_keras.data.file_tables import EXCEL, JSON_LINES, PARQUET
+from tl_keras.data.formats import expand
+from tl_keras.data.frames import is_path
 from tl_keras.data.tagging import TaggedExamples
-from tl_keras.data.tags import _PREFIXED, Scheme
+from tl_keras.data.tagging_columns import guess_format, read_column_lines, read_sentence_lines
+from tl_keras.data.tagging_objects import read_objects
+from tl_keras.data.tags import Scheme, tags_of_spans
+from tl_keras.data.text_files import decode_file, kind_of
 from tl_keras.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-Format = Literal["auto", "conll", "characters", "jsonl"]
-FORMATS = ("auto", "conll", "characters", "jsonl")
+Format = Literal["auto", "conll", "characters", "sentences", "jsonl"]
+FORMATS = ("auto", "conll", "characters", "sentences", "jsonl")
 
 
 def read_tagged(
-    path: str | os.PathLike,
+    data,
     format: Format = "auto",
     *,
     labels: Sequence[str] | None = None,
     scheme: Scheme = "auto",
-    word_column: int = 0,
+    word_column: int | None = None,
     tag_column: int = -1,
     overlaps: Literal["error", "longest"] = "error",
     encoding: str = "utf-8",
@@ -34,17 +36,21 @@ def read_tagged(
     r"""Read texts with labelled spans.
 
     Args:
-        path: the file, perhaps with `.gz`.
-        format: `"conll"`: a word and its tag a line, in columns (tabs, or else white space), an empty line between texts; lines
-            that begin with `# ` or `## ` are comments, `-DOCSTART-` lines are skipped. `"characters"`: KLUE's, the same with one
-            character a line, spaces among them. `"jsonl"`: `{"text": ..., "entities": [{"start", "end", "label"}]}` a line.
-            `"auto"`: by the file's name and content.
+        data: a file (perhaps with `.gz` or `.zst`), a pattern or a list of them; or what is in memory: a Hugging Face
+            `datasets.Dataset` with tokens and tags, a DataFrame or a list of dicts with either these or spans.
+        format: of text files. `"conll"`: a word and its tag a line, in columns (tabs, or else white space), an empty line between texts;
+            lines that begin with `# ` or `## ` are comments, `-DOCSTART-` lines are skipped, and a column of running numbers before the
+            words is passed over. `"characters"`: KLUE's, the same with one character a line, spaces among them. `"sentences"`: a
+            sentence, a tab, and as many tags, with blanks between both. `"jsonl"` (also for `.json` and `.parquet`): objects with a text
+            and its spans, as `{"text": ..., "entities": [{"start", "end", "label"}]}` or `{"text": ..., "label": [[0, 3, "PER"]]}`, or
+            with `tokens` and their `tags`. `"auto"`: by the file's name and content.
         labels: all label names in the order wanted (for a validation file: those of the training data).
-        scheme: of the tags: `"bio"`, `"bioes"`, `"plain"` or `"auto"`.
-        word_column: of CoNLL files, from 0.
+        scheme: of the tags: `"bio"`, `"bioes"`, `"plain"` or `"auto"`. `B_PER`, `PER-B` and `PER_B` are read as `B-PER`, and with them
+            `-` and `_` as `O`.
+        word_column: of CoNLL files, from 0; by default the first that is not a running number.
         tag_column: of CoNLL files, from 0; negative numbers count from the last.
-        overlaps: of JSON lines: `"error"`, or `"longest"` keeps the longest of entities that overlap.
-        encoding: of the file.
+        overlaps: of spans: `"error"`, or `"longest"` keeps the longest of entities that overlap.
+        encoding: of text.
 
     Raises:
         UserError: no such file, nothing in it, or a line that cannot be read; the message names the line.
@@ -56,100 +62,82 @@ def read_tagged(
         >>> read_tagged(path).spans
         ((Span(start=0, end=3, label='PER'),), (Span(start=0, end=4, label='LOC'),))
     """
-    path = Path(path)
     if format not in FORMATS:
         raise UserError(f"format={format!r} is not known; choose one of: {', '.join(FORMATS)}.")
-    content = decode_file(path, encoding)
-    if not content.strip():
-        raise UserError(f"{path} is empty.")
-    lines = content.replace("\r\n", "\n").split("\n")
-    if format == "auto":
-        format = _guess(path, lines)
-    if format == "jsonl":
-        return _read_jsonl(path, lines, labels, overlaps)
-    texts = _read_columns(path, lines, word_column, tag_column, characters=format == "characters")
-    words = [[word for _, word, _ in text] for text in texts]
-    tags = [[tag for _, _, tag in text] for text in texts]
-    places = [[f"line {line}" for line, _, _ in text] for text in texts]
-    words_count = format == "conll"
+    if not is_path(data):
+        return read_objects(data, labels, scheme, overlaps, encoding)
+    files = expand(data)
+    if format == "jsonl" or (format == "auto" and all(_holds_objects(file, encoding) for file in files)):
+        return read_objects(data, labels, scheme, overlaps, encoding)
+    texts, formats = [], set()
+    for file in files:
+        lines = decode_file(file, encoding).replace("\r\n", "\n").split("\n")
+        if not any(line.strip() for line in lines):
+            raise UserError(f"{file} is empty.")
+        kind = guess_format(lines) if format == "auto" else format
+        formats.add(kind)
+        if kind == "sentences":
+            found = read_sentence_lines(file, lines)
+        else:
+            found = read_column_lines(file, lines, word_column, tag_column, characters=kind == "characters")
+        texts += [[(str(file), line, word, tag) for line, word, tag in text] for text in found]
+    if len(formats) > 1 and "characters" in formats:
+        raise UserError(f"{data}: some of the files have words, others characters; read them one by one.")
+    several = len(files) > 1
     return TaggedExamples._from_units(
-        words, tags, places, labels, scheme, " " if words_count else "", str(path), keep_words=words_count
+        [[word for _, _, word, _ in text] for text in texts],
+        [[tag for *_, tag in text] for text in texts],
+        [[f"{file}, line {line}" if several else f"line {line}" for file, line, *_ in text] for text in texts],
+        labels,
+        scheme,
+        "" if "characters" in formats else " ",
+        str(data) if not isinstance(data, (list, tuple)) else f"{files[0]} and {len(files) - 1} more",
+        keep_words="characters" not in formats,
     )
 
 
-def _guess(path: Path, lines: list[str]) -> str:
-    if ".json" in path.name or lines[0].lstrip("\ufeff").startswith("{"):
-        return "jsonl"
-    # Only where every character has a line does a space have one.
-    return "characters" if any(line.startswith(" \t") for line in lines) else "conll"
+def _holds_objects(file, encoding: str) -> bool:
+    """Whether a file holds objects with names, by its name or its first character."""
+    kind = kind_of(file)
+    if kind in (*JSON_LINES, ".json", *PARQUET, *EXCEL) or ".json" in file.name:
+        return True
+    return decode_file(file, encoding).lstrip()[:1] == "{"
 
 
-def _read_columns(path: Path, lines, word_column, tag_column, characters: bool) -> list[list[tuple[int, str, str]]]:
-    """Texts of `(line number, word, tag)`."""
-    tabs = characters or any("\t" in line for line in lines if not line.startswith("#"))
-    texts: list[list[tuple[int, str, str]]] = [[]]
-    for number, line in enumerate(lines, 1):
-        if not line.strip("\n") or (not line.strip() and "\t" not in line):
-            texts.append([])
+def shown(examples: TaggedExamples, count: int = 2, width: int = 240) -> list[str]:
+    """What was understood of some examples, in words: for the user to see before training.
+
+    Args:
+        examples: with spans.
+        count: how many, those with spans first.
+        width: characters in each at most.
+
+    Example:
+        >>> shown(TaggedExamples.from_words([["Ada", "sleeps"]], [["B-PER", "O"]]))
+        ['words: Ada | sleeps; tags: B-PER | O']
+    """
+    if examples.spans is None:
+        return []
+    rows = sorted(range(len(examples)), key=lambda row: (not examples.spans[row], row))[:count]
+    lines = []
+    for row in rows:
+        text, spans = examples.texts[row], examples.spans[row]
+        if examples.words is None:
+            found = ", ".join(f"{text[span.start : span.end]!r} {span.label}" for span in spans) or "none"
+            lines.append(f"text: {_short(text, width // 2)}; spans: {_short(found, width // 2)}")
             continue
-        cells = line.split("\t") if tabs else line.split()
-        if _is_comment(line, cells, tabs) or cells[0].strip().startswith("-DOCSTART-"):
-            continue
-        if len(cells) < 2:
-            raise UserError(
-                f"{path}, line {number}: {line[:60]!r} has a word but no tag; each line needs a word and a tag, "
-                f"{'separated by a tab' if tabs else 'separated by white space'}, and texts an empty line between them."
-            )
-        try:
-            word, tag = cells[word_column], cells[tag_column].strip()
-        except IndexError:
-            raise UserError(
-                f"{path}, line {number}: {len(cells)} columns, but the word is read from column {word_column} and the tag "
-                f"from column {tag_column} (--word-column, --tag-column; the first is 0)."
-            ) from None
-        if not characters:
-            word = word.strip()
-        if not word or not tag:
-            raise UserError(f"{path}, line {number}: the {'tag' if word else 'word'} is empty in {line[:60]!r}.")
-        if characters and len(word) != 1:
-            raise UserError(f'{path}, line {number}: {word!r} is not one character; is the format "conll"?')
-        texts[-1].append((number, word, tag))
-    texts = [text for text in texts if text]
-    if not texts:
-        raise UserError(f"{path} holds no tagged words.")
-    return texts
+        words = examples.words[row]
+        of_words, word = [], 0
+        for span in spans:
+            first = next(i for i in range(word, len(words)) if words[i][1] > span.start)
+            word = next((i for i in range(first, len(words)) if words[i][0] >= span.end), len(words))
+            of_words.append((first, word, span.label))
+        tags = tags_of_spans(of_words, len(words), examples.scheme)
+        given = " | ".join(text[start:end] for start, end in words)
+        lines.append(f"words: {_short(given, width // 2)}; tags: {_short(' | '.join(tags), width // 2)}")
+    return lines
 
 
-def _is_comment(line: str, cells: list[str], tabs: bool) -> bool:
-    if not line.startswith(("# ", "## ")):
-        return False
-    # In files with spaces between the columns, `# O` is the word "#".
-    return tabs or not (len(cells) > 1 and (cells[-1] == "O" or _PREFIXED.fullmatch(cells[-1])))
-
-
-def _read_jsonl(path: Path, lines: list[str], labels, overlaps: str) -> TaggedExamples:
-    texts, entities, places, tagged = [], [], [], True
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: no JSON ({error.msg}, column {error.colno}).") from None
-        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-            raise UserError(
-                f'{path}, line {number}: expected an object with "text" (a string) and "entities" (a list).'
-            )
-        found = row.get("entities")
-        if found is not None and not isinstance(found, list):
-            raise UserError(f'{path}, line {number}: "entities" must be a list, not {type(found).__name__}.')
-        tagged &= found is not None
-        texts.append(row["text"])
-        entities.append(found or [])
-        places.append(f"line {number}")
-    if not tagged and any(entities):
-        row = next(i for i, line in enumerate(places) if '"entities"' not in lines[int(line.split()[1]) - 1])
-        raise UserError(f'{path}, {places[row]}: no "entities"; a text without any has an empty list.')
-    return TaggedExamples.from_spans(
-        texts, entities if tagged else None, labels=labels, overlaps=overlaps, source=str(path), places=places
-    )
+def _short(text: str, width: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 3] + "..."

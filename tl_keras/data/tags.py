@@ -2,17 +2,83 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from typing import Literal
 
 from tl_keras.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 Scheme = Literal["auto", "bio", "bioes", "plain"]
 
-# BILOU says L(ast) for E(nd) and U(nit) for S(ingle).
-_PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
-_ALIASES = {"L": "E", "U": "S"}
+# BILOU says L(ast) for E(nd) and U(nit) for S(ingle), BMES M(iddle) for I(nside).
+_PREFIXED = re.compile(r"([BIESLUM])-(.+)", re.DOTALL)
+_PREFIXED_ANYHOW = re.compile(r"([BIESLUM])[-_](.+)", re.DOTALL)
+_SUFFIXED = re.compile(r"(.+)[-_]([BIESLUM])", re.DOTALL)
+_ALIASES = {"L": "E", "U": "S", "M": "I"}
+_NONE = ("O", "-", "_")
+UNNAMED = "ENTITY"
+"""The label of spans in files whose tags are B, I and O alone."""
+
+
+def looks_like_tag(tag: str) -> bool:
+    """Whether a string is `O`, or a label with a prefix or suffix.
+
+    Example:
+        >>> [looks_like_tag(tag) for tag in ("O", "B-PER", "PER_B", "-", "word")]
+        [True, True, True, True, False]
+    """
+    return tag in _NONE or bool(_PREFIXED_ANYHOW.fullmatch(tag) or _SUFFIXED.fullmatch(tag))
+
+
+def with_prefixes(tags: Sequence[Sequence[str]], places: Sequence[Sequence[str]], source: str) -> list[list[str]]:
+    """Tags of all texts, `B_PER`, `PER-B` and `PER_B` written as `B-PER`, and beside such tags `-` and `_` as `O`.
+
+    Only where all tags are of one such form; others are given back as they are.
+
+    Args:
+        tags: of each text.
+        places: a name for each tag in messages.
+        source: the file's name.
+
+    Raises:
+        UserError: a prefix without a label, or with one that no scheme has.
+
+    Example:
+        >>> with_prefixes([["PER_B", "-"]], [["1", "2"]], "a.txt")
+        [['B-PER', 'O']]
+    """
+    distinct = {tag for row in tags for tag in row}
+    named = distinct - set(_NONE)
+
+    def place(tag: str) -> str:
+        return next(p for row, ps in zip(tags, places, strict=True) for t, p in zip(row, ps, strict=True) if t == tag)
+
+    bare = sorted(tag for tag in named if re.fullmatch(r"[BIESLUM][-_]|[-_][BIESLUM]", tag))
+    if bare:
+        raise UserError(f"{source}, {place(bare[0])}: the tag {bare[0]!r} has no label; write B-PER, for example.")
+    new = {}
+    if named and all(_PREFIXED_ANYHOW.fullmatch(tag) for tag in named):
+        new = {tag: f"{tag[0]}-{tag[2:]}" for tag in named}
+    elif named and all(_SUFFIXED.fullmatch(tag) for tag in named):
+        new = {tag: f"{tag[-1]}-{tag[:-2]}" for tag in named}
+    elif "B" in named and "O" in distinct and named <= set("BIESLUM"):
+        new = {tag: f"{tag}-{UNNAMED}" for tag in named}
+    if not new:
+        strange = sorted(tag for tag in named if re.fullmatch(r"[A-Z]-.+", tag))
+        if strange and strange == sorted(named):
+            raise UserError(
+                f"{source}, {place(strange[0])}: the tag {strange[0]!r} begins with {strange[0][:2]}, which no scheme has; known are B- and "
+                'I-, and E-, S-, L-, U-, M-. If the tags are plain ones, pass scheme="plain" (--scheme plain).'
+            )
+        return [list(row) for row in tags]
+    new |= dict.fromkeys(set(_NONE) & distinct, "O")
+    changed = sorted(tag for tag in new if new[tag] != tag)
+    if changed:
+        logger.info("%s: the tag %r is read as %r, and others likewise.", source, changed[-1], new[changed[-1]])
+    return [[new[tag] for tag in row] for row in tags]
 
 
 def find_scheme(tags: Sequence[Sequence[str]], places: Sequence[Sequence[str]], scheme: Scheme, source: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tl_keras.data.tagging import TagSet
-from tl_keras.text.tag_units import Units
+from tl_keras.text.tag_units import Units, plain_begins
 
 
 def allowed_transitions(tag_set: TagSet) -> np.ndarray:
@@ -98,7 +98,7 @@ def decode_spans(probabilities: tf.Tensor, units: Units, batch: tf.Tensor, tag_s
     chosen = best_tags(dense, lengths, allowed_transitions(tag_set))
     tags = tf.boolean_mask(chosen, tf.sequence_mask(lengths, tf.shape(chosen)[1]))
     if tag_set.scheme == "plain":
-        begins, labels = tags > 0, tags
+        begins, labels = plain_begins(tags, units), tags
     else:
         begins, labels = tags % 2 == 1, (tags + 1) // 2
     inside = tags > 0

@@ -28,6 +28,7 @@ def text_classifier(
     recurrent: str | Recurrence | None = "auto",
     multi_label: bool = False,
     learning_rate: float | None = None,
+    metrics: Sequence[keras.metrics.Metric] = (),
 ) -> keras.Model:
     """Build and compile a classifier: `P = softmax(W C + b)` on the encoder's pooled output `C`.
 
@@ -46,6 +47,7 @@ def text_classifier(
             settings, or None. By default an LSTM in both directions behind word vectors, and none behind other encoders.
         multi_label: a sigmoid for each class instead of one softmax; labels are then float `[batch, classes]` of 0 and 1.
         learning_rate: the peak rate; by default one that suits the encoder and `transfer`.
+        metrics: further ones, beside accuracy.
 
     Returns:
         A functional `keras.Model`, compiled with AdamW (warm-up, linear decay, weight decay on matrices, gradient clipping),
@@ -77,7 +79,7 @@ def text_classifier(
     model.compile(
         optimizer=make_optimizer(rate),
         loss="binary_crossentropy" if multi_label else "sparse_categorical_crossentropy",
-        metrics=["binary_accuracy" if multi_label else "accuracy"],
+        metrics=["binary_accuracy" if multi_label else "accuracy", *metrics],
         # XLA is slower on CPU for this step, and would compile anew for each batch length.
         jit_compile=False,
     )

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from tl_keras.data.row_stream import JSON_LINES, RowStream, shard_of
+from tl_keras.data.file_tables import EXCEL, JSON_LINES, PARQUET
+from tl_keras.data.row_stream import RowStream, shard_of
+from tl_keras.data.text_files import COMPRESSED, kind_of
 from tl_keras.errors import UserError
-from tl_keras.files import lock_folder, unlock
+from tl_keras.files import lock_folder, refuse_input_as_output, unlock
 from tl_keras.models.text_vectors import LoggedProgress
 from tl_keras.printable import spreadsheet_cell
 from tl_keras.serving.exported_answerer import Answerer
@@ -47,18 +49,19 @@ class StreamResult:
 
 def predict_file(
     model,
-    data: str | os.PathLike,
+    data: str | os.PathLike | Sequence,
     out: str | os.PathLike,
     *,
     text: str = "text",
     text_pair: str | None = None,
-    keep: Sequence[str] = (),
+    keep: Sequence[str] | None = None,
     resume: bool = False,
     shard: tuple[int, int] = (0, 1),
     batch_size: int = 64,
     chunk: int = CHUNK,
     threshold: float = 0.5,
     all_scores: bool = False,
+    separator: str | None = None,
     quoting: str = "auto",
     encoding: str = "utf-8",
     spreadsheet_safe: bool = False,
@@ -66,51 +69,51 @@ def predict_file(
 ) -> StreamResult:
     """Answer for each row of a file, as `predict` does for a list of texts.
 
-    The answers are written beside `out`, chunk by chunk, each on the disk before it counts; at the end the file gets its name. A job
-    that was killed goes on behind the last chunk that counted.
+    The rows keep their columns, in their order and under their names; the answers follow. An answer whose name is taken, such as the
+    `label` of a labelled file, is called `predicted_label`. They are written beside `out`, chunk by chunk, each on the disk before it
+    counts; at the end the file gets its name. A job that was killed goes on behind the last chunk that counted.
 
     Args:
         model: as for `predict`; a path or an export needs no Keras.
-        data: `.csv`, `.tsv` or `.jsonl`, perhaps with `.gz`.
+        data: files of any kind that `read_table` reads; see `RowStream`.
         out: `.csv`, `.tsv`, or `.jsonl`. Spans, answers and vectors are written as JSON lines whatever its name.
         text: column with the text; for an answerer the question.
         text_pair: column with the second text; for an answerer the context.
-        keep: columns of `data` to copy into `out`, such as an id.
+        keep: the columns of `data` to copy into `out` beside the texts; by default all.
         resume: go on where a killed job of the same kind stopped; without one, start.
         shard: `(i, n)`: answer the `i`-th, from 0, of `n` parts only; see `shard_of`.
         batch_size: texts in a batch.
         chunk: rows at once.
         threshold: as for `predict`.
         all_scores: as for `predict`.
-        quoting: of the file; see `RowStream`.
-        encoding: of the file.
+        separator: of text files; see `read_table`.
+        quoting: of text files; see `read_table`.
+        encoding: of text files.
         spreadsheet_safe: write a table for a spreadsheet: with a byte order mark, by which Excel knows UTF-8, and an apostrophe before
             cells that it would take for formulas.
         progress: called after each chunk with the rows done and all rows of the shard; by default that is logged, every ten seconds.
 
     Raises:
-        UserError: a file or column is missing or broken, or the job that was killed was another one.
+        UserError: a file or column is missing or broken, `out` is one of the files of `data` or of a kind that is not written, or the job
+            that was killed was another one.
     """
     if chunk < 1 or batch_size < 1:
         raise UserError(f"chunk and batch_size must be at least 1, not {chunk} and {batch_size}.")
-    columns = [text, *([text_pair] if text_pair is not None else []), *keep]
-    stream = RowStream(data, columns, quoting=quoting, encoding=encoding)
+    texts_of = [text, *([text_pair] if text_pair is not None else [])]
+    stream = RowStream(data, [*texts_of, *(keep or ())], separator=separator, quoting=quoting, encoding=encoding)
+    _check_out(Path(out), stream.paths)
     predictor = as_predictor(model)
     wanted = shard_of(stream.count(), shard)
-    none_yet = predict(predictor, [], None if text_pair is None else [], all_scores=all_scores)
-    hidden = [name for name in keep if name in none_yet and name not in (text, text_pair)]
-    if hidden:
-        raise UserError(
-            f"the answers have a column {hidden[0]!r} of their own, so that of {data} cannot be kept beside it; rename it."
-        )
-    stat = stream.path.stat()
+    # Spans and vectors do not fit into the cells of a table.
+    lists = isinstance(predictor, (Answerer, Tagger)) or (isinstance(predictor, TextEncoder) and text_pair is None)
+    columns = [name for name in stream.columns if keep is None or name in keep or name in texts_of]
+    stats = [path.stat() for path in stream.paths]
     job = {
-        "data": str(stream.path), "size": stat.st_size, "changed": stat.st_mtime, "columns": columns, "shard": list(shard),
+        "data": [str(path) for path in stream.paths], "size": [stat.st_size for stat in stats],
+        "changed": [stat.st_mtime for stat in stats], "columns": [*texts_of, *columns], "shard": list(shard),
         "model": _stamp(predictor), "threshold": threshold, "all_scores": all_scores,
         "spreadsheet_safe": spreadsheet_safe,
     }  # fmt: skip
-    # Spans and vectors do not fit into the cells of a table.
-    lists = isinstance(predictor, (Answerer, Tagger)) or (isinstance(predictor, TextEncoder) and text_pair is None)
     target = _Target(Path(out), job, resume, lists)
     done = before = target.rows
     options = {"batch_size": batch_size, "threshold": threshold, "all_scores": all_scores}
@@ -119,27 +122,60 @@ def predict_file(
     logged = LoggedProgress(done="rows answered")
     progress = progress or (lambda done, rows: logged(done - before, rows - before))
     rows = itertools.islice(stream, wanted.start + done, wanted.stop)
+    renamed = _free_names(_answer_names(predict(predictor, *([] for _ in texts_of), all_scores=all_scores)), columns)
+    for name, other in sorted(renamed.items()):
+        logger.warning("%s has a column %r of its own: the answers stand in %r.", stream.source, name, other)
+    kept, asked = [stream.place(name) for name in columns], [stream.place(name) for name in texts_of]
+
+    def answered(batch: list[list]) -> pd.DataFrame:
+        """Rows with their answers."""
+        texts = [["" if row[place] is None else str(row[place]) for row in batch] for place in asked]
+        answers = predict(predictor, *texts, **options)
+        answers = answers[_answer_names(answers)].rename(columns=renamed)
+        given = {
+            name: pd.Series([row[place] for row in batch], dtype=object)
+            for name, place in zip(columns, kept, strict=True)
+        }
+        return pd.concat([pd.DataFrame(given, columns=columns), answers], axis=1)
+
     try:
         while batch := list(itertools.islice(rows, chunk)):
-            texts = [row[0] for row in batch]
-            pairs = None if text_pair is None else [row[1] for row in batch]
-            frame = predict(predictor, texts, pairs, **options)
-            for place, name in enumerate(keep):
-                if name not in frame:
-                    frame.insert(place, name, [row[place - len(keep)] for row in batch])
-            target.append(frame)
+            target.append(answered(batch))
             done += len(batch)
             progress(done, len(wanted))
         if not target.rows:
             # The header, so that whoever reads the file of an empty shard finds the columns.
-            for place, name in enumerate(keep):
-                if name not in none_yet:
-                    none_yet.insert(place, name, [])
-            target.append(none_yet)
+            target.append(answered([]))
     finally:
         target.close()
     target.finish()
     return StreamResult(done, before, target.path)
+
+
+_TEXTS = ("text", "text_pair", "question", "context")
+"""Columns in which `predict` gives back what it was asked."""
+
+
+def _answer_names(frame: pd.DataFrame) -> list[str]:
+    """The columns of answers alone: the texts stand in the file's own."""
+    return [name for name in frame.columns if name not in _TEXTS]
+
+
+def _free_names(answers: list[str], taken: Sequence[str]) -> dict[str, str]:
+    """Other names for answers whose names are taken by columns of the file."""
+    names = {}
+    for name in set(answers) & set(taken):
+        names[name] = f"predicted_{name}"
+        while names[name] in taken or names[name] in answers:
+            names[name] += "_"
+    return names
+
+
+def _check_out(out: Path, files: Sequence[Path]) -> None:
+    """Refuse to write over what is read, or a kind of file that is not written."""
+    refuse_input_as_output(out, files)
+    if kind_of(out) in (*PARQUET, *EXCEL, ".json", ".xls") or out.suffix.lower() in COMPRESSED:
+        raise UserError(f"{out}: answers are written as .csv, .tsv or .jsonl.")
 
 
 def _stamp(predictor) -> list:
@@ -233,6 +269,7 @@ class _Target:
     def _lines(self, frame: pd.DataFrame) -> str:
         if not self.is_json:
             text = io.StringIO()
+            frame = frame.map(_cell)
             if self.job["spreadsheet_safe"]:
                 frame = frame.map(spreadsheet_cell).rename(columns=spreadsheet_cell)
                 text.write("" if self.rows else "\ufeff")
@@ -247,5 +284,10 @@ class _Target:
 
 
 def _plain(value):
-    """Arrays as lists, for JSON."""
-    return value.tolist()
+    """Arrays as lists, dates and the like as text, for JSON."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _cell(value):
+    """A list or an object of the input as JSON, since a cell of a table holds text only."""
+    return json.dumps(value, ensure_ascii=False, default=_plain) if isinstance(value, (dict, list)) else value

@@ -63,8 +63,9 @@ def tagging_graph(model: Callable, encoder: Encoder, tag_set: TagSet) -> Callabl
     def tag(texts: tf.Tensor) -> dict[str, tf.Tensor]:
         batch = tf.size(texts)
         # There is always one window to look at, also for an empty batch.
-        tokens = tokenizer(tf.cond(batch > 0, lambda: texts, lambda: tf.constant([""])))
-        units = make_units(tokens, tag_set)
+        given = tf.cond(batch > 0, lambda: texts, lambda: tf.constant([""]))
+        tokens = tokenizer(given)
+        units = make_units(tokens, tag_set, given)
         windows = make_windows(tokens.ids.row_lengths(), size, step)
         scores = probabilities(tf.gather(tokens.ids.flat_values, windows.places))
         places = tf.stack([windows.best_window, windows.best_place], axis=1)

@@ -38,7 +38,7 @@ class RetrievalRun(Run):
             UserError: a file cannot be read, or there is only one document to choose from.
         """
         settings = self.settings
-        options = {name: getattr(settings, name) for name in ("quoting", "encoding", "on_empty")}
+        options = {name: getattr(settings, name) for name in ("separator", "quoting", "encoding", "on_empty")}
         train = read_retrieval_pairs(settings.train, settings.text, settings.text_pair, **options)
         if settings.validation is None:
             train, valid = train.split(settings.validation_split, settings.seed)

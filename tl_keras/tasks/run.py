@@ -15,7 +15,8 @@ from typing import Any
 import tensorflow as tf
 
 from tl_keras._keras import KERAS_NAME, keras
-from tl_keras.data.table import file_sha256
+from tl_keras.data.checks import warn_of_repeats
+from tl_keras.data.table import hash_files
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.load import load_encoder
 from tl_keras.encoders.resolve import ENCODER, PIN, PREPROCESS
@@ -115,6 +116,10 @@ class Run:
         """What the task adds to `config.json`."""
         return {}
 
+    def best_weights(self) -> BestWeights:
+        """What chooses the epoch whose weights are kept."""
+        return BestWeights(self.monitor, self.settings.patience)
+
     def fit_arguments(self) -> dict:
         """What the task adds to the arguments of `fit`."""
         return {}
@@ -146,6 +151,7 @@ class Run:
         folder = RunFolder(settings.out, overwrite=settings.overwrite, resume=settings.resume, chief=chief)
         with folder, precision(settings.mixed_precision):
             self.train, self.valid = self.read()
+            warn_of_repeats(self.train, self.valid)
             keep_random_states()
             keras.utils.set_random_seed(settings.seed)
             with self.strategy.scope():
@@ -195,9 +201,9 @@ class Run:
             before, start = self.tune_on_validation(self.evaluate()), self.trained.get_weights()
             # What is settled for the untrained model is no place to start training from.
             self.trained.set_weights(drawn)
-        best = BestWeights(self.monitor, settings.patience)
+        best = self.best_weights()
         callbacks = [best]
-        if self.monitor != "val_loss":
+        if self.monitor not in ("val_loss", "val_accuracy", "val_macro_f1"):  # those that `fit` computes
             callbacks.insert(0, EpochScore(self.monitor, lambda: self._agreed(self.evaluate())))
         logger.info(share_batches(self.trained, settings.batch_size, settings.scale_learning_rate))
         train = self.batches(self.train, training=True)
@@ -317,7 +323,7 @@ class Run:
     def _data_hashes(self) -> dict[str, str]:
         """SHA-256 of the data files."""
         files = [self.settings.train, *([self.settings.validation] if self.settings.validation else [])]
-        return {file: file_sha256(file) for file in files}
+        return {path: digest for file in files for path, digest in hash_files(file).items()}
 
     def _worse_than_before(self, start: list, before, after) -> bool:
         """Put the weights from before training back, if the best epoch was worse.

@@ -46,7 +46,7 @@ class SentenceSimilarityRun(Run):
             UserError: a file cannot be read.
         """
         settings = self.settings
-        options = {name: getattr(settings, name) for name in ("quoting", "encoding", "on_empty")}
+        options = {name: getattr(settings, name) for name in ("separator", "quoting", "encoding", "on_empty")}
         columns = (settings.text, settings.text_pair, settings.label)
         train = read_scored(settings.train, *columns, score_range=settings.score_range, **options)
         if settings.validation is None:

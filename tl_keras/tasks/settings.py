@@ -22,6 +22,10 @@ SLOW = 0.1
 DEFAULT_ENCODER = "ko-en-small"
 """The one that comes with the package: nothing to download."""
 
+FILES = (
+    "Training file: .csv, .tsv, .jsonl, .json, .parquet or .xlsx, text perhaps with .gz or .zst; a folder with a subfolder of .txt files "
+    "for each class; a pattern in quotes; or several with commas between."
+)
 POOLINGS = ("cls", "mean", "max", "mix", "mix-cls")
 _REQUIRED = object()
 
@@ -51,7 +55,7 @@ RARE = "Rarely needed"
 class RunSettings:
     """What the runs of all tasks can be told. `None` means: chosen by the run, and written down in `config.json`."""
 
-    train: str = data_setting(help="Training file.")
+    train: str = data_setting(help=FILES)
     out: str = run_setting(help="Run folder to write.")
     encoder: str = model_setting(
         DEFAULT_ENCODER, help="Preset, TF Hub or Kaggle URL, .tar.gz or folder with encoder/ and preprocess/."
@@ -59,11 +63,13 @@ class RunSettings:
     preprocessor: str | None = model_setting(
         None, help="Preprocessing module, where the encoder's is not known.", panel=RARE
     )
-    validation: str | None = data_setting(None, help="File to validate on.")
+    validation: str | None = data_setting(None, help="File to validate on, of any such kind.")
     validation_split: float = data_setting(
         0.1, help="Fraction of the training file to validate on, where no file is given."
     )
-    encoding: str = data_setting("utf-8", help="Character encoding of the files.", panel=RARE)
+    encoding: str = data_setting(
+        "utf-8", help="Character encoding of text files: utf-8, cp949 (Korean), cp1252, ...", panel=RARE
+    )
     limit: int | None = data_setting(None, help="Train on this many examples only, drawn at random.", least=1)
 
     transfer: str = learning_setting(

@@ -6,6 +6,7 @@ import dataclasses
 
 from tl_keras.errors import UserError
 from tl_keras.tasks.settings import (
+    FILES,
     POOLINGS,
     RARE,
     HeadSettings,
@@ -19,10 +20,15 @@ from tl_keras.tasks.settings import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _TableSettings(RunSettings):
-    """Of tasks that read CSV and TSV files."""
+    """Of tasks that read tables."""
 
     text: str = data_setting("text", help="Column with the text.")
     text_pair: str | None = data_setting(None, help="Column with the second text, for pair tasks.")
+    separator: str | None = data_setting(
+        None,
+        help="What stands between the columns of a text file. Default: what its header has (tab, comma, ; or |).",
+        panel=RARE,
+    )
     quoting: str = data_setting(
         "auto",
         help="Quoting of cells: auto, standard, or none (quotes are ordinary characters).",
@@ -38,7 +44,9 @@ class _TableSettings(RunSettings):
 class TextClassificationSettings(_TableSettings, WordVectorTaskSettings):
     """Of `text-classification`."""
 
-    label: str = data_setting("label", help="Column with the label.")
+    label: str = data_setting(
+        "label", help="Column with the label; or several columns of 0 and 1 with commas between, for multi-label data."
+    )
     label_separator: str | None = data_setting(None, help="Multi-label data: what stands between the labels in a cell.")
     pooling: str | None = model_setting(
         None,
@@ -57,13 +65,16 @@ class TokenClassificationSettings(WordVectorTaskSettings):
 
     format: str = data_setting(
         "auto",
-        help="Format of the files: auto, conll, characters (KLUE's) or jsonl.",
-        choices=("auto", "conll", "characters", "jsonl"),
+        help="Format of the files: auto, conll, characters (KLUE's), sentences (a sentence, a tab, its tags) or jsonl (also .json, "
+        ".parquet).",
+        choices=("auto", "conll", "characters", "sentences", "jsonl"),
     )
     scheme: str = data_setting(
         "auto", help="Tagging scheme: auto, bio, bioes or plain.", choices=("auto", "bio", "bioes", "plain"), panel=RARE
     )
-    word_column: int = data_setting(0, help="CoNLL: column of the words, from 0.", panel=RARE)
+    word_column: int | None = data_setting(
+        None, help="CoNLL: column of the words, from 0. Default: the first that holds no running numbers.", panel=RARE
+    )
     tag_column: int = data_setting(-1, help="CoNLL: column of the tags; -1 is the last.", panel=RARE)
     label_tokens: str = model_setting(
         "auto",
@@ -190,7 +201,7 @@ class SentenceSimilaritySettings(_VectorSettings, HeadSettings):
 class RetrievalSettings(_VectorSettings):
     """Of `retrieval`."""
 
-    train: str = data_setting(help="Training file: CSV or TSV with a header line, or .json in SQuAD's format.")
+    train: str = data_setting(help=FILES + " Or .json in SQuAD's format.")
     text: str = data_setting("question", help="Column with the question.")
     text_pair: str = data_setting("document", help="Column with the document that answers it.")
     scale: float = learning_setting(

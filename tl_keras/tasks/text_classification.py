@@ -10,6 +10,7 @@ from tl_keras.data.table import read_table
 from tl_keras.errors import UserError
 from tl_keras.evaluation.plots import plot_confusion_matrix
 from tl_keras.models.body import choose_pooling
+from tl_keras.models.macro_f1 import MacroF1
 from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.text_classifier import text_classifier
 from tl_keras.serving.evaluate import evaluate
@@ -18,6 +19,7 @@ from tl_keras.tasks.outcome import Outcome
 from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, draw, section, table, write_page
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.run_encoder import coverage_line, encoder_config, encoder_for, encoder_line
+from tl_keras.training.callbacks import BestWeights
 from tl_keras.training.class_weights import class_weights
 
 logger = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ class TextClassificationRun(Run):
             UserError: a file cannot be read, there is only one class, or validation holds a label training does not.
         """
         settings = self.settings
-        names = ("text", "label", "text_pair", "label_separator", "quoting", "encoding", "on_empty")
+        names = ("text", "label", "text_pair", "label_separator", "separator", "quoting", "encoding", "on_empty")
         options = {name: getattr(settings, name) for name in names}
         train = read_table(settings.train, **options)
         if len(train.classes) < 2 and not train.multi_label:
@@ -59,6 +61,7 @@ class TextClassificationRun(Run):
             logger.warning(
                 "Classes with fewer than two training examples will hardly be learned: %s.", ", ".join(few[:10])
             )
+        self.monitor, self.measure = ("val_macro_f1", "macro F1") if is_uneven(train) else ("val_accuracy", "accuracy")
         return train, valid
 
     def load_encoder(self):
@@ -78,7 +81,12 @@ class TextClassificationRun(Run):
             recurrent=settings.recurrent,
             multi_label=self.train.multi_label,
             learning_rate=settings.learning_rate,
+            metrics=[MacroF1(len(self.train.classes))] if self.monitor == "val_macro_f1" else [],
         )
+
+    def best_weights(self):
+        """By accuracy, or macro F1 where classes are uneven; the last epoch where none is clearly better."""
+        return BestWeights(self.monitor, self.settings.patience, examples=len(self.valid))
 
     def batches(self, examples, training):
         """Token batches, or features; without training in order of length: less padding, and the metrics do not mind."""
@@ -99,6 +107,7 @@ class TextClassificationRun(Run):
         return {
             "classes": list(self.train.classes),
             "multi_label": self.train.multi_label,
+            "kept_by": self.measure,
             "pooling": choose_pooling(self.encoder, settings.pooling, Recurrence.of(settings.recurrent, self.encoder)),
             **encoder_config(self.encoder, settings),
         }
@@ -141,8 +150,8 @@ def write_classification_page(folder: Path, outcome: Outcome, model, valid: Exam
         kept=coverage_line(config)
         + best_epoch_line(
             outcome,
-            "which had the lowest loss on the validation examples below; so their metrics flatter a little, the more the fewer "
-            "they are",
+            f"the last whose {config['kept_by']} on the validation examples below is not clearly worse than the best; so their metrics "
+            "flatter a little, the more the fewer they are",
         ),
         metrics=[
             f"accuracy **{report.accuracy:.4f}**, macro F1 **{report.macro_f1:.4f}**, loss {report.loss:.4f}",
@@ -169,3 +178,15 @@ def _mistakes(model, valid: Examples) -> list[str]:
         for text, true, label, score in zip(texts, wrong.true, wrong.label, wrong.score, strict=True)
     ]
     return section("Most confident errors", ["text", "label", "predicted", "score"], rows)
+
+
+def is_uneven(examples: Examples) -> bool:
+    """Whether accuracy would say little of the rarest class: it has less than half of its even share, or texts may have several labels.
+
+    Example:
+        >>> is_uneven(Examples.from_lists(["a"] * 10, ["x"] * 7 + ["y"] * 3))
+        False
+        >>> is_uneven(Examples.from_lists(["a"] * 10, ["x"] * 8 + ["y"] * 2))
+        True
+    """
+    return examples.multi_label or min(examples.counts().values()) < 0.5 * len(examples) / len(examples.classes)

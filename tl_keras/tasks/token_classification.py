@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from tl_keras.data.tagging import TaggedExamples, TagSet
-from tl_keras.data.tagging_files import read_tagged
+from tl_keras.data.tagging_files import read_tagged, shown
 from tl_keras.errors import UserError
 from tl_keras.models.token_classifier import token_classifier
 from tl_keras.serving.evaluate import evaluate_tagging
@@ -40,7 +40,11 @@ class TokenClassificationRun(Run):
         options = {name: getattr(settings, name) for name in names}
         train = read_tagged(settings.train, **options)
         if not train.labels:
-            raise UserError(f"{settings.train} holds no entities: every word is O, or every list of entities is empty.")
+            raise UserError(
+                f"{settings.train} holds no entities: every word is O, or there is no list of spans, or every one is empty."
+            )
+        for line in shown(train):
+            logger.info("%s is understood as %s", settings.train, line)
         if settings.validation is None:
             train, valid = train.split(settings.validation_split, settings.seed)
         else:

@@ -14,7 +14,7 @@ from tl_keras.text.batch_labels import labels_of_tags, tell_labels
 from tl_keras.text.batches import POOL_BATCHES, buckets_of, check_sizes, finish_batches
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor, trim
-from tl_keras.text.tag_units import make_units, tags_of_units
+from tl_keras.text.tag_units import make_units, plain_begins, tags_of_units
 from tl_keras.text.windows import make_windows, window_sizes
 
 logger = logging.getLogger(__name__)
@@ -87,12 +87,12 @@ def tagged_windows(
     )
     def label(texts, spans):
         tokens = tokenizer(texts)
-        units = make_units(tokens, tag_set)
+        units = make_units(tokens, tag_set, texts)
         unit_tags = tags_of_units(units, spans, tag_set)
         places = tf.cast(tf.where(units.first), tf.int64)
         tags = tf.tensor_scatter_nd_update(tf.fill([tf.size(units.first)], MASKED), places, unit_tags)
         windows = make_windows(tokens.ids.row_lengths(), size, step)
-        begins = unit_tags > 0 if tag_set.scheme == "plain" else unit_tags % 2 == 1
+        begins = plain_begins(unit_tags, units) if tag_set.scheme == "plain" else unit_tags % 2 == 1
         exact = tf.reduce_sum(tf.cast(begins, tf.int32))
         return (
             tf.gather(tokens.ids.flat_values, windows.places),

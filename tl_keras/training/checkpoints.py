@@ -108,8 +108,7 @@ class Checkpoints(keras.callbacks.Callback):
             _assign(_variables(self.model), state)
         self._history = {name: list(values) for name, values in state.facts["history"].items()}
         if self.best is not None and state.facts["best"] is not None:
-            self.best.best, self.best.best_epoch = state.facts["best"]
-            self.best._weights = list(state.arrays["best"])
+            self.best.resume(state.facts["best"], list(state.arrays["best"]))
 
     def on_epoch_begin(self, epoch, logs=None):
         """In the epoch that is resumed: put back the running metrics, which `fit` has just set to zero, and the history."""
@@ -176,7 +175,7 @@ class Checkpoints(keras.callbacks.Callback):
             "settings": {**self.settings, "epochs": self.params["epochs"], "steps": self.params["steps"]},
             "logs": {name: float(value) for name, value in (logs or {}).items()},
             "history": self._history,
-            "best": [best.best, best.best_epoch] if kept else None,
+            "best": best.state if kept else None,
             "stopped": bool(self.model.stop_training),
         }
         arrays["best"] = [np.asarray(weight) for weight in best._weights] if kept else []

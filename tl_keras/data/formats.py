@@ -1,0 +1,157 @@
+"""One file or several, of any kind, as one table."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from tl_keras.data.file_tables import (
+    EXCEL,
+    JSON_LINES,
+    PARQUET,
+    TABLES,
+    ClassFolders,
+    ExcelTable,
+    JsonArray,
+    JsonLines,
+    ObjectTable,
+    ParquetTable,
+    Table,
+    TextTable,
+)
+from tl_keras.data.text_files import kind_of
+from tl_keras.errors import UserError
+
+
+class Tables:
+    r"""One file or several as one table.
+
+    Args:
+        files: paths, patterns (`"part-*.csv"`), or a list of both; a folder stands for its classes.
+        separator: between cells of text tables; by default what stands in the header: tab, comma, `;` or `|`.
+        quoting: of text tables; see `read_table`.
+        encoding: of text.
+        required: columns that each object of JSON lines must have.
+
+    Raises:
+        UserError: there is no such file, or the files have other columns than the first.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.csv"
+        >>> _ = path.write_text("id;text\n1;good\n2;bad\n")
+        >>> tables = Tables(path)
+        >>> tables.columns, list(tables.rows())
+        (['id', 'text'], [((0, 2), ['1', 'good']), ((0, 3), ['2', 'bad'])])
+        >>> tables.where((0, 3))
+        'line 3'
+    """
+
+    def __init__(
+        self,
+        files,
+        separator: str | None = None,
+        quoting: str = "auto",
+        encoding: str = "utf-8",
+        required: Sequence[str] = (),
+    ):
+        separator = {"\\t": "\t", "tab": "\t"}.get(separator, separator)
+        if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
+            raise UserError(f"a separator is one character, such as ; or a tab (\\t), not {separator!r} (--separator).")
+        if quoting not in ("auto", "standard", "none"):
+            raise UserError(f"quoting={quoting!r} is not known; choose one of: auto, standard, none (--quoting).")
+        self.paths = expand(files)
+        self.source = str(files) if isinstance(files, (str, os.PathLike)) else ", ".join(map(str, self.paths[:3]))
+        if len(self.paths) > 3 and not isinstance(files, (str, os.PathLike)):
+            self.source += f" and {len(self.paths) - 3} more"
+        self.tables = [_table(path)(path, separator, quoting, encoding) for path in self.paths]
+        for table in self.tables:
+            table.required = required
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The names of the columns, in the order of the first file."""
+        first = self.tables[0].columns
+        for table in self.tables[1:]:
+            if set(table.columns) != set(first) and not isinstance(table, ObjectTable):
+                other = sorted(set(table.columns) ^ set(first))
+                raise UserError(
+                    f"{table.path} has other columns than {self.tables[0].path}: {', '.join(other)} stand in one only."
+                )
+        # Objects need not have every name.
+        return list(dict.fromkeys(name for table in self.tables for name in table.columns))
+
+    def rows(self) -> Iterator[tuple[tuple[int, int], list]]:
+        """Places, for `where`, and cells in the order of `columns`."""
+        names = self.columns
+        for part, table in enumerate(self.tables):
+            order = {name: place for place, name in enumerate(table.columns)}
+            places = [order.get(name) for name in names]
+            same = places == list(range(len(table.columns)))
+            for number, cells in table.rows():
+                yield (part, number), cells if same else [None if p is None else cells[p] for p in places]
+
+    def where(self, place: tuple[int, int]) -> str:
+        """A row's place, for messages that name the source."""
+        part, number = place
+        table = self.tables[part]
+        if table.unit == "file":
+            return str(table.files[number - 1][1])
+        return f"{table.unit} {number}" if len(self.tables) == 1 else f"{table.path.name}, {table.unit} {number}"
+
+
+def is_table(path: str | os.PathLike) -> bool:
+    """Whether a name says that there is a table: the suffix of one, or a folder of classes.
+
+    Example:
+        >>> is_table("new.csv.gz"), is_table("part-*.parquet"), is_table("notes.txt")
+        (True, True, False)
+    """
+    return kind_of(path) in TABLES or Path(path).is_dir()
+
+
+def expand(files: str | os.PathLike | Sequence) -> list[Path]:
+    """Paths of files: patterns give the files that match, in the order of their names; commas stand between several.
+
+    Raises:
+        UserError: nothing matches, or the list is empty.
+    """
+    if isinstance(files, (str, os.PathLike)):
+        parts = [part.strip() for part in str(files).split(",")]
+        if len(parts) > 1 and not Path(files).exists() and all(Path(p).exists() or glob.has_magic(p) for p in parts):
+            return expand(parts)
+        if Path(files).exists() or not glob.has_magic(str(files)):
+            return [Path(files)]
+        found = [Path(path) for path in sorted(glob.glob(str(files), recursive=True))]
+        if not found:
+            raise UserError(f"no file matches {files}.")
+        return found
+    if not len(files):
+        raise UserError("give at least one file.")
+    return [path for file in files for path in expand(file)]
+
+
+def _table(path: Path) -> Callable[..., Table]:
+    """The class that reads a path."""
+    if path.is_dir():
+        return ClassFolders
+    kind = kind_of(path)
+    for kinds, reader in (
+        (JSON_LINES, JsonLines),
+        ((".json",), JsonArray),
+        (PARQUET, ParquetTable),
+        (EXCEL, ExcelTable),
+    ):
+        if kind in kinds:
+            return reader
+    if kind in (".xls", ".ods"):
+        raise UserError(f"{path}: of spreadsheets only .xlsx is read; save it as that, or as CSV.")
+    if kind in (".feather", ".arrow", ".pkl", ".pickle", ".zip", ".bz2", ".xz", ".h5", ".hdf5", ".avro", ".orc"):
+        raise UserError(
+            f"{path}: {kind} is not read. Known are CSV, TSV, JSON lines, Parquet, Excel, gzip and zstd; or read it with pandas and pass "
+            "the DataFrame."
+        )
+    return TextTable
