@@ -68,7 +68,7 @@ def student(teacher, corpus_files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("student") / "small"
     report = tlk.compress(
         teacher, folder, layers=[0, 2], distil_on=corpus_files, vocabulary_from=corpus_files[:1], min_count=1, steps=12,
-        peak_rate=3e-3, heldout_fraction=0.1, heldout_steps=4, **SMALL
+        peak_learning_rate=3e-3, heldout_fraction=0.1, heldout_steps=4, **SMALL
     )  # fmt: skip
     return folder, report
 
@@ -189,7 +189,7 @@ def test_a_run_that_was_cut_short_ends_as_if_it_had_not_been(student, teacher, c
     with pytest.raises(UserError, match="was stopped; go on with it by --resume"):
         tlk.compress(
             teacher, folder, layers=[0, 2], distil_on=corpus_files, vocabulary_from=corpus_files[:1], min_count=1, steps=12,
-            peak_rate=3e-3, heldout_fraction=0.1, heldout_steps=4, run=cut, **SMALL
+            peak_learning_rate=3e-3, heldout_fraction=0.1, heldout_steps=4, run=cut, **SMALL
         )  # fmt: skip
     assert not (folder / "encoder").exists()
     tlk.compress(teacher, folder, resume=True)

@@ -71,7 +71,7 @@ def compress(
 
     length = {name: value for name, value in (("minutes", minutes), ("steps", steps)) if value is not None}
     settings = {
-        "peak_rate": learning_rate,
+        "peak_learning_rate": learning_rate,
         "batch_tokens": batch_tokens,
         "seq_length": seq_length,
         "masked_rows": masked_rows,

@@ -112,7 +112,7 @@ def compress(
         on_report: called after each step of the distillation.
         command: the command line, for the model card.
         run: runs the distillation, where more is to be done than `Distillation.run`.
-        **distillation: further settings of `DistilSettings`: `minutes` or `steps`, `peak_rate`, ...
+        **distillation: further settings of `DistilSettings`: `minutes` or `steps`, `peak_learning_rate`, ...
 
     Returns:
         Sizes and speed before and after.

@@ -110,7 +110,11 @@ class Distillation(PretrainingRun):
         if settings.seq_length > positions:
             raise UserError(f"--seq-length {settings.seq_length}, but the encoder has {positions} positions")
         schedule = Schedule(
-            settings.steps, settings.minutes, settings.peak_rate, settings.warmup_steps, ((1.0, settings.seq_length),)
+            settings.steps,
+            settings.minutes,
+            settings.peak_learning_rate,
+            settings.warmup_steps,
+            ((1.0, settings.seq_length),),
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(settings.seed)

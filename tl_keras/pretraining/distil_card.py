@@ -67,7 +67,7 @@ def _recipe(config: dict, metrics: dict) -> str:
         "  Source: Sanh et al. 2019, https://arxiv.org/abs/1910.01108; Jiao et al. 2020, https://arxiv.org/abs/1909.10351.",
         f"- Weights of the losses: {weights}. Prompts: {prompts}, the rest without.",
         f"- {length}; batches of {config['batch_tokens']:,} tokens of like length, rows of up to {config['seq_length']}.",
-        f"- AdamW, peak rate {config['peak_rate']:g} after {config['warmup_steps']} steps, then linear to 0; weight decay "
+        f"- AdamW, peak rate {config['peak_learning_rate']:g} after {config['warmup_steps']} steps, then linear to 0; weight decay "
         f"{config['weight_decay']:g}; gradient norm at most 1; float32.",
         f"- {metrics['steps']:,} steps, {metrics['tokens']:,} tokens, {metrics['seconds'] / 60:.0f} minutes, "
         f"{metrics['tokens_per_second']:,.0f} tokens/s.",

@@ -33,6 +33,7 @@ class DistilSettings(PretrainingSettings):
         "heldout_steps": 1,
     }
     fractions = ("heldout_fraction",)
+    checked_later = ("layers",)
 
     teacher: str
     layers: tuple[int, ...] = ()
@@ -48,7 +49,7 @@ class DistilSettings(PretrainingSettings):
     mask_fraction: float = 0.15
     weight_decay: float = 0.01
     batch_tokens: int = 1536
-    peak_rate: float = 1.2e-3
+    peak_learning_rate: float = 1.2e-3
     warmup_steps: int = 50
 
     def __post_init__(self):
