@@ -158,7 +158,7 @@ def test_a_trained_run_from_the_command_line(chrome, tmp_path):
         "--out",
         run,
         "--encoder",
-        "ko-en-mini",
+        "ko-en-small",
         "--transfer",
         "freeze",
     ]

@@ -71,7 +71,7 @@ def sentence_encoder(
 
     Example: ::
 
-        model = tlk.sentence_encoder(tlk.load_encoder("ko-en-mini"))
+        model = tlk.sentence_encoder(tlk.load_encoder("ko-en-small"))
         vectors = tlk.encode(model, ["A cat sleeps.", "Stocks fell."])   # [2, 384]
     """
     if dimensions not in (None, "same") and (not isinstance(dimensions, int) or dimensions < 1):
