@@ -204,14 +204,15 @@ def test_an_existing_run_is_kept_unless_told(train, tmp_path):
     assert (tmp_path / "precious" / "thesis.txt").is_file()
 
 
-def test_a_failure_half_way_leaves_nothing(train, tmp_path, monkeypatch):
+def test_a_failure_half_way_leaves_no_run_and_keeps_what_was_trained(train, tmp_path, monkeypatch):
     def fail(*arguments, **options):
         raise UserError("the disk is full")
 
     monkeypatch.setattr("tl_keras.tasks.run.export", fail)
     before = {f.name for f in tmp_path.iterdir()}
     assert train()[0] == 2
-    assert {f.name for f in tmp_path.iterdir()} == before
+    assert {f.name for f in tmp_path.iterdir()} == before | {".run.partial"}
+    assert [f.name for f in (tmp_path / ".run.partial").iterdir()] == ["backup"]
 
 
 def test_control_c_keeps_the_best_weights_so_far(train, call, table, tmp_path, monkeypatch, caplog):

@@ -67,7 +67,7 @@ def test_same_results_as_with_the_encoder_in_every_epoch(
     config, metrics, history = train(task, "once", "--epochs", 4, *more)
     assert config["features_computed_once"]
     assert sorted(path.name for path in (tmp_path / "once").iterdir()) == [
-        "config.json", "history.csv", "metrics.json", "plots", "report.md", "saved_model",
+        "config.json", "history.csv", "manifest.json", "metrics.json", "plots", "report.md", "saved_model",
     ]  # fmt: skip
     with monkeypatch.context() as patch:
         patch.setattr(run_class, "uses_pooled_output", False)

@@ -44,7 +44,7 @@ def test_train_evaluate_predict_export(call, files, tiny_pair, caplog):
     assert "exact match" in out
     assert "10 contexts of" in caplog.text
     assert {f.name for f in run.iterdir()} == {
-        "saved_model", "metrics.json", "history.csv", "config.json", "plots", "report.md",
+        "saved_model", "metrics.json", "history.csv", "config.json", "plots", "report.md", "manifest.json",
     }  # fmt: skip
     config, metrics = (json.loads((run / name).read_text()) for name in ("config.json", "metrics.json"))
     assert (config["task"], config["null_answers"], config["max_question_length"]) == ("question-answering", True, 16)

@@ -46,7 +46,7 @@ def test_similarity_train_evaluate_predict(call, files, base):
     )
     assert code == 0, err
     assert {f.name for f in run.iterdir()} == {
-        "saved_model", "metrics.json", "history.csv", "config.json", "plots", "report.md",
+        "saved_model", "metrics.json", "history.csv", "config.json", "plots", "report.md", "manifest.json",
     }  # fmt: skip
     config = json.loads((run / "config.json").read_text())
     assert (config["task"], config["architecture"], config["pooling"], config["score_range"]) == (

@@ -41,7 +41,7 @@ def test_train_evaluate_predict_export(call, files, tiny_pair):
     assert code == 0, err
     assert "entity F1" in out
     assert {f.name for f in run.iterdir()} == {
-        "saved_model", "metrics.json", "history.csv", "config.json", "plots", "report.md",
+        "saved_model", "metrics.json", "history.csv", "config.json", "plots", "report.md", "manifest.json",
     }  # fmt: skip
     config = json.loads((run / "config.json").read_text())
     assert (config["task"], config["labels"], config["label_tokens"]) == (

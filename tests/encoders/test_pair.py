@@ -309,7 +309,7 @@ def test_folder_is_made_whole_or_not_at_all(tmp_path, backbone, pair):
         (folder / "encoder").mkdir()
     with new_folder(mine, overwrite=True) as folder:
         (folder / "preprocess").mkdir()
-    assert [p.name for p in mine.iterdir()] == ["preprocess"]
+    assert sorted(p.name for p in mine.iterdir()) == ["manifest.json", "preprocess"]
     (mine / "thesis.txt").write_text("not a pair")
     with pytest.raises(UserError, match=r"thesis\.txt"), new_folder(mine, overwrite=True):
         pass
