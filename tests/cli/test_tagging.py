@@ -89,7 +89,7 @@ def test_train_evaluate_predict_export(call, files, tiny_pair):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--text-pair", "b"], "No such option: --text-pair"),
+        (["--text-pair", "b"], "no such option: --text-pair"),
         (["--tag-column", "5"], "line 1: 2 columns"),
         (["--scheme", "plain", "--label-tokens", "all"], "plain tags belong to words"),
         (["--format", "xml"], "choose one of: auto, conll, characters, sentences, jsonl"),
@@ -136,4 +136,4 @@ def test_no_entities_at_all(call, tmp_path, tiny_pair):
         "--scheme",
         "bio",
     )
-    assert (code, "No such option: --scheme" in err) == (2, True)
+    assert (code, "no such option: --scheme" in err) == (2, True)
