@@ -49,7 +49,7 @@ def test_every_option_reaches_the_run(train, tmp_path, caplog):
         (["--lr-multiplier", "embeddings"], "must be PART=FACTOR"),
         (["--unfreeze-every", "soon"], "no interval"),
         (["--unfreeze-every", "2"], 'is for transfer="gradual"'),
-        (["--layer-decay", "2"], "layer_decay must be above 0"),
+        (["--layer-decay", "2"], "--layer-decay must be above 0"),
     ],
 )
 def test_wrong_calls(train, tmp_path, more, message):

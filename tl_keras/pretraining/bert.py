@@ -165,7 +165,7 @@ class Pretraining(PretrainingRun):
                     settings.lower_case,
                     alphabet_size=settings.alphabet_size,
                 )
-                logger.info("learned a vocabulary of %d tokens", len(tokens))
+                logger.info("learned a vocabulary of %d tokens", len(vocabulary))
             given = WordPiece(vocabulary, settings.lower_case)
         tokens = prepare_token_files(
             folder, corpora, given, settings.lowercase_fraction, settings.heldout_fraction, settings.seed
