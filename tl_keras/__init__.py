@@ -22,6 +22,7 @@ _PUBLIC = {
     "encode": "tl_keras.serving.encode",
     "encoder_of": "tl_keras.encoders.load",
     "evaluate": "tl_keras.serving.evaluate",
+    "explain": "tl_keras.serving.explain",
     "export": "tl_keras.serving.export",
     "KerasLayer": "tl_keras.encoders.keras_layer",
     "list_presets": "tl_keras.encoders.presets",

@@ -73,6 +73,14 @@ def test_train_evaluate_predict_export(train, call, table, tmp_path):
     code, out, _ = call("predict", run, "the film was great!", "awful")
     assert [line.split("\t")[1] for line in out.strip().splitlines()] == ["label", "positive", "negative"]
 
+    code, out, err = call("explain", run, "the film was great!", "--out", tmp_path / "why.html", "--json")
+    assert code == 0, err
+    why = json.loads(out.strip().splitlines()[-1])
+    assert (why["label"], [word["word"] for word in why["words"]]) == ("positive", ["the", "film", "was", "great!"])
+    assert max(why["words"], key=lambda word: word["weight"])["word"] == "great!"
+    assert sum(word["weight"] for word in why["words"]) == pytest.approx(why["score"] - why["base"], abs=1e-5)
+    assert "great!</span>" in (tmp_path / "why.html").read_text("utf-8")
+
     (tmp_path / "new.csv").write_text('document\ngreat film\n""\nawful\n', "utf-8")
     code, _, _ = call("predict", run, "--data", tmp_path / "new.csv", "--out", tmp_path / "labels.csv")
     labels = pd.read_csv(tmp_path / "labels.csv", keep_default_na=False)

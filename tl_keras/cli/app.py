@@ -19,6 +19,7 @@ from tl_keras.cli import (
     compress,
     encode,
     encoders,
+    explain,
     launch,
     pretrain,
     question_answering,
@@ -65,6 +66,7 @@ app.add_typer(pretrain.app, name="pretrain")
 app.command(context_settings=HELP)(as_command(advise.advise))
 app.command(context_settings=HELP)(as_command(compress.compress))
 app.command(context_settings=HELP)(as_command(encode.encode))
+app.command(context_settings=HELP)(as_command(explain.explain))
 app.command(context_settings=HELP)(as_command(encoders.convert))
 app.command(context_settings=HELP)(as_command(encoders.encoders))
 app.command(context_settings=HELP)(as_command(search.index))

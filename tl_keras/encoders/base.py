@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from tl_keras._keras import keras
@@ -17,7 +18,14 @@ from tl_keras.encoders.offset_tokenizer import offset_tokenizer
 from tl_keras.encoders.resolve import read_suggestions
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.text.batches import string_batches, token_batches
+from tl_keras.text.batches import (
+    POOL_BATCHES,
+    finish_batches,
+    pack_texts,
+    string_batches,
+    token_batches,
+    with_labels,
+)
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.pair_batches import pair_batches
 from tl_keras.text.preprocessor import Preprocessor
@@ -173,6 +181,7 @@ class Encoder:
         seed: int = 0,
         fixed_length: bool = False,
         drop_remainder: bool = False,
+        weights: np.ndarray | None = None,
     ) -> tf.data.Dataset:
         """Batches of `examples` for `fit`, `evaluate` and `predict`; see `tl_keras.text.batches.token_batches`.
 
@@ -185,10 +194,17 @@ class Encoder:
             seed: of the shuffling.
             fixed_length: pad to `seq_length` always, for TPUs.
             drop_remainder: leave the last, smaller batch out.
+            weights: float `[n]`, how much each text counts in the loss.
         """
         if not isinstance(examples, Examples):
             examples = Examples.from_lists(examples)
-        common = {"batch_size": batch_size, "training": training, "seed": seed, "drop_remainder": drop_remainder}
+        common = {
+            "batch_size": batch_size,
+            "training": training,
+            "seed": seed,
+            "drop_remainder": drop_remainder,
+            "weights": weights,
+        }
         if self.takes_text:
             return string_batches(examples, **common)
         if training:
@@ -197,6 +213,30 @@ class Encoder:
         return token_batches(
             examples, self.preprocessor, seq_length=self.seq_length, fixed_length=fixed_length, **common
         )
+
+    def batches_of_strings(
+        self, dataset: tf.data.Dataset, *, batched: bool, batch_size: int = 32, training: bool = False, seed: int = 0
+    ) -> tf.data.Dataset:
+        """Batches of a dataset of strings, which is read as it flows; what `batches` does for examples in memory.
+
+        Args:
+            dataset: of dicts: `text`, and perhaps `text_pair`, `labels` and `weights`.
+            batched: whether its elements are batches already, which are kept; else single texts.
+            batch_size: texts in a batch, of single ones.
+            training: of single texts, put those of like length together. The order is the dataset's own otherwise.
+            seed: of the order of such batches.
+        """
+        texts = int(dataset.cardinality())
+        bucket = batch_size if training and not batched and not self.takes_text else None
+        if not batched:
+            dataset = dataset.batch(batch_size * (POOL_BATCHES if bucket else 1))
+        if self.takes_text:
+            dataset = dataset.map(lambda batch: with_labels(batch["text"], batch))
+        else:
+            dataset = pack_texts(dataset, self.preprocessor, self.seq_length, bucket=bucket, seed=seed)
+        if batched or texts < 0:
+            return dataset.prefetch(tf.data.AUTOTUNE)
+        return finish_batches(dataset, texts, batch_size, drop_remainder=False)
 
     def tagging_batches(
         self, examples: TaggedExamples, *, training: bool = False, batch_size: int = 32, seed: int = 0, **options

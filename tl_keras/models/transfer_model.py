@@ -12,6 +12,7 @@ from tl_keras.errors import UserError
 from tl_keras.models.gradual import GradualUnfreezing
 from tl_keras.models.heads import ClassProbabilities
 from tl_keras.models.similarity_head import ScoreInRange
+from tl_keras.models.string_input import one_batch, take_texts
 from tl_keras.models.tag_head import TagProbabilities
 from tl_keras.models.transfer_control import find_encoder_layer, prepare
 from tl_keras.text.batch_labels import BatchLabels, align
@@ -20,7 +21,11 @@ from tl_keras.training.optimizer import WarmupLinearDecay
 
 @register
 class TransferModel(keras.Model):
-    """An ordinary functional `keras.Model`, with two additions.
+    """An ordinary functional `keras.Model`, with some additions.
+
+    `fit`, `evaluate` and `predict` also take texts as they are: lists, arrays or Series of strings, pairs as tuples, examples of a reader,
+    a `tf.data.Dataset` of strings; with names of classes as labels. Batches of token ids are made behind it, those for training shuffled
+    and of like length. See `tl_keras.models.string_input`.
 
     A warm-up and decay needs the number of steps, and only `fit` knows it. So `fit` plans the schedule, if the optimizer has ours,
     and then does what it always does. Compile with another optimizer or schedule and nothing is added at all.
@@ -42,6 +47,7 @@ class TransferModel(keras.Model):
         _refuse_strings_on_replicas(self)
         call = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
         call.apply_defaults()
+        take_texts(self, call.arguments, training=True)
         for name in ("x", "validation_data"):
             call.arguments[name] = self.align_batches(call.arguments[name])
         schedule, steps = _schedule(getattr(self, "optimizer", None)), _steps_per_epoch(call.arguments)
@@ -56,16 +62,60 @@ class TransferModel(keras.Model):
         if layer is not None and layer.transfer.mode == "gradual":
             # First among them, so that a block that is unfrozen learns from this very step on.
             call.arguments["callbacks"] = _with_first(GradualUnfreezing(), call.arguments["callbacks"], self)
-        del call.arguments["self"]
-        return super().fit(**call.arguments)
+        return super().fit(**_keywords(call))
 
-    def evaluate(self, x=None, *args, **kwargs):
+    def evaluate(self, *args, **kwargs):
         """Score; see `keras.Model.evaluate`.
 
         Raises:
-            UserError: the batches have labels that the model lacks, or of another kind.
+            UserError: there are labels that the model lacks, or of another kind.
         """
-        return super().evaluate(self.align_batches(x), *args, **kwargs)
+        call = inspect.signature(keras.Model.evaluate).bind(self, *args, **kwargs)
+        call.apply_defaults()
+        take_texts(self, call.arguments, training=False)
+        call.arguments["x"] = self.align_batches(call.arguments["x"])
+        return super().evaluate(**_keywords(call))
+
+    def predict(self, *args, **kwargs):
+        """Compute the outputs, in the order of the texts; see `keras.Model.predict`."""
+        call = inspect.signature(keras.Model.predict).bind(self, *args, **kwargs)
+        call.apply_defaults()
+        take_texts(self, call.arguments, training=False)
+        return super().predict(**_keywords(call))
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, **kwargs):
+        """Take one step; see `keras.Model.train_on_batch`."""
+        batch = one_batch(self, x, y, sample_weight, class_weight)
+        if batch is not None:
+            (x, y, sample_weight), class_weight = batch, None
+        return super().train_on_batch(x, y, sample_weight, class_weight, **kwargs)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        """Score one batch; see `keras.Model.test_on_batch`."""
+        return super().test_on_batch(*(one_batch(self, x, y, sample_weight) or (x, y, sample_weight)), **kwargs)
+
+    def predict_on_batch(self, x):
+        """Compute the outputs of one batch; see `keras.Model.predict_on_batch`."""
+        batch = one_batch(self, x)
+        return super().predict_on_batch(x if batch is None else batch[0])
+
+    def __call__(self, inputs, *args, **kwargs):
+        """Compute symbolic or eager outputs of batches; texts go through `predict`.
+
+        Raises:
+            UserError: the inputs are strings, and the model takes token ids.
+        """
+        if (
+            isinstance(inputs, (str, list, tuple))
+            and len(inputs)
+            and isinstance(inputs[0], str)
+            and not reads_strings(self)
+        ):
+            raise UserError(
+                "called like a layer, this model takes token ids, not strings: call model.predict(texts), or model(batch) with batches "
+                "from encoder.batches(texts)."
+            )
+        return super().__call__(inputs, *args, **kwargs)
 
     def align_batches(self, batches):
         """Batches with their labels numbered as the model's outputs are; see `tl_keras.text.batch_labels.align`."""
@@ -99,6 +149,12 @@ def _labels_of_model(model: keras.Model) -> BatchLabels | None:
         if isinstance(layer, ScoreInRange):
             return BatchLabels("score")
     return None
+
+
+def _keywords(call: inspect.BoundArguments) -> dict:
+    """The arguments of a call by name, without `self` and what a collecting `**kwargs` holds beside."""
+    named = {name: value for name, value in call.arguments.items() if name not in ("self", "kwargs")}
+    return {**named, **call.arguments.get("kwargs", {})}
 
 
 def reads_strings(model: keras.Model) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from tl_keras.data.examples import Examples
@@ -25,6 +26,7 @@ def token_batches(
     seed: int = 0,
     fixed_length: bool = False,
     drop_remainder: bool = False,
+    weights: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Make batches of packed token ids, tokenizing on the way: only `POOL_BATCHES` batches are in memory as ids.
 
@@ -41,17 +43,47 @@ def token_batches(
         seed: of the shuffling.
         fixed_length: pad everything to `seq_length` (TPUs want one shape) instead of to the longest in the batch.
         drop_remainder: leave the last, smaller batch out.
+        weights: float `[n]`, how much each text counts in the loss.
 
     Returns:
-        A dataset of `inputs` or, with labels, `(inputs, labels)`: inputs int32 `[batch, length]` each, labels int64 `[batch]` or
-        float32 `[batch, classes]`. Its cardinality is known.
+        A dataset of `inputs` or, with labels, `(inputs, labels)`, or with weights `(inputs, labels, weights)`: inputs int32
+        `[batch, length]` each, labels int64 `[batch]` or float32 `[batch, classes]`. Its cardinality is known.
     """
     check_sizes(batch_size, seq_length)
-    source = _source(examples)
-    pool_size = batch_size * (POOL_BATCHES if training else 1)
-    dataset = tf.data.Dataset.from_tensor_slices(source)
+    dataset = tf.data.Dataset.from_tensor_slices(_source(examples, weights))
     if training:
         dataset = dataset.shuffle(len(examples), seed=seed, reshuffle_each_iteration=True)
+    dataset = pack_texts(
+        dataset.batch(batch_size * (POOL_BATCHES if training else 1), drop_remainder=False),
+        preprocessor,
+        seq_length,
+        bucket=batch_size if training else None,
+        seed=seed,
+        fixed_length=fixed_length,
+    )
+    dataset = finish_batches(dataset, len(examples), batch_size, drop_remainder)
+    return tell_labels(dataset, labels_of_examples(examples))
+
+
+def pack_texts(
+    dataset: tf.data.Dataset,
+    preprocessor: Preprocessor,
+    seq_length: int,
+    *,
+    bucket: int | None = None,
+    seed: int = 0,
+    fixed_length: bool = False,
+) -> tf.data.Dataset:
+    """Turn batches of texts into batches of packed token ids.
+
+    Args:
+        dataset: of dicts: `text`, string `[batch]`; perhaps `text_pair`, `labels`, `weights`.
+        preprocessor: of the encoder.
+        seq_length: longest input, in tokens, special tokens included.
+        bucket: take each batch as a pool, and cut it into batches of so many texts of like length; None keeps it.
+        seed: of the order of these.
+        fixed_length: pad everything to `seq_length`.
+    """
 
     def tokenize(pool):
         pool = dict(pool)
@@ -67,14 +99,19 @@ def token_batches(
         else:
             # The element's shape stays [None, None]: a static length would retrace the model for each one.
             packed = trim(packed)
-        return (packed, batch["labels"]) if "labels" in batch else packed
+        return with_labels(packed, batch)
 
-    dataset = dataset.batch(pool_size, drop_remainder=False).map(tokenize, num_parallel_calls=tf.data.AUTOTUNE)
-    if training:
-        dataset = dataset.flat_map(lambda pool: buckets_of(pool, batch_size, seq_length, seed))
-    dataset = dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = finish_batches(dataset, len(examples), batch_size, drop_remainder)
-    return tell_labels(dataset, labels_of_examples(examples))
+    dataset = dataset.map(tokenize, num_parallel_calls=tf.data.AUTOTUNE)
+    if bucket is not None:
+        dataset = dataset.flat_map(lambda pool: buckets_of(pool, bucket, seq_length, seed))
+    return dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def with_labels(inputs, batch: dict):
+    """What Keras wants of a batch: the inputs, and with them its `labels` and `weights` where it has them."""
+    if "labels" not in batch:
+        return inputs
+    return (inputs, batch["labels"], batch["weights"]) if "weights" in batch else (inputs, batch["labels"])
 
 
 def string_batches(
@@ -84,6 +121,7 @@ def string_batches(
     training: bool = False,
     seed: int = 0,
     drop_remainder: bool = False,
+    weights: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Make batches of strings, for text embedding modules that tokenize themselves.
 
@@ -93,9 +131,10 @@ def string_batches(
         training: shuffle anew each epoch.
         seed: of the shuffling.
         drop_remainder: leave the last, smaller batch out.
+        weights: float `[n]`, how much each text counts in the loss.
 
     Returns:
-        A dataset of string `[batch]` or `(strings, labels)`.
+        A dataset of string `[batch]`, `(strings, labels)` or `(strings, labels, weights)`.
 
     Raises:
         UserError: the examples are pairs, which these modules cannot take.
@@ -103,17 +142,16 @@ def string_batches(
     check_sizes(batch_size, 1)
     if examples.text_pairs is not None:
         raise UserError("a text embedding module takes one text; for pairs choose a BERT-like encoder.")
-    source = _source(examples)
-    dataset = tf.data.Dataset.from_tensor_slices(source)
+    dataset = tf.data.Dataset.from_tensor_slices(_source(examples, weights))
     if training:
         dataset = dataset.shuffle(len(examples), seed=seed, reshuffle_each_iteration=True)
     dataset = dataset.batch(batch_size)
-    dataset = dataset.map(lambda batch: (batch["text"], batch["labels"]) if "labels" in batch else batch["text"])
+    dataset = dataset.map(lambda batch: with_labels(batch["text"], batch))
     dataset = finish_batches(dataset, len(examples), batch_size, drop_remainder)
     return tell_labels(dataset, labels_of_examples(examples))
 
 
-def _source(examples: Examples) -> dict:
+def _source(examples: Examples, weights: np.ndarray | None = None) -> dict:
     if not len(examples):
         raise UserError(f"{examples.source} holds no examples.")
     source = {"text": examples.texts.tolist()}
@@ -121,6 +159,8 @@ def _source(examples: Examples) -> dict:
         source["text_pair"] = examples.text_pairs.tolist()
     if examples.labels is not None:
         source["labels"] = examples.labels
+    if weights is not None:
+        source["weights"] = np.asarray(weights, "float32")
     return source
 
 

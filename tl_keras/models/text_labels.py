@@ -1,0 +1,141 @@
+"""Labels and weights as a user gives them, for a model that knows its classes by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from tl_keras._keras import keras
+from tl_keras.data.examples import Examples
+from tl_keras.data.pairs import ScoredExamples
+from tl_keras.errors import UserError
+from tl_keras.models.heads import ClassProbabilities
+from tl_keras.models.similarity_head import ScoreInRange
+
+
+def class_names(head: ClassProbabilities, labels: np.ndarray) -> list:
+    """Labels as names of the model's classes.
+
+    A number is the class of that place, as in Keras; but where the classes are called by whole numbers themselves, it is the name.
+
+    Args:
+        head: of the model.
+        labels: `[n]` names or numbers; for multi-label models `[n, classes]` of 0 and 1, or `n` lists of names.
+
+    Raises:
+        UserError: a label is not one of the model's.
+    """
+    classes = list(head.classes)
+    if head.multi_label:
+        rows = [row if isinstance(row, (list, tuple, set)) else np.asarray(row).tolist() for row in labels]
+        if all(isinstance(row, (list, tuple)) and len(row) == len(classes) and set(row) <= {0, 1} for row in rows):
+            return [[name for name, x in zip(classes, row, strict=True) if x] for row in rows]
+        if any(not isinstance(row, (list, tuple, set)) for row in rows):
+            raise UserError(
+                f"this model is multi-label: give a list of names for each text, or {len(classes)} numbers, 0 or 1."
+            )
+        return [list(row) for row in rows]
+    if getattr(labels, "ndim", 1) == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if getattr(labels, "ndim", 1) != 1:
+        raise UserError(
+            f"labels must be one for each text, names or numbers, not an array of shape {tuple(labels.shape)}."
+        )
+    values = [value.item() if hasattr(value, "item") else value for value in labels]
+    if any(isinstance(value, str) for value in values):
+        return [str(value) for value in values]
+    numbers = [int(value) for value in values if float(value).is_integer()]
+    if len(numbers) != len(values):
+        raise UserError(
+            f"labels must be names or whole numbers, not {next(v for v in values if not float(v).is_integer())!r}."
+        )
+    if all(name.lstrip("-").isdecimal() for name in classes):
+        return [str(number) for number in numbers]
+    wrong = [number for number in numbers if not 0 <= number < len(classes)]
+    if wrong:
+        raise UserError(
+            f"label {wrong[0]} is no number of a class: there are {len(classes)}, from 0: {', '.join(classes[:20])}."
+        )
+    return [classes[number] for number in numbers]
+
+
+def text_weights(model: keras.Model, examples: Examples, sample_weight, class_weight) -> np.ndarray | None:
+    """One weight for each text: float32 `[n]`."""
+    if sample_weight is None and class_weight is None:
+        return None
+    weights = np.ones(len(examples), "float32")
+    if sample_weight is not None:
+        given = np.asarray(sample_weight, "float32").reshape(-1)
+        if len(given) != len(examples):
+            raise UserError(f"{len(examples)} texts but {len(given)} sample weights; there must be one for each text.")
+        weights *= given
+    if class_weight is not None:
+        if examples.labels is None or examples.labels.ndim != 1 or isinstance(examples, ScoredExamples):
+            raise UserError("class_weight is for models with one class for each text; give sample_weight.")
+        by_class = class_weights_of(head_with_names(model), class_weight)
+        names = list(head_with_names(model).classes)
+        place = np.array([names.index(name) for name in examples.classes])
+        weights *= by_class[place[examples.labels]]
+    return weights
+
+
+def class_weights_of(head: ClassProbabilities, class_weight: Mapping) -> np.ndarray:
+    """A weight for each class, float32 `[classes]`; 1 where none is given, as in Keras."""
+    names = list(getattr(head, "classes", ()))
+    weights = np.ones(len(names), "float32")
+    for key, weight in class_weight.items():
+        if key in names:
+            weights[names.index(key)] = weight
+        elif not isinstance(key, str) and 0 <= int(key) < len(names):
+            weights[int(key)] = weight
+        else:
+            raise UserError(
+                f"class_weight names {key!r}, which is none of the classes {', '.join(names[:20])}, nor the number of one."
+            )
+    return weights
+
+
+def head_with_names(model: keras.Model):
+    """The layer that knows what the outputs mean.
+
+    Raises:
+        UserError: it is none of those that texts and labels can be given to.
+    """
+    for layer in model.layers:
+        if isinstance(layer, (ClassProbabilities, ScoreInRange)):
+            return layer
+    raise UserError(
+        f"labels cannot be given to {model.name!r} as they are: this is no classifier or regressor of this package. Give fit examples of a "
+        "reader, or batches: fit(tl_keras.batches(model, examples)); for answers and vectors call tl_keras.predict(model, texts)."
+    )
+
+
+def label_lookup(head, spec: tf.TensorSpec):
+    """A function of a tensor of labels, names or numbers, that gives what the loss wants."""
+    if isinstance(head, ScoreInRange):
+        return lambda labels: tf.cast(labels, tf.float32)
+    if head.multi_label:
+        return lambda labels: tf.cast(labels, tf.float32)
+    names = list(head.classes)
+    if spec.dtype == tf.string:
+        table = _table(tf.constant(names), names)
+        return lambda labels: _known(table.lookup(labels), labels, names)
+    if all(name.lstrip("-").isdecimal() for name in names):
+        table = _table(tf.constant([int(name) for name in names], tf.int64), names)
+        return lambda labels: _known(table.lookup(tf.cast(labels, tf.int64)), labels, names)
+    return lambda labels: tf.cast(labels, tf.int64)
+
+
+def _table(keys: tf.Tensor, names: list[str]) -> tf.lookup.StaticHashTable:
+    places = tf.range(len(names), dtype=tf.int64)
+    return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, places), -1)
+
+
+def _known(places: tf.Tensor, labels: tf.Tensor, names: list[str]) -> tf.Tensor:
+    check = tf.debugging.Assert(
+        tf.reduce_all(places >= 0), [f"a label is none of the classes {', '.join(names[:20])}:", labels], summarize=20
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(places)
