@@ -45,10 +45,10 @@ def load_saved_model(folder: str | os.PathLike, load: Callable[[], Any] | None =
         return tf.saved_model.load(os.fspath(folder)) if load is None else load()
     except UserError:
         raise
-    except OSError as error:
-        raise UserError(os_error_line(error, folder)) from error
-    except (tf.errors.OpError, *_FAULTS) as error:
-        line = tensorflow_error_line(error, folder)
+    except (OSError, tf.errors.OpError, *_FAULTS) as error:
+        # TensorFlow also raises an OSError, without a number, for a file that it cannot parse.
+        by_system = isinstance(error, OSError) and error.errno is not None
+        line = os_error_line(error, folder) if by_system else tensorflow_error_line(error, folder)
         reason = " ".join((str(error).strip() or type(error).__name__).splitlines()[0].split())[:200]
         raise UserError(line or f"{folder} cannot be loaded ({reason}); {_REMEDY}.") from error
 
