@@ -111,7 +111,7 @@ def summary() -> None:
     frame = pd.DataFrame(table)
     shown = frame.pivot_table(index=["figure", "task", "labels"], columns="rule", values="apart", aggfunc="mean")
     print(shown.round(2).to_string())
-    print(shown.groupby("figure").mean().round(2).to_string())
+    print(shown.groupby(level="figure").mean().round(2).to_string())
     print(frame.groupby(["task", "labels"]).size().rename("rows of this table").to_string())
 
 
