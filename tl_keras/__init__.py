@@ -24,11 +24,15 @@ _PUBLIC = {
     "evaluate": "tl_keras.serving.evaluate",
     "explain": "tl_keras.serving.explain",
     "export": "tl_keras.serving.export",
+    "few_shot_classifier": "tl_keras.models.few_shot",
+    "fill_mask": "tl_keras.serving.fill_mask",
+    "generate": "tl_keras.serving.predict",
     "KerasLayer": "tl_keras.encoders.keras_layer",
     "list_presets": "tl_keras.encoders.presets",
     "load_elmo": "tl_keras.models.elmo",
     "load_encoder": "tl_keras.encoders.load",
     "load_exported": "tl_keras.serving.exported",
+    "load_language_model": "tl_keras.models.language_model",
     "load_model": "tl_keras.serving.saved_keras",
     "plots": "tl_keras.plots",
     "predict": "tl_keras.serving.predict",
@@ -44,6 +48,7 @@ _PUBLIC = {
     "set_transfer": "tl_keras.models.transfer_control",
     "text_classifier": "tl_keras.models.text_classifier",
     "text_regressor": "tl_keras.models.text_regressor",
+    "text_generator": "tl_keras.models.text_generator",
     "TextEncoder": "tl_keras.serving.sklearn_encoder",
     "TextIndex": "tl_keras.serving.index",
     "token_classifier": "tl_keras.models.token_classifier",
@@ -51,6 +56,7 @@ _PUBLIC = {
     "Transfer": "tl_keras.encoders.transfer_plan",
     "UserError": "tl_keras.errors",
     "word_vector_encoder": "tl_keras.encoders.word_vectors.encoder",
+    "zero_shot_classifier": "tl_keras.serving.zero_shot",
 }
 
 __all__ = ["__version__", *_PUBLIC]

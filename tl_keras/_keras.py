@@ -34,6 +34,22 @@ KERAS_NAME: str = f"{'keras' if IS_KERAS_3 else 'tf_keras'} {keras.__version__}"
 WAY_TO_KERAS_2 = "Keras 2: `tl-keras --keras 2 ...`, or set TF_USE_LEGACY_KERAS=1 before TensorFlow is imported."
 
 
+def require_keras_3(what: str) -> None:
+    """Refuse, in Keras 2, what is built on KerasHub's models.
+
+    Args:
+        what: begins the message, for instance "text generation".
+
+    Raises:
+        UserError: Keras 2 is active.
+    """
+    if not IS_KERAS_3:
+        raise UserError(
+            f"{what} is built on KerasHub, which knows Keras 3 only: start Python without TF_USE_LEGACY_KERAS=1 (on the command line: "
+            "tl-keras --keras 3 ...)."
+        )
+
+
 def register(cls):
     """Register a layer, model or optimizer under `tl_keras>Name`, so that `.keras` files can be loaded again."""
     return keras.saving.register_keras_serializable(package="tl_keras")(cls)

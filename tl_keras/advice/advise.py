@@ -15,7 +15,7 @@ from tl_keras.advice.labels import LabelReport, label_report, without_repeats
 from tl_keras.advice.lengths import LengthReport, length_report
 from tl_keras.advice.perplexity import pseudo_perplexity
 from tl_keras.advice.result import Advice, DomainSimilarity, label_notes
-from tl_keras.advice.rules import Evidence, Recommendation, recommend
+from tl_keras.advice.rules import FEW_SHOT, Evidence, Recommendation, recommend
 from tl_keras.data.examples import Examples
 from tl_keras.encoders.base import Encoder
 from tl_keras.errors import UserError
@@ -146,6 +146,7 @@ def gather_evidence(
         majority=labels.majority,
         unknown_words=None if lengths is None else lengths.unknown_words,
         perplexity_ratio=None if domain is None else domain.perplexity_ratio,
+        fewest_per_class=min(labels.counts.values()),
     )
 
 
@@ -209,9 +210,9 @@ def _command(
         "encoder": frozen.encoder.name,
         **options,
         "transfer": recommendation.transfer,
-        "epochs": recommendation.epochs,
-        "learning-rate": f"{recommendation.learning_rate:g}",
     }
+    if recommendation.way != FEW_SHOT:
+        chosen |= {"epochs": recommendation.epochs, "learning-rate": f"{recommendation.learning_rate:g}"}
     if seq_length is not None:
         chosen |= {"seq-length": seq_length, "pooling": frozen.pooling}
     chosen["out"] = f"runs/{recommendation.transfer}"

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 FREEZE, TOP, FINE_TUNE = "freeze", "top", "fine-tune"
 WAYS = (FREEZE, TOP, FINE_TUNE)
 """From the cheapest to the dearest."""
+FEW_SHOT = "few-shot"
+"""For so few labels that there is no choosing between the others: a head worked out on the frozen encoder's centred vectors."""
 
 # Fraction of a frozen encoder's errors that are gone when its upper half, or all of it, learns; by number of labels. From
 # benchmarks/results/transfer_modes.json (`benchmarks/advice.py --gains`), ko-en-mini, two seeds: mean of nsmc, sst2 and trec for single texts,
@@ -33,6 +35,10 @@ ERRORS_REMOVED: dict[str, dict[int, dict[str, float]]] = {
 
 # Of ways that differ by less than this in expected accuracy the cheaper is taken: half the point that following the advice may cost.
 TIE = 0.005
+
+# Labels of the rarest class up to which that head is taken. A judgement: fine-tuning with so few was not measured against it yet
+# (benchmarks/few_labels.py does); a closed-form head costs no training that could go wrong.
+FEW_PER_CLASS = 16
 
 # Epochs while the encoder learns: those of benchmarks/transfer.py (100 labels 15, 1,000 6, 5,000 3, 20,000 2), which this curve goes
 # through; in between the number of steps grows steadily.
@@ -79,6 +85,7 @@ class Evidence:
         majority: fraction of the most common class.
         unknown_words: fraction of the words that the vocabulary does not know; None if the encoder shows no tokens.
         perplexity_ratio: bits a character of the texts, divided by those of reference texts; None if not measured.
+        fewest_per_class: labels of the rarest class; None if not counted.
     """
 
     labels: int
@@ -91,6 +98,7 @@ class Evidence:
     majority: float | None = None
     unknown_words: float | None = None
     perplexity_ratio: float | None = None
+    fewest_per_class: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +106,7 @@ class Recommendation:
     """What to do, and why.
 
     Attributes:
-        way: `"freeze"`, `"top"` or `"fine-tune"`.
+        way: `"freeze"`, `"top"`, `"fine-tune"` or `"few-shot"`.
         transfer: the same as the package calls it, e.g. `"top-2"`.
         epochs: to train.
         learning_rate: peak rate.
@@ -123,6 +131,8 @@ class Recommendation:
     def headline(self) -> str:
         """The recommendation in one line."""
         settings = f"{self.transfer}, {self.epochs} epochs, peak learning rate {self.learning_rate:g}"
+        if self.way == FEW_SHOT:
+            settings = self.transfer
         if self.without_encoder:
             return f"No encoder: word counts will do. If you want it all the same: {settings}."
         if self.other_encoder:
@@ -150,13 +160,20 @@ def recommend(
     expected = {way: frozen + gains[way] * (1.0 - frozen) for way in ways}
     best = max(expected.values())
     way = next(way for way in ways if expected[way] >= best - TIE)
+    few = not evidence.pairs and evidence.fewest_per_class is not None and evidence.fewest_per_class <= FEW_PER_CLASS
     unknown = (evidence.unknown_words or 0.0) > TOO_MANY_UNKNOWN
     strange = not unknown and (evidence.perplexity_ratio or 0.0) > STRANGE
     without = evidence.frozen is not None and evidence.words is not None and evidence.words >= expected[way] - TIE
     reasons = [*_why_this_way(evidence, way, expected), *_why_else(evidence, unknown, strange, without, expected[way])]
+    if few:
+        reasons.insert(
+            0,
+            f"With {evidence.fewest_per_class} label(s) in the rarest class, a head worked out on the frozen encoder's vectors is the safer "
+            "choice: so few say little about how to train one; take an encoder made for sentences.",
+        )
     return Recommendation(
-        way=way,
-        transfer=transfer_name(way, evidence.blocks),
+        way=FEW_SHOT if few else way,
+        transfer=FEW_SHOT if few else transfer_name(way, evidence.blocks),
         epochs=epochs_for(evidence.labels, way),
         learning_rate=learning_rate_for(evidence.width, way, evidence.suggested_learning_rate),
         expected={} if evidence.frozen is None else expected,

@@ -20,6 +20,8 @@ from tl_keras.cli import (
     encode,
     encoders,
     explain,
+    fill_mask,
+    generate,
     launch,
     pretrain,
     question_answering,
@@ -28,11 +30,13 @@ from tl_keras.cli import (
     sentence_similarity,
     serve,
     text_classification,
+    text_generation,
     token_classification,
     try_page,
+    zero_shot,
 )
 from tl_keras.cli.ending import OneLine, as_command, run_to_end
-from tl_keras.cli.running import Columns, import_tensorflow, show, write_file
+from tl_keras.cli.running import Columns, choose_keras, import_tensorflow, show, write_file
 from tl_keras.errors import UserError
 from tl_keras.files import refuse_input_as_output
 
@@ -44,6 +48,8 @@ TASKS = {
     "question-answering": question_answering,
     "sentence-similarity": sentence_similarity,
     "retrieval": retrieval,
+    "text-generation": text_generation,
+    "zero-shot-classification": zero_shot,
 }
 
 app = typer.Typer(
@@ -69,8 +75,11 @@ app.command(context_settings=HELP)(as_command(encode.encode))
 app.command(context_settings=HELP)(as_command(explain.explain))
 app.command(context_settings=HELP)(as_command(encoders.convert))
 app.command(context_settings=HELP)(as_command(encoders.encoders))
+app.command(context_settings=HELP)(as_command(fill_mask.fill_mask))
+app.command(context_settings=HELP)(as_command(generate.generate))
 app.command(context_settings=HELP)(as_command(search.index))
 app.command(context_settings=HELP)(as_command(search.search))
+app.command(context_settings=HELP)(as_command(zero_shot.zero_shot))
 app.command(context_settings=HELP)(as_command(serve.serve))
 app.command("try", context_settings=HELP)(as_command(try_page.try_page))
 app.command(context_settings={**HELP, **launch.CONTEXT})(as_command(launch.launch))
@@ -110,10 +119,7 @@ def _before_any_command(
         from tl_keras.manifest import verify_everything
 
         verify_everything()
-    # This process is ours, so we may choose its Keras; importing the library never does.
-    if keras is not None:
-        os.environ["TF_USE_LEGACY_KERAS"] = "1" if keras == 2 else "0"
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    choose_keras(keras)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine("%(levelname)s: %(message)s"))

@@ -72,6 +72,27 @@ def need_extra(extra: str, what: str, *modules: str) -> None:
             raise UserError(f'{what} needs {module}: pip install "tl_keras[{extra}]"')
 
 
+def choose_keras(version: int | None) -> None:
+    """Set which Keras TensorFlow will bring, before it is imported: as asked for, else as the environment says, else Keras 2.
+
+    This process is ours, so we may choose its Keras; importing the library never does.
+    """
+    global _asked
+    _asked = version
+    if version is not None:
+        os.environ["TF_USE_LEGACY_KERAS"] = "1" if version == 2 else "0"
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+
+_asked: int | None = None
+
+
+def prefer_keras_3() -> None:
+    """Run in Keras 3 unless `--keras 2` was asked for: KerasHub's models know no other. Before TensorFlow is imported."""
+    if _asked is None:
+        os.environ["TF_USE_LEGACY_KERAS"] = "0"
+
+
 def verbosity() -> int:
     """Of `model.fit`: a progress bar on a terminal, else a line an epoch."""
     return 1 if sys.stdout.isatty() else 2

@@ -15,17 +15,22 @@ from tl_keras.cli.running import import_tensorflow, report_run, verbosity
 from tl_keras.tasks.settings import RunSettings, option
 
 
-def train_command(settings: type[RunSettings], run: str, summary: str) -> Callable:
+def train_command(
+    settings: type[RunSettings], run: str, summary: str, before: Callable[[], None] | None = None
+) -> Callable:
     """A function for typer that trains.
 
     Args:
         settings: the task's class; its fields become the options.
         run: where the task's run is, as `"module:class"`; imported after TensorFlow, when the settings have proved right.
         summary: for `--help`.
+        before: called first, while Keras can still be chosen.
     """
 
     def train(**values) -> None:
         chosen = settings(**values)
+        if before is not None:
+            before()
         import_tensorflow()
         module, name = run.split(":")
         report_run(getattr(importlib.import_module(module), name)(chosen).execute(verbosity()))
@@ -46,6 +51,7 @@ def _parameters(settings: type[RunSettings]) -> list[inspect.Parameter]:
             annotation=Annotated[types[field.name], _typer_option(field)],
         )
         for field in dataclasses.fields(settings)
+        if field.name not in settings.not_options
     ]
 
 

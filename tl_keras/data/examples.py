@@ -185,6 +185,36 @@ class Examples:
         return self.take(np.flatnonzero(mask)), self.take(held_rows)
 
 
+def sample_per_class(examples: Examples, size: int, seed: int = 0) -> Examples:
+    """The same number of examples of each class, drawn at random.
+
+    Args:
+        examples: with one label each.
+        size: how many of each class.
+        seed: of the draw; a smaller size draws a part of what a larger one draws.
+
+    Raises:
+        UserError: a class has fewer, or the examples have no labels, or several each.
+
+    Example:
+        >>> examples = Examples.from_lists(list("abcdef"), [0, 1, 0, 1, 1, 1])
+        >>> sample_per_class(examples, 2).counts()
+        {'0': 2, '1': 2}
+    """
+    if size < 1:
+        raise UserError(f"the number of examples to draw of each class must be at least 1, not {size}.")
+    if examples.labels is None or examples.multi_label:
+        raise UserError(f"{examples.source}: drawing from each class takes examples with one label each.")
+    rng, drawn = np.random.default_rng(seed), []
+    for index, (name, count) in enumerate(examples.counts().items()):
+        if count < size:
+            raise UserError(
+                f"{examples.source} has {count} example(s) of the class {name!r}, fewer than the {size} to draw of each."
+            )
+        drawn.append(rng.permutation(np.flatnonzero(examples.labels == index))[:size])
+    return examples.take(np.sort(np.concatenate(drawn)))
+
+
 def row_numbers(examples) -> np.ndarray:
     """Which rows of the whole that they come from the examples are, from 0: int64 `[n]`.
 

@@ -11,6 +11,7 @@ from tl_keras.data.questions import QuestionExamples
 from tl_keras.data.tagging import TaggedExamples
 from tl_keras.encoders.load import encoder_of
 from tl_keras.errors import UserError
+from tl_keras.models.language_model import LanguageModel, is_generator
 from tl_keras.models.similarity_head import is_sentence_encoder, sentence_encoder_of
 from tl_keras.models.span_head import is_answerer, span_head_of
 from tl_keras.models.tag_head import is_tagger, tag_head_of
@@ -67,6 +68,8 @@ def batches(
     if is_tagger(model):
         _require(examples, TaggedExamples, "texts with labelled spans (read_tagged)")
         return encoder_of(model).tagging_batches(examples, **{"tag_set": tag_head_of(model).tag_set, **options})
+    if is_generator(model):
+        return LanguageModel.of(model).batches(examples, **options)
     if is_sentence_encoder(model):
         single = sentence_encoder_of(model)
         encoder = encoder_of(single)

@@ -28,7 +28,7 @@ def plot_losses(folder: str | Path, losses: Mapping[str, str], tokens: str, unit
     # A figure of its own, not pyplot's: drawing must not change the caller's backend.
     figure = Figure(figsize=(8, 4), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(losses), sharey=shared)
+    axes = figure.subplots(1, len(losses), sharey=shared, squeeze=False)[0]
     for axis, (loss, title) in zip(axes, losses.items(), strict=True):
         for column, label in ((loss, "training"), (f"heldout_{loss}", "held out")):
             points = [(int(row["tokens"]) / 1e6, float(row[column])) for row in rows if row[column]]

@@ -104,3 +104,36 @@ class WindowedBatches:
 
     def _block_count(self) -> int:
         return max(-(-self.part.token_count // BLOCK_TOKENS), 1)
+
+
+def ranges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The numbers from each start to its end, one range after another.
+
+    Example:
+        >>> ranges(np.array([3, 7]), np.array([5, 8])).tolist()
+        [3, 4, 7]
+    """
+    sizes = np.asarray(ends) - np.asarray(starts)
+    before = np.cumsum(sizes) - sizes
+    return np.repeat(np.asarray(starts) - before, sizes) + np.arange(sizes.sum())
+
+
+def budget_slices(lengths: np.ndarray, budget: int) -> Iterator[slice]:
+    """Cut rows in order of length into batches that fit a budget of tokens when padded; a batch has at least one row.
+
+    Args:
+        lengths: int `[rows]`, rising.
+        budget: Tokens in a batch, padding included.
+
+    Example:
+        >>> list(budget_slices(np.array([2, 2, 3, 5]), 6))
+        [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]
+    """
+    start = 0
+    while start < len(lengths):
+        # Rows get longer, so the last of a batch decides; a few tries find where it no longer fits.
+        count = max(budget // int(lengths[start]), 1)
+        while count > 1 and count * int(lengths[min(start + count, len(lengths)) - 1]) > budget:
+            count = max(budget // int(lengths[min(start + count, len(lengths)) - 1]), 1)
+        yield slice(start, start + count)
+        start += count

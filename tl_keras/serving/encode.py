@@ -162,7 +162,15 @@ def _file_state(path: str | os.PathLike) -> tuple:
     return tuple(found)
 
 
-_ONLY_IN_EXPORTS = (b"embedding_width", b"score_range", b"class_names", b"span_labels", b"answer_settings")
+_ONLY_IN_EXPORTS = (
+    b"embedding_width",
+    b"score_range",
+    b"class_names",
+    b"span_labels",
+    b"answer_settings",
+    b"label_template",
+    b"context_length",
+)
 
 
 def is_export(path: str | os.PathLike) -> bool:

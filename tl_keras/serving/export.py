@@ -14,13 +14,17 @@ from tl_keras.encoders.load import encoder_of
 from tl_keras.errors import UserError
 from tl_keras.files import need_space, whole_folder
 from tl_keras.manifest import write_manifest
+from tl_keras.models.language_model import is_generator
 from tl_keras.models.similarity_head import is_regressor, is_sentence_encoder
 from tl_keras.models.span_head import is_answerer
 from tl_keras.models.tag_head import is_tagger
+from tl_keras.serving.exported_zero_shot import ZeroShotClassifier
+from tl_keras.serving.generation import generation_module
 from tl_keras.serving.predict import head_of
 from tl_keras.serving.questions import answering_module
 from tl_keras.serving.similarity import embedding_module, regressor_module
 from tl_keras.serving.tagging import tagging_module
+from tl_keras.serving.zero_shot import zero_shot_module
 from tl_keras.system_errors import no_tensorflow_error
 from tl_keras.text.preprocessor import trim
 
@@ -35,7 +39,8 @@ def export(model: keras.Model, directory: str | os.PathLike, *, pairs: bool = Fa
 
     That of a tagger takes `text` and gives spans; see `tl_keras.serving.tagging.tagging_module`. That of a sentence encoder gives
     `embedding`, float32 `[batch, width]`; that of a regressor `score`, float32 `[batch]`. That of an answerer takes `question` and `context`; see
-    `tl_keras.serving.questions.answering_module`.
+    `tl_keras.serving.questions.answering_module`. That of a language model takes prompts and sampling settings; see
+    `tl_keras.serving.generation.generation_module`.
 
     Args:
         model: of `text_classifier` or `token_classifier`.
@@ -54,11 +59,9 @@ def export(model: keras.Model, directory: str | os.PathLike, *, pairs: bool = Fa
         raise UserError(f"{directory} exists; choose another folder or pass overwrite=True (--overwrite).")
     root = _module_for(model, pairs)
     signatures = {"serving_default": root.serve}
-    if is_answerer(model):
-        signatures["n_best"] = root.n_best
-    if hasattr(root, "serve_passages"):
-        signatures["passage"] = root.serve_passages
-    size = sum(math.prod(variable.shape) * variable.dtype.size for variable in map(tf_variable, model.variables))
+    named = {"n_best": "n_best", "passage": "serve_passages", "losses": "losses", "multi_label": "serve_multi_label"}
+    signatures |= {name: getattr(root, function) for name, function in named.items() if hasattr(root, function)}
+    size = sum(math.prod(variable.shape) * variable.dtype.size for variable in map(tf_variable, root.variables))
     need_space(directory, size, "the model")
     # Written beside and renamed: whoever watches the folder never sees half a model.
     with whole_folder(directory, replace=overwrite) as beside, no_tensorflow_error(directory):
@@ -69,10 +72,14 @@ def export(model: keras.Model, directory: str | os.PathLike, *, pairs: bool = Fa
 
 def _module_for(model: keras.Model, pairs: bool) -> tf.Module:
     """What is saved, by the kind of model."""
+    if isinstance(model, ZeroShotClassifier):
+        return zero_shot_module(model, _serving_module)
     if is_tagger(model):
         return tagging_module(model)
     if is_answerer(model):
         return answering_module(model)
+    if is_generator(model):
+        return generation_module(model)
     if is_sentence_encoder(model):
         return embedding_module(model)
     if is_regressor(model):

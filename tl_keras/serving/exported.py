@@ -13,8 +13,10 @@ from tl_keras.data.examples import length_order
 from tl_keras.errors import UserError
 from tl_keras.saved_models import load_saved_model
 from tl_keras.serving.exported_answerer import ExportedAnswerer
+from tl_keras.serving.exported_generator import ExportedGenerator
 from tl_keras.serving.exported_similarity import ExportedRegressor, ExportedTextEncoder
 from tl_keras.serving.exported_tagger import ExportedTagger
+from tl_keras.serving.exported_zero_shot import ExportedZeroShot
 from tl_keras.serving.versions import find_saved_model
 
 
@@ -64,7 +66,9 @@ class ExportedClassifier:
 
 def load_exported(
     path: str | os.PathLike,
-) -> ExportedClassifier | ExportedAnswerer | ExportedTagger | ExportedTextEncoder | ExportedRegressor:
+) -> (
+    ExportedClassifier | ExportedAnswerer | ExportedTagger | ExportedTextEncoder | ExportedRegressor | ExportedGenerator
+):
     """Load a classifier or tagger from an export, or from a run folder (its `saved_model/` with the highest number).
 
     Args:
@@ -81,6 +85,10 @@ def load_exported(
         return ExportedTagger(folder, module)
     if hasattr(module, "embedding_width"):
         return ExportedTextEncoder(folder, module)
+    if hasattr(module, "label_template"):
+        return ExportedZeroShot(folder, module)
+    if hasattr(module, "context_length"):
+        return ExportedGenerator(folder, module)
     if hasattr(module, "score_range"):
         return ExportedRegressor(folder, module)
     return ExportedClassifier(folder, module)

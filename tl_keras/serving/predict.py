@@ -15,13 +15,17 @@ from tl_keras.data.examples import Examples, _string_array, length_order
 from tl_keras.encoders.load import encoder_of
 from tl_keras.errors import UserError
 from tl_keras.models.heads import ClassProbabilities
+from tl_keras.models.language_model import is_generator
 from tl_keras.models.similarity_head import is_regressor, is_sentence_encoder
 from tl_keras.models.span_head import is_answerer
 from tl_keras.models.tag_head import is_tagger
 from tl_keras.serving.exported import ExportedClassifier, load_exported
 from tl_keras.serving.exported_answerer import Answerer
+from tl_keras.serving.exported_generator import TextGenerator
 from tl_keras.serving.exported_similarity import Regressor, TextEncoder
 from tl_keras.serving.exported_tagger import Tagger
+from tl_keras.serving.exported_zero_shot import ZeroShotClassifier
+from tl_keras.serving.generation import keras_generator
 from tl_keras.serving.questions import keras_answerer
 from tl_keras.serving.similarity import keras_regressor, keras_text_encoder
 from tl_keras.serving.tagging import keras_tagger
@@ -78,14 +82,28 @@ class KerasClassifier:
         return scores
 
 
-def as_predictor(model) -> KerasClassifier | ExportedClassifier | Answerer | Tagger | TextEncoder | Regressor:
+def as_predictor(
+    model,
+) -> KerasClassifier | ExportedClassifier | Answerer | Tagger | TextEncoder | Regressor | TextGenerator:
     """Whatever can predict, behind one interface for each task.
 
     A classifier has `classes`, `multi_label`, `scores(texts, text_pairs, batch_size)`; a tagger has `labels`,
     `entities(texts, batch_size)`; an answerer has `answers(questions, contexts, ...)`; a sentence encoder
     `encode(texts, batch_size)`; a regressor `score_range`, `scores(texts, text_pairs, batch_size)`.
     """
-    if isinstance(model, (KerasClassifier, ExportedClassifier, Answerer, Tagger, TextEncoder, Regressor)):
+    if isinstance(
+        model,
+        (
+            KerasClassifier,
+            ExportedClassifier,
+            Answerer,
+            Tagger,
+            TextEncoder,
+            Regressor,
+            TextGenerator,
+            ZeroShotClassifier,
+        ),
+    ):
         return model
     if isinstance(model, (str, os.PathLike)):
         return load_exported(model)
@@ -95,6 +113,8 @@ def as_predictor(model) -> KerasClassifier | ExportedClassifier | Answerer | Tag
         return keras_answerer(model)
     if is_sentence_encoder(model):
         return keras_text_encoder(model)
+    if is_generator(model):
+        return keras_generator(model)
     if is_regressor(model):
         return keras_regressor(model)
     if isinstance(model, keras.Model):
@@ -127,6 +147,7 @@ def predict(
         models `label` is a list of names and `score` a list of their probabilities. A tagger gives `text` and `entities`: for
         each text a list of `{"start", "end", "label", "text", "score"}`, in characters. A regressor gives `score`; a sentence encoder
         gives `embedding`, an array for each text, or for pairs their cosine as `score`.
+        A language model gives `prompt`, `text` and `tokens`; see `generate` for its settings.
         An answerer gives `question`, `context`, `answer`, `start`, `end` and `score`.
 
     Raises:
@@ -149,6 +170,10 @@ def predict(
         if pairs is not None:
             raise UserError("a tagger takes single texts, not pairs.")
         return predictor.frame(texts, batch_size)
+    if isinstance(predictor, TextGenerator):
+        if pairs is not None:
+            raise UserError("a language model takes prompts, not pairs of texts.")
+        return predictor.generate(texts, batch_size=batch_size)
     scores = predictor.scores(texts, pairs, batch_size) if texts else np.empty((0, len(predictor.classes)), "float32")
     frame = pd.DataFrame({"text": pd.Series(texts, dtype=object)})
     if pairs is not None:
@@ -166,3 +191,25 @@ def predict(
         for column, name in enumerate(predictor.classes):
             frame[f"score_{name}"] = scores[:, column]
     return frame
+
+
+def generate(model, prompts: Sequence[str], **settings) -> pd.DataFrame:
+    """Go on from prompts with a language model.
+
+    Args:
+        model: a Keras model of `text_generator`, a path to an export or a run folder, or what `load_exported` gave.
+        prompts: `n` strings.
+        **settings: `max_length`, `temperature`, `top_k`, `top_p`, `seed`, `stop`, `batch_size`; see `TextGenerator.generate`.
+
+    Returns:
+        A DataFrame: `prompt`, `text` (what follows the prompt) and `tokens` (how many were written).
+
+    Raises:
+        UserError: the model writes no texts, a setting is out of range, or a prompt leaves no room.
+    """
+    generator = as_predictor(model)
+    if not isinstance(generator, TextGenerator):
+        raise UserError(
+            "this model writes no texts: build one with text_generator(...), or give a run of text-generation."
+        )
+    return generator.generate(prompts, **settings)

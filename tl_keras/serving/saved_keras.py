@@ -15,6 +15,7 @@ from tl_keras.errors import UserError
 
 # Importing them registers the layers, models and optimizers that the file names.
 from tl_keras.models import elmo as _elmo  # noqa: F401
+from tl_keras.models import few_shot as _few_shot  # noqa: F401
 from tl_keras.models import question_answerer as _question_answerer  # noqa: F401
 from tl_keras.models import sentence_encoder as _sentence_encoder  # noqa: F401
 from tl_keras.models import text_classifier as _text_classifier  # noqa: F401

@@ -143,7 +143,14 @@ class Run:
         """
         settings = self.settings
         refuse_input_as_output(
-            settings.out, [settings.train, settings.validation, settings.encoder, settings.preprocessor]
+            settings.out,
+            [
+                settings.train,
+                settings.validation,
+                settings.encoder,
+                settings.preprocessor,
+                getattr(settings, "model", None),
+            ],
         )
         # Before TensorFlow does anything: several workers find each other now or never.
         self.strategy = get_strategy(settings.strategy)
@@ -164,7 +171,7 @@ class Run:
             with self._kept_trained(folder, trained):
                 outcome = self._score(trained)
                 # All workers save together, or those that do would wait for the others.
-                export(self.model, folder.work / "saved_model" / "1", **self.export_options())
+                export(self.exported_model(), folder.work / "saved_model" / "1", **self.export_options())
                 if chief:
                     write_numbers(folder, settings, outcome)
                     self.write_page(folder.work, outcome)
@@ -183,6 +190,10 @@ class Run:
                 f"a TPU takes no strings, and {self.encoder.name} wants them; choose an encoder with a preprocessing module (tl-keras "
                 "encoders), or another --strategy."
             )
+
+    def exported_model(self):
+        """What is exported."""
+        return self.model
 
     def export_options(self) -> dict:
         """What the task tells `export`."""

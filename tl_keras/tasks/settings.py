@@ -55,6 +55,9 @@ RARE = "Rarely needed"
 class RunSettings:
     """What the runs of all tasks can be told. `None` means: chosen by the run, and written down in `config.json`."""
 
+    not_options: ClassVar[tuple[str, ...]] = ()
+    """Settings that mean nothing to a task, and are no options of its command."""
+
     train: str = data_setting(help=FILES)
     out: str = run_setting(help="Run folder to write.")
     encoder: str = model_setting(

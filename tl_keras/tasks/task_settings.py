@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 from tl_keras.errors import UserError
 from tl_keras.tasks.settings import (
@@ -54,9 +55,69 @@ class TextClassificationSettings(_TableSettings, WordVectorTaskSettings):
         "made for, else cls.",
         choices=POOLINGS,
     )
+    transfer: str = learning_setting(
+        "fine-tune",
+        help="freeze (train the head only), fine-tune (everything), top-1, top-2, ... (this many upper blocks and the head), gradual (the "
+        "head first, then one block more at a time, from the top), or few-shot (for up to some dozens of labels a class). Word vectors: init "
+        "(as fine-tune), freeze, or slow (they learn at a tenth of the rate).",
+    )
+    few_shot_method: str = learning_setting(
+        "auto",
+        help="few-shot: nearest-mean, logistic, contrastive, or auto: by the number of labels.",
+        choices=("auto", "nearest-mean", "logistic", "contrastive"),
+        panel=RARE,
+    )
+    per_class: int | None = data_setting(
+        None, help="Train on this many examples of each class only, drawn at random.", least=1
+    )
     class_weight: str = learning_setting(
         "none", help="none, or balanced: rare classes count as much as common ones.", choices=("none", "balanced")
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.transfer != "few-shot":
+            if self.few_shot_method != "auto":
+                raise UserError("--few-shot-method says how few-shot learning works; give --transfer few-shot with it.")
+            return
+        refused = {
+            "--label-separator": self.label_separator,
+            "--hidden": self.hidden,
+            "--recurrent": self.recurrent not in ("auto", "none"),
+            "--encoder with word vectors": self.on_word_vectors,
+            "--resume": self.resume,
+        }
+        for name, given in refused.items():
+            if given:
+                raise UserError(
+                    f"--transfer few-shot works out one matrix on an encoder's vectors, so {name} means nothing to it; leave it out."
+                )
+
+    @property
+    def mode(self) -> str:
+        """The way of transfer, by the name that `Transfer` knows."""
+        return "freeze" if self.transfer == "few-shot" else super().mode
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ZeroShotSettings(TextClassificationSettings):
+    """Of `zero-shot-classification`."""
+
+    not_options: ClassVar[tuple[str, ...]] = ("label_separator", "few_shot_method", "recurrent", "elmo", "elmo_at")
+
+    text: str = data_setting("sentence1", help="Column with the premise.")
+    text_pair: str = data_setting("sentence2", help="Column with the hypothesis.")
+    label: str = data_setting("gold_label", help="Column with the label: entailment, neutral, contradiction.")
+    template: str = model_setting(
+        "This text is about {}.", help="What a candidate label is put into, at {}; in the language of the texts."
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if "{}" not in self.template:
+            raise UserError(f"--template {self.template!r} has no place for a label: write {{}} where it belongs.")
+        if self.transfer == "few-shot":
+            raise UserError("entailment is not learned from few pairs; choose another --transfer.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -216,3 +277,34 @@ class RetrievalSettings(_VectorSettings):
         32, help="Pairs in a batch; also how many documents a question chooses from.", least=1
     )
     seq_length: int = model_setting(256, help="Longest input in tokens; longer ones are cut.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextGenerationSettings(RunSettings):
+    """Of `text-generation`."""
+
+    not_options: ClassVar[tuple[str, ...]] = (
+        "encoder",
+        "preprocessor",
+        "layers",
+        "transfer",
+        "unfreeze_every",
+        "layer_decay",
+        "lr_multiplier",
+        "frozen_encoders",
+    )
+
+    train: str = data_setting(help="Training file: .txt with a text a line, or CSV or TSV with a header line.")
+    model: str = model_setting(
+        help="Language model to go on from: a run of pretrain gpt or of text-generation, a KerasHub preset or a Hugging Face folder."
+    )
+    text: str = data_setting("text", help="Column with the text.")
+    prompt: str | None = data_setting(None, help="Column with the prompt; the model learns to go on from it.")
+    completion: str = data_setting("completion", help="With --prompt: column with what follows.")
+    quoting: str = data_setting(
+        "auto", help="auto, standard, or none (quotes are ordinary characters).", choices=("auto", "standard", "none")
+    )
+    seq_length: int = model_setting(
+        128, help="Tokens of a row; a longer text goes on in the next one, a longer completion is cut.", least=2
+    )
+    encoder: str | None = model_setting(None, help="")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from tl_keras.data.examples import Examples
+from tl_keras.data.examples import Examples, sample_per_class
 from tl_keras.data.table import read_table
 from tl_keras.errors import UserError
 from tl_keras.evaluation.plots import plot_confusion_matrix
@@ -38,6 +38,28 @@ class TextClassificationRun(Run):
             UserError: a file cannot be read, there is only one class, or validation holds a label training does not.
         """
         settings = self.settings
+        train, valid = self.read_files()
+        if valid is None:
+            train, valid = train.split(settings.validation_split, settings.seed)
+        if settings.per_class is not None:
+            train = sample_per_class(train, settings.per_class, settings.seed)
+        if settings.limit is not None:
+            train = train.sample(settings.limit, settings.seed)
+        few = [f"{name!r} ({n})" for name, n in train.counts().items() if n < 2]
+        if few:
+            logger.warning(
+                "Classes with fewer than two training examples will hardly be learned: %s.", ", ".join(few[:10])
+            )
+        self.monitor, self.measure = ("val_macro_f1", "macro F1") if is_uneven(train) else ("val_accuracy", "accuracy")
+        return train, valid
+
+    def read_files(self) -> tuple[Examples, Examples | None]:
+        """All training examples, and those of the validation file, if one is given.
+
+        Raises:
+            UserError: a file cannot be read, there is only one class, or validation holds a label training does not.
+        """
+        settings = self.settings
         names = ("text", "label", "text_pair", "label_separator", "separator", "quoting", "encoding", "on_empty")
         options = {name: getattr(settings, name) for name in names}
         train = read_table(settings.train, **options)
@@ -51,18 +73,8 @@ class TextClassificationRun(Run):
                 "that looks like a text or an id, not a label. Name the label column (--label)."
             )
         if settings.validation is None:
-            train, valid = train.split(settings.validation_split, settings.seed)
-        else:
-            valid = read_table(settings.validation, classes=train.classes, **options)
-        if settings.limit is not None:
-            train = train.sample(settings.limit, settings.seed)
-        few = [f"{name!r} ({n})" for name, n in train.counts().items() if n < 2]
-        if few:
-            logger.warning(
-                "Classes with fewer than two training examples will hardly be learned: %s.", ", ".join(few[:10])
-            )
-        self.monitor, self.measure = ("val_macro_f1", "macro F1") if is_uneven(train) else ("val_accuracy", "accuracy")
-        return train, valid
+            return train, None
+        return train, read_table(settings.validation, classes=train.classes, **options)
 
     def load_encoder(self):
         """One of word vectors is made ready for the words of the training examples."""

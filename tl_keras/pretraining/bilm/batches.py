@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from tl_keras.pretraining.bilm.negatives import Negatives, draw_negatives
 from tl_keras.pretraining.bilm.words import BEGIN, END
 from tl_keras.pretraining.token_files import TokenFile
-from tl_keras.pretraining.windows import Place, WindowedBatches
+from tl_keras.pretraining.windows import Place, WindowedBatches, budget_slices, ranges
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class SentenceBatches(WindowedBatches):
         rows = rows[rng.permutation(len(rows))]
         # A stable sort of shuffled rows: those of one length meet other neighbours in each epoch.
         rows = rows[np.argsort(rows[:, 1] - rows[:, 0], kind="stable")]
-        plans = [(part,) for part in _cut(rows, self.token_budget)]
+        plans = [(rows[part],) for part in budget_slices(rows[:, 1] - rows[:, 0] + 2, self.token_budget)]
         return [plans[index] for index in rng.permutation(len(plans))]
 
     def realise(self, rows: np.ndarray, seed: list[int]) -> SentenceBatch:
@@ -87,29 +86,9 @@ def sentence_rows(part: TokenFile, documents: np.ndarray, max_length: int) -> np
         >>> sentence_rows(part, np.array([1, 0]), max_length=3).tolist()
         [[2, 5], [5, 8], [8, 9], [0, 2]]
     """
-    sentences = _ranges(part.documents[documents], part.documents[documents + 1])
+    sentences = ranges(part.documents[documents], part.documents[documents + 1])
     starts, ends = np.asarray(part.sentences[sentences]), np.asarray(part.sentences[sentences + 1])
-    tokens = -(-(ends - starts) // max_length)
-    number = _ranges(np.zeros_like(tokens), tokens)
-    begin = np.repeat(starts, tokens) + number * max_length
-    return np.stack([begin, np.minimum(begin + max_length, np.repeat(ends, tokens))], axis=1)
-
-
-def _ranges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The numbers from each start to its end, one range after another."""
-    sizes = np.asarray(ends) - np.asarray(starts)
-    before = np.cumsum(sizes) - sizes
-    return np.repeat(np.asarray(starts) - before, sizes) + np.arange(sizes.sum())
-
-
-def _cut(rows: np.ndarray, budget: int) -> Iterator[np.ndarray]:
-    """Cut rows in order of length into batches that fit the budget when padded."""
-    lengths = rows[:, 1] - rows[:, 0] + 2
-    start = 0
-    while start < len(rows):
-        # Rows get longer, so the last of a batch decides; a few tries find where it no longer fits.
-        count = max(budget // int(lengths[start]), 1)
-        while count > 1 and count * int(lengths[min(start + count, len(rows)) - 1]) > budget:
-            count = max(budget // int(lengths[min(start + count, len(rows)) - 1]), 1)
-        yield rows[start : start + count]
-        start += count
+    counts = -(-(ends - starts) // max_length)
+    number = ranges(np.zeros_like(counts), counts)
+    begin = np.repeat(starts, counts) + number * max_length
+    return np.stack([begin, np.minimum(begin + max_length, np.repeat(ends, counts))], axis=1)

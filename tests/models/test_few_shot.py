@@ -1,0 +1,166 @@
+"""Few labels: heads that are worked out, contrastive fine-tuning, the trained model and its export, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from sklearn.linear_model import LogisticRegression
+
+import tl_keras as tlk
+from tl_keras.data.examples import Examples, sample_per_class
+from tl_keras.errors import UserError
+from tl_keras.models.few_shot import (
+    SameClassCosine,
+    choose_method,
+    few_shot_classifier,
+    logistic_head,
+)
+
+
+@pytest.fixture(scope="module")
+def few(reviews):
+    return sample_per_class(reviews, 6, seed=1)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_logistic_head_gives_the_probabilities_of_scikit_learn(classes):
+    rng = np.random.default_rng(0)
+    labels = np.arange(4 * classes) % classes
+    vectors = rng.normal(size=(len(labels), 5)).astype("float32") + labels[:, None]
+    kernel, bias = logistic_head(vectors, labels)
+    expected = (
+        LogisticRegression(C=1.0, max_iter=2000, class_weight="balanced").fit(vectors, labels).predict_proba(vectors)
+    )
+    np.testing.assert_allclose(tf.nn.softmax(vectors @ kernel + bias), expected, atol=1e-5)
+
+
+def test_the_contrastive_loss_is_that_of_all_pairs():
+    labels = np.array([0, 1, 0, 1, 0])
+    vectors = np.random.default_rng(1).normal(size=(5, 3)).astype("float32")
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows = []
+    for i in range(5):
+        same = [(unit[i] @ unit[j] - 1) ** 2 for j in range(5) if j != i and labels[i] == labels[j]]
+        other = [(unit[i] @ unit[j]) ** 2 for j in range(5) if labels[i] != labels[j]]
+        rows.append((np.mean(same) + np.mean(other)) / 2)
+    assert float(SameClassCosine()(tf.constant(labels), tf.constant(vectors))) == pytest.approx(np.mean(rows), rel=1e-5)
+
+
+def test_nearest_mean_is_what_its_name_says_and_so_is_its_export(encoder, reviews, few, tmp_path, serve):
+    model = few_shot_classifier(encoder, few, "nearest-mean")
+    # By hand: unit vectors, the mean of the class means taken out, unit again; the class with the higher cosine.
+    vectors = tlk.encode(encoder, [*few.texts, *reviews.texts], "mean", normalize=True)
+    train, test = vectors[: len(few)], vectors[len(few) :]
+    centre = np.mean([train[few.labels == c].mean(0) for c in (0, 1)], axis=0)
+    train, test = ((v - centre) / np.linalg.norm(v - centre, axis=1, keepdims=True) for v in (train, test))
+    means = np.stack([train[few.labels == c].mean(0) for c in (0, 1)])
+    cosines = test @ (means / np.linalg.norm(means, axis=1, keepdims=True)).T
+    answers = tlk.predict(model, list(reviews.texts))
+    assert answers["label"].tolist() == [few.classes[i] for i in cosines.argmax(1)]
+    np.testing.assert_allclose(
+        answers["score"], 1 / (1 + np.exp(-10 * np.abs(cosines[:, 0] - cosines[:, 1]))), rtol=1e-3
+    )
+    tlk.export(model, tmp_path / "1")
+    served = serve(tmp_path / "1", text=list(reviews.texts[:5]))
+    assert served["label"] == answers["label"][:5].tolist()
+
+
+def test_contrastive_fine_tuning_brings_classes_together(encoder, few, reviews):
+    def separation(model):
+        centred = model.get_layer("centred")
+        from tl_keras._keras import keras
+        from tl_keras.models.text_vectors import TextVectors
+
+        vectors = TextVectors(keras.Model(model.input, centred.input), encoder).compute(few)
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        cosines, same = unit @ unit.T, few.labels[:, None] == few.labels
+        return cosines[same].mean() - cosines[~same].mean()
+
+    before = separation(few_shot_classifier(encoder, few, "logistic"))
+    model = few_shot_classifier(encoder, few, "contrastive", steps=30, learning_rate=0.01)
+    assert separation(model) > before + 0.3
+    assert tlk.evaluate(model, few).accuracy == 1.0
+
+
+def test_the_method_follows_the_number_of_labels(reviews):
+    assert [choose_method(sample_per_class(reviews, n)) for n in (1, 2, 16)] == ["nearest-mean", "logistic", "logistic"]
+
+
+def test_drawing_from_each_class(reviews):
+    drawn = sample_per_class(reviews, 8, seed=3)
+    assert drawn.counts() == {"negative": 8, "positive": 8}
+    assert set(drawn.texts) <= set(reviews.texts)
+    assert set(sample_per_class(reviews, 3, seed=3).texts) <= set(drawn.texts)
+    assert drawn.texts.tolist() != sample_per_class(reviews, 8, seed=4).texts.tolist()
+    with pytest.raises(UserError, match=r"has 32 example.s. of the class 'negative', fewer than the 40 to draw"):
+        sample_per_class(reviews, 40)
+
+
+@pytest.mark.parametrize(
+    ("examples", "method", "reason"),
+    [
+        (
+            Examples.from_lists(["a", "b"], ["x", "x"]),
+            "auto",
+            "every example is of the class 'x'; at least two are needed",
+        ),
+        (
+            Examples.from_lists(["a"], ["x"], classes=["x", "y"]),
+            "auto",
+            "no example of the class 'y'; give at least one",
+        ),
+        (Examples.from_lists(["a", "b"], [["x"], ["x", "y"]]), "auto", "takes one label a text"),
+        (Examples.from_lists(["a", "b"]), "auto", "has no labels to learn from"),
+        (
+            Examples.from_lists(["a", "b"], ["x", "y"]),
+            "setfit",
+            "the method 'setfit' is not known; choose one of: auto, nearest-mean",
+        ),
+    ],
+)
+def test_what_cannot_be_learned_from(encoder, examples, method, reason):
+    with pytest.raises(UserError, match=reason) as error:
+        few_shot_classifier(encoder, examples, method)
+    assert "\n" not in str(error.value)
+
+
+def test_on_the_command_line(call, tiny_pair, reviews, tmp_path):
+    table = pd.DataFrame({"text": reviews.texts, "label": reviews.label_names})
+    table.to_csv(tmp_path / "r.csv", index=False)
+    base = [
+        "train",
+        "text-classification",
+        "--train",
+        tmp_path / "r.csv",
+        "--encoder",
+        tiny_pair,
+        "--transfer",
+        "few-shot",
+        "--seq-length",
+        32,
+    ]
+    code, _, err = call(*base, "--out", tmp_path / "run", "--validation", tmp_path / "r.csv", "--per-class", 10)
+    assert code == 0, err
+    config, metrics = (json.loads((tmp_path / "run" / name).read_text()) for name in ("config.json", "metrics.json"))
+    assert (config["few_shot_method"], config["train_examples"], config["validation_examples"]) == ("logistic", 20, 64)
+    model = few_shot_classifier(
+        tlk.load_encoder(str(tiny_pair), seq_length=32),
+        sample_per_class(Examples.from_lists(table["text"].tolist(), table["label"].tolist()), 10),
+    )
+    assert metrics["accuracy"] == pytest.approx(tlk.evaluate(model, reviews).accuracy)
+    assert "few-shot" in (tmp_path / "run" / "report.md").read_text("utf-8")
+    code, out, _ = call("predict", tmp_path / "run", "a very good film", "this plot was awful")
+    assert code == 0
+    assert len(out.strip().split("\n")) == 3
+    for more, reason in (
+        (["--per-class", 40], "has 32 example(s) of the class 'negative', fewer than the 40"),
+        (["--hidden", 8], "so --hidden means nothing to it"),
+    ):
+        code, _, err = call(*base, "--out", tmp_path / "other", *more)
+        assert code == 2
+        assert reason in err
+        assert not (tmp_path / "other").exists()

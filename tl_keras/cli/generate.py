@@ -1,0 +1,81 @@
+"""`tl-keras generate`: a language model goes on from a prompt. Importing this loads no TensorFlow."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Optional
+
+import typer
+
+from tl_keras.cli.running import import_tensorflow, prefer_keras_3
+from tl_keras.errors import UserError
+
+
+def generate(
+    run: Annotated[
+        str, typer.Argument(help="Run of text-generation or pretrain gpt, an export, or a model that KerasHub reads.")
+    ],
+    prompt: Annotated[
+        Optional[list[str]],  # noqa: UP045  (typer reads annotations at run time, also on Python 3.10)
+        typer.Option(help="What to go on from. Can be repeated. Default: nothing, a text from its beginning."),
+    ] = None,
+    max_length: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Tokens of prompt and text together, at most. Default: as many as the model can write."),
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 likely tokens become likelier; 0 takes the likeliest each time.")
+    ] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Choose among so many of the likeliest tokens; 0 for all.")] = 0,
+    top_p: Annotated[
+        float, typer.Option(help="Choose among the likeliest tokens that have this probability together; 1 for all.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of the choices; text number i has seed + i.")] = 0,
+    stop: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="End a text before this string. Can be repeated."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Texts for each prompt.")] = 1,
+) -> None:
+    """Write texts with a causal language model; a single one appears as it is written."""
+    prefer_keras_3()
+    import_tensorflow()
+    generator = _load(run)
+    prompts = [each for each in prompt or [""] for _ in range(count)]
+    settings = {"max_length": max_length, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    settings["stop"] = tuple(stop or ())
+    if len(prompts) > 1:
+        written = generator.generate(prompts, **settings)
+        for before, text in zip(written["prompt"], written["text"], strict=True):
+            typer.echo(before + text)
+        return
+    bits = generator.stream(prompts[0], **settings)
+    # The first before the prompt is shown: it may be refused.
+    first = next(bits, "")
+    sys.stdout.write(prompts[0] + first)
+    for bit in bits:
+        sys.stdout.write(bit)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+
+
+def _load(run: str):
+    """What writes: an export where there is one, for it needs no Keras."""
+    from tl_keras.serving.exported import load_exported
+    from tl_keras.serving.versions import find_saved_model
+
+    try:
+        find_saved_model(run)
+    except UserError:
+        from tl_keras.models.language_model import load_language_model
+        from tl_keras.models.text_generator import text_generator
+        from tl_keras.serving.generation import keras_generator
+
+        model = text_generator(load_language_model(run))
+        return keras_generator(model)
+    generator = load_exported(run)
+    if generator.task != "text-generation":
+        raise UserError(
+            f"{run} holds a model for {generator.task}, which writes no texts; give one of text-generation."
+        )
+    return generator

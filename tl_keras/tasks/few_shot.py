@@ -1,0 +1,109 @@
+"""Train a text classifier from a handful of labels a class: `--transfer few-shot`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+
+import numpy as np
+
+from tl_keras.data.examples import Examples, sample_per_class
+from tl_keras.models.few_shot import AUTO, check_few_shot, choose_method, few_shot_model, train_few_shot
+from tl_keras.tasks.outcome import Outcome
+from tl_keras.tasks.run import Run
+from tl_keras.tasks.text_classification import TextClassificationRun
+
+logger = logging.getLogger(__name__)
+
+ENOUGH_TO_KEEP_OUT = 4
+"""Examples of the rarest class below which none is kept out for validation: each counts more as one to learn from."""
+
+
+def classification_run(settings) -> Run:
+    """The run for the way of transfer that the settings ask for."""
+    return (FewShotRun if settings.transfer == "few-shot" else TextClassificationRun)(settings)
+
+
+class FewShotRun(TextClassificationRun):
+    """Few labelled texts to classes; settings are `TextClassificationSettings`.
+
+    Where no validation file is given, the metrics are those of a model that has not seen the examples kept out; the exported one has
+    learned from these too.
+    """
+
+    def read(self) -> tuple[Examples, Examples]:
+        """Training and validation examples; with too few labels to keep any out, the same twice.
+
+        Raises:
+            UserError: a file cannot be read, or there is only one class.
+        """
+        settings = self.settings
+        train, valid = self.read_files()
+        train = self._drawn(train)
+        if valid is None:
+            if min(train.counts().values()) < ENOUGH_TO_KEEP_OUT:
+                logger.warning(
+                    "%s: too few examples to keep any out, so the metrics are those on the training texts and say little; give a "
+                    "--validation file.", settings.train,
+                )  # fmt: skip
+                valid = train
+            else:
+                train, valid = train.split(settings.validation_split, settings.seed)
+        check_few_shot(train)
+        return train, valid
+
+    def _drawn(self, examples: Examples) -> Examples:
+        settings = self.settings
+        if settings.per_class is not None:
+            examples = sample_per_class(examples, settings.per_class, settings.seed)
+        return examples if settings.limit is None else examples.sample(settings.limit, settings.seed)
+
+    def build(self):
+        """The model, not yet taught."""
+        wanted = self.settings.few_shot_method
+        self.method = choose_method(self.train) if wanted == AUTO else wanted
+        return few_shot_model(self.encoder, self.train.classes, self.method, self.settings.pooling)
+
+    def _fit(self, folder, verbose) -> Outcome:
+        settings = self.settings
+        started = time.perf_counter()
+        options = {"learning_rate": settings.learning_rate, "seed": settings.seed}
+        before = self.model.get_weights()
+        train_few_shot(self.model, self.encoder, self.train, self.method, **options)
+        report = self.evaluate()
+        if settings.validation is None and self.valid is not self.train:
+            self.model.set_weights(before)
+            train_few_shot(self.model, self.encoder, _joined(self.train, self.valid), self.method, **options)
+        seconds = time.perf_counter() - started
+        return Outcome(self._config(0, self.extra_config(report)), report, {}, None, seconds, False)
+
+    def _score(self, trained: Outcome) -> Outcome:
+        # Done before the examples kept out were learned, too.
+        return trained
+
+    def _kept_trained(self, folder, trained):
+        # It is quicker done again than finished.
+        return contextlib.nullcontext()
+
+    def extra_config(self, report):
+        """The method that was chosen, and whether the exported model has seen the validation examples."""
+        return {
+            **super().extra_config(report),
+            "pooling": self.settings.pooling or self.encoder.suggested.get("pooling", "mean"),
+            "few_shot_method": self.method,
+            "validated_on_training_texts": self.valid is self.train,
+            "exported_model_learned_from_validation_too": self.settings.validation is None,
+        }
+
+
+def _joined(one: Examples, other: Examples) -> Examples:
+    """Two parts of the same file as one again."""
+    pairs = None if one.text_pairs is None else np.concatenate([one.text_pairs, other.text_pairs])
+    return Examples(
+        np.concatenate([one.texts, other.texts]),
+        pairs,
+        np.concatenate([one.labels, other.labels]),
+        one.classes,
+        one.source,
+    )
