@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from tl_keras.encoders.byte_pair_files import has_byte_pairs, read_byte_pairs
 from tl_keras.encoders.convert_wordpiece import read_json, read_wordpiece
 from tl_keras.encoders.pair import check_free, write_encoder_pair
 from tl_keras.encoders.sentencepiece_files import MODEL_FILES, read_unigram_json, read_xlm_roberta
@@ -32,7 +33,7 @@ def convert(
 
     What can be read: from Hugging Face BERT, DistilBERT, ELECTRA and RoBERTa with a WordPiece vocabulary (KLUE's), BERT
     and XLM-R with XLM-R's SentencePiece vocabulary (multilingual-e5, bge-m3; `sentencepiece.bpe.model` or
-    `tokenizer.json`), and the KerasHub presets of WordPiece models. A checkpoint without pooler (DistilBERT, ELECTRA)
+    `tokenizer.json`), RoBERTa with byte-level byte pairs (`vocab.json` and `merges.txt`, or `tokenizer.json`), and the KerasHub presets of WordPiece models. A checkpoint without pooler (DistilBERT, ELECTRA)
     gives as `pooled_output` the last block's output at the first token, and one with a masked-LM head an encoder with
     `.mlm`. Special tokens that stand in a text ("[MASK]") are text, not tokens.
 
@@ -130,6 +131,8 @@ def _read_vocabulary(folder: Path) -> Vocabulary:
     fast = folder / "tokenizer.json"
     if fast.is_file() and (read_json(fast).get("model") or {}).get("type") == "Unigram":
         return read_unigram_json(fast)
+    if has_byte_pairs(folder):
+        return read_byte_pairs(folder)
     return read_wordpiece(folder)
 
 

@@ -67,8 +67,8 @@ def read_huggingface(folder: Path) -> tuple[EncoderWeights, MlmWeights | None]:
 def _checked_kind(folder: Path, config: dict) -> str:
     kind = config.get("model_type")
     can = (
-        "what can be read is BERT, DistilBERT, ELECTRA and RoBERTa with a WordPiece vocabulary, and BERT and XLM-R with "
-        "XLM-R's SentencePiece model"
+        "what can be read is BERT, DistilBERT, ELECTRA and RoBERTa with a WordPiece vocabulary, BERT and XLM-R with "
+        "XLM-R's SentencePiece model, and RoBERTa with byte pairs"
     )
     if kind not in READABLE:
         name = ", ".join(config.get("architectures") or []) or kind or "no model_type"

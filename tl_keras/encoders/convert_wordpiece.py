@@ -17,7 +17,6 @@ _OTHER_KINDS = {
     "spiece.model": "SentencePiece",
     "tokenizer.model": "SentencePiece",
     "tokenizer_78b3253a26.model": "SentencePiece",
-    "merges.txt": "byte-pair",
 }
 _ROLES = {
     "unknown": "unk_token",
@@ -114,7 +113,7 @@ def _content(token) -> str:
 def _refuse_other_kinds(folder: Path, config: dict, fast: dict) -> None:
     def refuse(kind: str) -> None:
         raise UserError(
-            f"{folder} has a {kind} tokenizer; what can be read is WordPiece, and XLM-R's SentencePiece model."
+            f"{folder} has a {kind} tokenizer; what can be read is WordPiece, XLM-R's SentencePiece model, and RoBERTa's byte pairs."
         )
 
     name = config.get("tokenizer_class") or ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_text as tf_text
 
+from tl_keras.encoders.byte_pair_tokenizer import byte_pair_text
 from tl_keras.encoders.pair_preprocess import WordPieceTokenizer
-from tl_keras.encoders.vocabularies import WordPieceRules
+from tl_keras.encoders.vocabularies import BYTE_PAIR_FILE, WordPieceRules
 from tl_keras.errors import UserError
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor
@@ -98,10 +100,13 @@ def vocabulary_file(encoder_folder: str) -> Path | None:
 
 
 def vocabulary_tokens(encoder_folder: str) -> list[str]:
-    """The tokens of an encoder's vocabulary by id, of WordPiece or SentencePiece; empty where it comes without."""
+    """The tokens of an encoder's vocabulary by id, as text, blanks before them as "▁"; empty where it comes without."""
     path = vocabulary_file(encoder_folder)
     if path is not None:
         return path.read_text("utf-8").split("\n")
+    byte_pairs = Path(encoder_folder) / "assets" / BYTE_PAIR_FILE
+    if byte_pairs.is_file():
+        return [byte_pair_text(token) for token in json.loads(byte_pairs.read_text("utf-8"))["tokens"]]
     models = sorted((Path(encoder_folder) / "assets").glob("*.model"))
     if not models:
         return []

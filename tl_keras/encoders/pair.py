@@ -42,7 +42,7 @@ def write_encoder_pair(
         backbone: a `keras_hub.models.BertBackbone` of any size (also DistilBERT, ELECTRA and RoBERTa backbones), with
             the weights and the feed-forward activation to keep; or `EncoderWeights`. Dropout is active when
             `training=True`, at its rate.
-        vocabulary: a `WordPieceVocabulary` or a `SentencePieceVocabulary`, of no more tokens than the backbone has rows for.
+        vocabulary: a `WordPieceVocabulary`, `SentencePieceVocabulary` or `BytePairVocabulary`, of no more tokens than the backbone has rows for.
         seq_length: the length to which the preprocessor packs when none is asked for; no more than the backbone's
             positions are used.
         mlm_head: a built `keras_hub.layers.MaskedLMHead` tied to the backbone's embedding, or `MlmWeights`; the encoder

@@ -15,8 +15,15 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_text as tf_text
 
+from tl_keras.encoders.byte_pair_tokenizer import BytePairTokenizer
 from tl_keras.encoders.sentencepiece_tokenizer import SentencePieceTokenizer
-from tl_keras.encoders.vocabularies import Packing, SentencePieceVocabulary, Vocabulary, WordPieceRules
+from tl_keras.encoders.vocabularies import (
+    BytePairVocabulary,
+    Packing,
+    SentencePieceVocabulary,
+    Vocabulary,
+    WordPieceRules,
+)
 
 # White space is mapped, the rest of the "other" categories dropped; tab, line feed and carriage return are both.
 _WHITE_SPACE = r"[\t\n\r\p{Z}]"
@@ -125,10 +132,13 @@ class WordPieceTokenizer(tf.Module):
         return ids, ids.with_flat_values(first + begin.flat_values), ids.with_flat_values(last)
 
 
+_Tokenizer = WordPieceTokenizer | SentencePieceTokenizer | BytePairTokenizer
+
+
 class _Tokenize(tf.Module):
     """The attribute `tokenize` of the saved object."""
 
-    def __init__(self, tokens: WordPieceTokenizer | SentencePieceTokenizer, special_ids: dict[str, int]):
+    def __init__(self, tokens: _Tokenizer, special_ids: dict[str, int]):
         super().__init__(name="tokenize")
         self._tokens = tokens
         self._special_ids = special_ids
@@ -147,7 +157,7 @@ class _Tokenize(tf.Module):
 class _TokenizeWithOffsets(tf.Module):
     """The attribute `tokenize_with_offsets` of the saved object."""
 
-    def __init__(self, tokens: WordPieceTokenizer | SentencePieceTokenizer):
+    def __init__(self, tokens: _Tokenizer):
         super().__init__(name="tokenize_with_offsets")
         self._tokens = tokens
 
@@ -235,6 +245,8 @@ class PreprocessModule(tf.Module):
         special_ids = vocabulary.special_ids()
         if isinstance(vocabulary, SentencePieceVocabulary):
             tokens = SentencePieceTokenizer(vocabulary.model)
+        elif isinstance(vocabulary, BytePairVocabulary):
+            tokens = BytePairTokenizer(vocabulary.tokens, vocabulary.merges, vocabulary.add_prefix_space)
         else:
             tokens = WordPieceTokenizer(vocab_file, vocabulary.rules)
         self._seq_length = seq_length

@@ -19,6 +19,7 @@ from tl_keras.encoders.sentencepiece_model import parse_model
 from tl_keras.errors import UserError
 
 BERT_TOKENS = {"unknown": "[UNK]", "padding": "[PAD]", "start": "[CLS]", "end": "[SEP]", "mask": "[MASK]"}
+BYTE_PAIR_FILE = "byte_pairs.json"
 ROBERTA_TOKENS = {"unknown": "<unk>", "padding": "<pad>", "start": "<s>", "end": "</s>", "mask": "<mask>"}
 
 
@@ -156,7 +157,49 @@ class SentencePieceVocabulary:
         }
 
 
-Vocabulary = WordPieceVocabulary | SentencePieceVocabulary
+@dataclass(frozen=True)
+class BytePairVocabulary:
+    """A byte-level byte-pair vocabulary.
+
+    Attributes:
+        tokens: by id, bytes written as characters (`byte_pair_tokenizer.byte_characters`), special tokens included.
+        merges: pairs of tokens, in the order in which they are merged.
+        add_prefix_space: a text that begins with no blank is split as if it did.
+        special_tokens, packing: as of `SentencePieceVocabulary`.
+    """
+
+    tokens: Sequence[str] = field(repr=False)
+    merges: Sequence[tuple[str, str]] = field(repr=False)
+    add_prefix_space: bool = False
+    special_tokens: Mapping[str, str] = field(default_factory=lambda: dict(ROBERTA_TOKENS))
+    packing: Packing = ROBERTA_PACKING
+    asset: ClassVar[str] = "byte_pair_file"
+    lower_case: ClassVar[bool] = False
+
+    def special_ids(self) -> dict[str, int]:
+        """As of `WordPieceVocabulary`."""
+        return _special_ids(self.tokens, self.special_tokens)
+
+    def write(self, folder: Path) -> Path:
+        """As of `WordPieceVocabulary`."""
+        path = folder / BYTE_PAIR_FILE
+        content = {"tokens": list(self.tokens), "merges": [list(pair) for pair in self.merges]}
+        path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8", newline="\n")
+        return path
+
+    def info(self) -> dict[str, Any]:
+        """As of `WordPieceVocabulary`."""
+        return {
+            "tokenizer": {
+                "kind": "BytePair",
+                "add_prefix_space": self.add_prefix_space,
+                "special_tokens": dict(self.special_tokens),
+                **_packing_info(self.packing),
+            }
+        }
+
+
+Vocabulary = WordPieceVocabulary | SentencePieceVocabulary | BytePairVocabulary
 
 
 def read_pair_vocabulary(folder: str | os.PathLike) -> Vocabulary:
@@ -188,6 +231,12 @@ def read_vocabulary_file(folder: Path, facts: Mapping[str, Any]) -> Vocabulary:
     packing = Packing(facts["separators"], facts["segments"])
     if facts["kind"] == "SentencePiece":
         return SentencePieceVocabulary((folder / "sentencepiece.model").read_bytes(), facts["special_tokens"], packing)
+    if facts["kind"] == "BytePair":
+        content = json.loads((folder / BYTE_PAIR_FILE).read_text(encoding="utf-8"))
+        merges = [tuple(pair) for pair in content["merges"]]
+        return BytePairVocabulary(
+            content["tokens"], merges, facts["add_prefix_space"], facts["special_tokens"], packing
+        )
     rules = WordPieceRules(**facts["rules"])
     name = "vocab_uncased.txt" if rules.lower_case else "vocab_cased.txt"
     return WordPieceVocabulary((folder / name).read_text(encoding="utf-8").split("\n")[:-1], rules, packing)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from tl_keras.encoders.pair_encoder import EncoderWeights, MlmWeights
-from tl_keras.encoders.vocabularies import SentencePieceVocabulary, Vocabulary
+from tl_keras.encoders.vocabularies import BytePairVocabulary, SentencePieceVocabulary, Vocabulary
 from tl_keras.errors import UserError
 
 _BLANK = "▁"  # stands for a blank in SentencePiece's tokens
@@ -32,7 +32,12 @@ def always_kept(vocabulary: Vocabulary) -> np.ndarray:
 
     Returns:
         bool `[tokens]`.
+
+    Raises:
+        UserError: it is a byte-pair vocabulary, whose tokens are made of one another.
     """
+    if isinstance(vocabulary, BytePairVocabulary):
+        raise UserError("A byte-pair vocabulary can't be trimmed yet: leave out --vocabulary-from and --languages.")
     special = set(vocabulary.special_ids().values()) - {vocabulary.special_ids()["vocab_size"]}
     kept = np.asarray([len(_bare(token)) <= 1 for token in vocabulary.tokens])
     if isinstance(vocabulary, SentencePieceVocabulary):

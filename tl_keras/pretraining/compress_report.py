@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tl_keras.encoders.network import Network
 from tl_keras.encoders.pair_encoder import EncoderWeights
-from tl_keras.encoders.vocabularies import SentencePieceVocabulary, Vocabulary
+from tl_keras.encoders.vocabularies import Vocabulary, WordPieceVocabulary
 from tl_keras.encoders.vocabulary_ids import VocabularyIds
 
 _TIMED, _REPEATS = 64, 3
@@ -96,9 +96,9 @@ def measure(weights: EncoderWeights, vocabulary: Vocabulary, texts: Sequence[str
 
 
 def _unknown_id(vocabulary: Vocabulary) -> int:
-    if isinstance(vocabulary, SentencePieceVocabulary):
-        return vocabulary.tokens.index(vocabulary.special_tokens["unknown"])
-    return list(vocabulary.tokens).index(vocabulary.rules.token("unknown"))
+    if isinstance(vocabulary, WordPieceVocabulary):
+        return list(vocabulary.tokens).index(vocabulary.rules.token("unknown"))
+    return list(vocabulary.tokens).index(vocabulary.special_tokens["unknown"])
 
 
 def _speed(weights: EncoderWeights, encoded: Sequence[Sequence[int]]) -> float:

@@ -102,11 +102,17 @@ class Preprocessor:
 
     @functools.cached_property
     def unknown_id(self) -> int:
-        """The id of a token that is not in the vocabulary, found by asking: not every module names it."""
+        """The id of a token that is not in the vocabulary, found by asking: not every module names it; -1 where there is none.
+
+        Byte-level vocabularies have a token for whatever comes.
+        """
         # No vocabulary has cuneiform (private-use characters will not do: tokenizers drop them). SentencePiece may put a word
         # mark before the unknown token, so the last id counts.
-        ids = self.module.tokenize(tf.constant(["\U00012217\U000122f0"]))
-        return int(np.asarray(ids.flat_values)[-1])
+        first, second = (
+            int(np.asarray(self.module.tokenize(tf.constant([text])).flat_values)[-1])
+            for text in ("\U00012217\U000122f0", "\U000122f0\U00012217")
+        )
+        return first if first == second else -1
 
 
 def token_counts(tokens: tf.RaggedTensor) -> tf.Tensor:
