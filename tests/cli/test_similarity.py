@@ -120,6 +120,8 @@ def test_retrieval_train_index_search(call, files, base, lexical_pair):
     assert (code, "Say where it is with --encoder" in err) == (2, True)
     code, _, err = call(*collection, "--encoder", files / "moved")
     assert (code, "--overwrite" in err) == (2, True)
+    code, _, err = call(*collection[:-1], files / "other", "--encoder", files / "moved", "--lexical-weight", 0.5)
+    assert (code, "leave --lexical-weight out" in err) == (2, True)
 
 
 def test_an_index_with_an_encoder_as_it_is(call, files, tiny_pair):
@@ -135,24 +137,22 @@ def test_an_index_with_an_encoder_as_it_is(call, files, tiny_pair):
     assert len(results) == 3
 
 
-def test_an_index_whose_encoder_counts_shared_words(call, files, lexical_pair, caplog):
-    """The encoder belongs to the texts then, so it is kept with them, wherever the folder goes."""
-    (files / "lines.txt").write_text("good film good film\nbad plot\ndull music\n", "utf-8")
+def test_an_index_by_meaning_and_shared_words(call, files, lexical_pair, caplog):
+    (files / "lines.txt").write_text("good film good film\nbad plot\ndull music\n영화는 정말\n", "utf-8")
     made = ["index", "--encoder", lexical_pair, "--data", files / "lines.txt", "--out", files / "index"]
     code, _, err = call(*made, "--seq-length", 16)
     assert code == 0, err
-    assert "shared words and characters count 0.99 and meaning 0.01" in caplog.text
+    assert "Shared words count 0.99 and meaning 0.01" in caplog.text
     (files / "index").rename(files / "elsewhere")
-    code, out, err = call("search", files / "elsewhere", "film good", "bad music", "--json")
+    code, out, err = call("search", files / "elsewhere", "film good", "bad music", "영화", "--json")
     assert code == 0, err
     results = json.loads(out.strip().splitlines()[-1])["results"]
-    # The same words in another order and number: a cosine of 1, but for the hundredth of meaning.
-    assert (results[0]["text"], results[0]["score"] > 0.97) == ("good film good film", True)
-    assert {row["text"] for row in results[3:5]} == {"bad plot", "dull music"}
+    # One text of four has the words: BM25 is 0 but for it, so it lies sqrt(3) deviations above the mean.
+    assert (results[0]["text"], results[0]["score"]) == ("good film good film", pytest.approx(3**0.5, abs=0.05))
+    assert {row["text"] for row in results[4:6]} == {"bad plot", "dull music"}
+    assert results[8]["text"] == "영화는 정말"
     code, _, err = call(*made, "--lexical-weight", 1.5)
     assert (code, "--lexical-weight must be at least 0 and below 1, not 1.5" in err) == (2, True)
-    code, _, err = call(*made[:2], files / "elsewhere" / "encoder", *made[3:], "--lexical-weight", 0.5)
-    assert (code, "leave --lexical-weight out" in err) == (2, True), err
     assert not (files / "index").exists()
 
 

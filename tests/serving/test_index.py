@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tl_keras.errors import UserError
 from tl_keras.evaluation.nearest import nearest
 from tl_keras.serving.exported_similarity import TextEncoder
 from tl_keras.serving.index import TextIndex
+from tl_keras.serving.shared_words import LENGTH, SATURATION, SharedWords, terms_of
 
 WIDTH = 24
 
@@ -136,3 +138,83 @@ def test_approximate_search_finds_nearly_all(tmp_path):
     assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(rows, expected, strict=True)]) > 0.95
     np.testing.assert_allclose(scores, np.einsum("qkw,qw->qk", vectors[rows], vectors[:50]), atol=1e-5)
     assert (np.diff(scores, axis=1) <= 0).all()
+
+
+# Shared words.
+
+KOREAN = ["서울에서 BTS는 공연했다", "부산은 항구다", "서울의 지하철 film", "Films, FILM film!", "...", "2002년 서울"]
+
+
+def test_terms():
+    assert terms_of("ＦＩＬＭ 서울에서 3월") == ["film", " 서", "서울", "울에", "에서", " 3", "3월"]
+    assert terms_of("BTS는 2002년, x!") == [" b", "bt", "ts", "s는", "bts", " 2", "20", "00", "02", "2년", "2002", "x"]
+    assert terms_of(" ... ") == []
+
+
+def test_shared_words_are_bm25_of_another_library():
+    bm25s = pytest.importorskip("bm25s")
+    terms = [terms_of(text) for text in KOREAN]
+    other = bm25s.BM25(method="lucene", k1=SATURATION, b=LENGTH)
+    other.index(terms, show_progress=False)
+    words = SharedWords.build(KOREAN)
+    queries = ["서울 film", "BTS", "항구는 film 없는말"]
+    for query, scores in zip(queries, words.scores(queries), strict=True):
+        known = [term for term in terms_of(query) if term in words.places]
+        np.testing.assert_allclose(scores, other.get_scores(known), rtol=1e-5)
+    assert words.scores(["없는 말", "..."]).max() == 0
+    assert SharedWords.build(["...", "!"]).scores(["film"]).tolist() == [[0.0, 0.0]]
+
+
+def test_meaning_and_words_count_as_the_weight_says(tmp_path):
+    index = TextIndex.build(letters_encoder(), KOREAN, lexical_weight=0.3)
+    queries = ["서울 film", "BTS", "..."] * 30  # more than are multiplied together
+    found = index.search(queries, k=4)
+    cosines = index.encoder.unit_vectors(queries) @ index.vectors.T
+    lexical = SharedWords.build(KOREAN).scores(queries)
+    z = [(part - part.mean(1, keepdims=True)) / (part.std(1, keepdims=True) + 1e-12) for part in (cosines, lexical)]
+    joined = 0.7 * z[0] + 0.3 * z[1]
+    np.testing.assert_allclose(found.score.to_numpy().reshape(-1, 4), np.sort(joined)[:, ::-1][:, :4], atol=1e-3)
+    assert found["row"].to_numpy().reshape(-1, 4)[:, 0].tolist() == joined.argmax(1).tolist()
+    # By words alone, nearly.
+    assert TextIndex.build(letters_encoder(), KOREAN, lexical_weight=0.999).search(["BTS"], k=1).text[0] == KOREAN[0]
+    # A single text and texts that are all alike say nothing.
+    assert TextIndex.build(letters_encoder(), ["서울"], lexical_weight=0.5).search(["서울"]).score.tolist() == [0.0]
+
+    index.save(tmp_path / "index")
+    moved = shutil.move(tmp_path / "index", tmp_path / "elsewhere")
+    assert TextIndex.load(moved, letters_encoder()).search(queries, k=4).equals(found)
+    with pytest.raises(UserError, match="at least 0 and below 1"):
+        TextIndex.build(letters_encoder(), KOREAN, lexical_weight=1.0)
+    with pytest.raises(UserError, match="at least 1, not 0"):
+        index.search(["BTS"], k=0)
+    (moved / "manifest.json").unlink()
+    (moved / "terms.npz").write_bytes(b"PK")
+    with pytest.raises(UserError, match="is damaged"):
+        TextIndex.load(moved, letters_encoder())
+    SharedWords.build(KOREAN[1:]).save(moved)
+    with pytest.raises(UserError, match="its terms are not those of its texts"):
+        TextIndex.load(moved, letters_encoder())
+
+
+def test_an_index_of_the_first_format_is_read(texts, tmp_path):
+    index = TextIndex.build(letters_encoder(), texts)
+    folder = index.save(tmp_path / "index")
+    meta = json.loads((folder / "meta.json").read_text())
+    del meta["lexical_weight"]
+    (folder / "manifest.json").unlink()
+    (folder / "meta.json").write_text(json.dumps({**meta, "format": 1}))
+    assert TextIndex.load(folder, letters_encoder()).search(["zebra"], 3).equals(index.search(["zebra"], 3))
+
+
+def test_approximate_search_takes_the_best_of_both_lists(texts):
+    pytest.importorskip("usearch")
+    # More texts than are compared: the one with the word is not among the nearest.
+    many = [*texts, *(f"{text} x" for text in texts), "wwww 서울 " + "q" * 40]
+    exact = TextIndex.build(letters_encoder(), many, lexical_weight=0.6)
+    approximate = TextIndex.build(letters_encoder(), many, lexical_weight=0.6, approximate=True)
+    queries = [f"{text} 서울" for text in texts[:20]]
+    rows, scores = approximate.find(queries, 5)
+    expected, wanted = exact.find(queries, 5)
+    assert (rows[:, 0] == len(many) - 1).all()
+    assert np.mean(rows == expected) > 0.95
+    np.testing.assert_allclose(scores[rows == expected], wanted[rows == expected], rtol=1e-3)

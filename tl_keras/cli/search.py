@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -12,6 +13,8 @@ from tl_keras.cli import options
 from tl_keras.cli.running import import_tensorflow, show
 from tl_keras.errors import UserError
 from tl_keras.files import refuse_input_as_output
+
+logger = logging.getLogger(__name__)
 
 # typer evaluates these at run time, also on Python 3.10, where only Optional[...] reads as it should.
 # ruff: noqa: UP045
@@ -39,7 +42,7 @@ def index(
     lexical_weight: Annotated[
         Optional[float],
         typer.Option(
-            help="With a pre-trained encoder: how much of the similarity is shared words and characters (TF-IDF), 0 to 1. Helps small encoders. "
+            help="With a pre-trained encoder: how much of the score is shared words (BM25), 0 to 1. "
             "Default: what the encoder's makers suggest, else 0.",
         ),
     ] = None,
@@ -61,22 +64,34 @@ def index(
 
     texts = read_collection(data, text, encoding)
     import_tensorflow()
-    from tl_keras.models.lexical import join_layer_of
+    from tl_keras.encoders.load import encoder_of
     from tl_keras.serving.exported_similarity import ExportedTextEncoder
     from tl_keras.serving.index import TextIndex
     from tl_keras.serving.text_encoders import load_text_encoder
 
     how = {"seq_length": seq_length, "pooling": pooling, "preprocessor": preprocessor}
-    model = load_text_encoder(encoder, **how, lexical_weight=lexical_weight, lexical_texts=texts)
+    model = load_text_encoder(encoder, **how)
     # So that `search` finds it again, from wherever it is called.
     made_with = {"encoder": str(Path(encoder).resolve()) if Path(encoder).exists() else encoder}
-    pretrained = not isinstance(model, ExportedTextEncoder)
-    if pretrained:
+    if isinstance(model, ExportedTextEncoder):
+        if lexical_weight is not None:
+            raise UserError(
+                f"how much shared words count in {encoder} was decided when it was trained; leave --lexical-weight out."
+            )
+        lexical_weight = 0.0
+    else:
         made_with.update(how)
-    built = TextIndex.build(model, texts, approximate=approximate, batch_size=batch_size, made_with=made_with)
-    # How rare a word is was learned from these texts, so the encoder is theirs.
-    own = pretrained and join_layer_of(model.keep) is not None
-    built.save(out, overwrite=overwrite, with_encoder=own)
+        if lexical_weight is None:
+            lexical_weight = float(encoder_of(model.keep).suggested.get("lexical_weight", 0.0))
+            if lexical_weight:
+                logger.info(
+                    "Shared words count %g and meaning %g, as the makers of %s suggest; --lexical-weight 0 leaves them out.",
+                    lexical_weight, 1 - lexical_weight, encoder,
+                )  # fmt: skip
+    built = TextIndex.build(
+        model, texts, approximate=approximate, batch_size=batch_size, made_with=made_with, lexical_weight=lexical_weight
+    )
+    built.save(out, overwrite=overwrite)
     typer.echo(f"{len(built)} texts indexed: {out}")
 
 
@@ -95,7 +110,7 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, as the last line.")] = False,
     encoding: options.Encoding = "utf-8",
 ) -> None:
-    """Find the texts nearest in meaning to each query."""
+    """Find the texts nearest to each query, in meaning and, as the index was built, in shared words."""
     if bool(queries) == (data is not None):
         raise UserError("give either queries, or a file of them with --data FILE.")
     if k < 1:

@@ -39,12 +39,12 @@ def nearest(vectors: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarra
         # A single query as a plain vector: the product with a matrix of one column is slower in BLAS.
         products = (vectors @ part[0])[np.newaxis] if len(part) == 1 else part @ vectors.T
         for row, values in enumerate(products, start):
-            rows[row] = _largest(values, k)
+            rows[row] = largest(values, k)
             scores[row] = values[rows[row]]
     return rows, scores
 
 
-def _largest(values: np.ndarray, k: int) -> np.ndarray:
+def largest(values: np.ndarray, k: int) -> np.ndarray:
     """The places of the `k` largest values, in falling order; among equals the first places."""
     if k < len(values):
         # Everything above the k-th value, then of those equal to it as many as fit, the first ones.

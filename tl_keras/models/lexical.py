@@ -127,15 +127,16 @@ def units(token: str) -> list[str]:
     """
     found: list[str] = []
     text = token.removeprefix("##").removeprefix("▁")
-    if not any(map(_is_wide, text)):
+    if not any(map(is_wide, text)):
         return [token] if text else []
-    for wide, run in itertools.groupby(text, _is_wide):
+    for wide, run in itertools.groupby(text, is_wide):
         characters = list(run)
         found += characters if wide else ["".join(characters)]
     return found
 
 
-def _is_wide(character: str) -> bool:
+def is_wide(character: str) -> bool:
+    """Whether a character is Hangul, Han, Kana or another as wide as these."""
     return unicodedata.east_asian_width(character) == "W"
 
 

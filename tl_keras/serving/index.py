@@ -19,25 +19,32 @@ from tl_keras.evaluation.nearest import nearest
 from tl_keras.files import need_space, whole_folder
 from tl_keras.manifest import check_manifest, write_manifest
 from tl_keras.serving.approximate import ApproximateIndex
-from tl_keras.serving.export import export
 from tl_keras.serving.exported_similarity import TextEncoder
 from tl_keras.serving.fingerprint import fingerprint, same_encoder
+from tl_keras.serving.joined_search import joined_search
 from tl_keras.serving.predict import as_predictor
+from tl_keras.serving.shared_words import SharedWords
 from tl_keras.system_errors import no_os_error
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
+"""1 had no lexical part of its own: its encoder, kept in `encoder/`, gave vectors with one joined to them."""
 CHUNK = 4096
 """Texts that are sorted by length and encoded together."""
 MANY = 100_000
 """Texts from which on an approximate index is worth a thought."""
 META, TEXTS, VECTORS, PROBES, GRAPH = "meta.json", "texts.jsonl", "vectors.npy", "fingerprint.npy", "neighbours.usearch"
-ENCODER = "encoder"
-"""Folder inside an index for an encoder that belongs to these texts alone."""
 
-
-_META_KINDS = {"format": int, "tl_keras": str, "texts": int, "width": int, "made_with": dict, "approximate": bool}
+_META_KINDS = {
+    "format": int,
+    "tl_keras": str,
+    "texts": int,
+    "width": int,
+    "made_with": dict,
+    "approximate": bool,
+    "lexical_weight": float,
+}
 
 
 class TextIndex:
@@ -52,10 +59,12 @@ class TextIndex:
         probes: the encoder's fingerprint.
         approximate: a graph over the vectors; None for exact search.
         made_with: plain values that say how to make the encoder again; kept in `meta.json`.
+        words: the texts' terms, for a search by shared words too.
+        lexical_weight: how much these count, at least 0 and below 1; meaning has the rest.
 
     Example: ::
 
-        index = tlk.TextIndex.build(model, tlk.data.read_collection("articles.csv", "body"))
+        index = tlk.TextIndex.build(model, tlk.data.read_collection("articles.csv", "body"), lexical_weight=0.5)
         index.search(["Who won in 1998?"], k=5)
         index.save("articles-index")
         index = tlk.TextIndex.load("articles-index", model)
@@ -69,6 +78,8 @@ class TextIndex:
         probes: np.ndarray,
         approximate: ApproximateIndex | None = None,
         made_with: dict | None = None,
+        words: SharedWords | None = None,
+        lexical_weight: float = 0.0,
     ):
         self.encoder = encoder
         self.texts = np.array(list(texts), object)
@@ -76,6 +87,8 @@ class TextIndex:
         self.probes = probes
         self.approximate = approximate
         self.made_with = made_with or {"encoder": encoder.name}
+        self.words = words
+        self.lexical_weight = lexical_weight if words is not None else 0.0
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -94,6 +107,7 @@ class TextIndex:
         batch_size: int = 64,
         progress: Callable[[int, float], None] | None = None,
         made_with: dict | None = None,
+        lexical_weight: float = 0.0,
     ) -> TextIndex:
         """Encode a collection.
 
@@ -104,10 +118,14 @@ class TextIndex:
             batch_size: texts in a batch.
             progress: called with the texts done and the seconds so far; by default these are logged.
             made_with: plain values that say how to make the encoder again, for `meta.json`.
+            lexical_weight: how much of a text's score is shared words, by BM25, at least 0 and below 1; see
+                `tl_keras.serving.joined_search.joined_search`. 0 leaves them out.
 
         Raises:
-            UserError: the model gives no vectors, there are no texts, or one is no string.
+            UserError: the model gives no vectors, there are no texts, one is no string, or the weight is none.
         """
+        if not 0.0 <= lexical_weight < 1.0:
+            raise UserError(f"lexical_weight must be at least 0 and below 1, not {lexical_weight:g}.")
         encoder = _encoder(model)
         if isinstance(texts, str):
             raise UserError(f"texts must be many strings, not one: write [{texts[:40]!r}].")
@@ -131,18 +149,19 @@ class TextIndex:
                 len(kept),
             )
         graph = ApproximateIndex.build(vectors) if approximate else None
-        return cls(encoder, kept, vectors, fingerprint(encoder), graph, made_with)
+        words = SharedWords.build(kept) if lexical_weight else None
+        return cls(encoder, kept, vectors, fingerprint(encoder), graph, made_with, words, lexical_weight)
 
     def search(self, queries: Sequence[str], k: int = 10) -> pd.DataFrame:
-        """The texts nearest to each query.
+        """The best texts for each query.
 
         Args:
             queries: strings.
             k: how many texts for each.
 
         Returns:
-            A DataFrame with `query`, `rank` (from 1), `row` (from 0, in the collection), `score` (the cosine) and `text`, the
-            queries in order, best first.
+            A DataFrame with `query`, `rank` (from 1), `row` (from 0, in the collection), `score` (the cosine; with
+            shared words, what `find` says) and `text`, the queries in order, best first.
 
         Raises:
             UserError: `k` below 1, or the queries are no list of strings.
@@ -150,7 +169,7 @@ class TextIndex:
         if isinstance(queries, str):
             raise UserError(f"queries must be a list of strings, not one string: write [{queries[:40]!r}].")
         queries = list(queries)
-        rows, scores = self.search_vectors(self.encoder.unit_vectors(queries), k)
+        rows, scores = self.find(queries, k)
         found = rows.ravel() >= 0
         frame = pd.DataFrame(
             {
@@ -163,8 +182,24 @@ class TextIndex:
         )
         return frame[found].reset_index(drop=True)
 
+    def find(self, queries: Sequence[str], k: int = 10) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of the best texts for each query: by the cosine, or with shared words as `joined_search` says.
+
+        Args:
+            queries: `q` strings.
+            k: how many; all, if there are fewer.
+
+        Returns:
+            `(rows, scores)`, int64 and float32 `[q, min(k, n)]`, best first; -1 where an approximate search found fewer.
+        """
+        vectors = self.encoder.unit_vectors(queries)
+        if self.words is None:
+            return self.search_vectors(vectors, k)
+        _check_count(k)
+        return joined_search(queries, vectors, self.vectors, self.words, self.lexical_weight, k, self.approximate)
+
     def search_vectors(self, queries: np.ndarray, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
-        """The rows nearest to each vector: see `tl_keras.evaluation.nearest.nearest`.
+        """The rows nearest to each vector, by the cosine alone: see `tl_keras.evaluation.nearest.nearest`.
 
         Args:
             queries: float32 `[q, width]`, of length 1.
@@ -175,8 +210,7 @@ class TextIndex:
         """
         if self.approximate is None:
             return nearest(self.vectors, queries, k)
-        if k < 1:
-            raise UserError(f"the number of texts to find must be at least 1, not {k}.")
+        _check_count(k)
         rows = self.approximate.nearest(queries, k)
         # The graph's own distances are rounded; the vectors are at hand.
         scores = np.einsum("qkw,qw->qk", self.vectors[rows], queries)
@@ -184,13 +218,12 @@ class TextIndex:
         order = np.argsort(-scores, axis=1, kind="stable")
         return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
 
-    def save(self, folder: str | os.PathLike, *, overwrite: bool = False, with_encoder: bool = False) -> Path:
-        """Write the index: `vectors.npy`, `texts.jsonl`, `fingerprint.npy`, `meta.json`.
+    def save(self, folder: str | os.PathLike, *, overwrite: bool = False) -> Path:
+        """Write the index: `vectors.npy`, `texts.jsonl`, `fingerprint.npy`, `meta.json`, and with shared words `terms.json`, `terms.npz`.
 
         Args:
             folder: to write; it appears whole or not at all.
             overwrite: replace an index that is there.
-            with_encoder: also export the encoder, into `encoder/`, for one that is nowhere else. It must be a Keras model.
 
         Raises:
             UserError: the folder exists, is no index, or cannot be written.
@@ -206,10 +239,11 @@ class TextIndex:
             "tl_keras": __version__,
             "texts": len(self),
             "width": int(self.vectors.shape[1]),
-            "made_with": {"encoder": ENCODER} if with_encoder else self.made_with,
+            "made_with": self.made_with,
             "approximate": self.approximate is not None,
+            "lexical_weight": float(self.lexical_weight),
         }
-        need_space(folder, self.vectors.nbytes, "the index")
+        need_space(folder, self.vectors.nbytes + (0 if self.words is None else self.words.nbytes), "the index")
         with whole_folder(folder, replace=overwrite) as work, no_os_error(folder):
             np.save(work / VECTORS, self.vectors)
             np.save(work / PROBES, self.probes)
@@ -217,8 +251,8 @@ class TextIndex:
                 stream.writelines(json.dumps(text, ensure_ascii=False) + "\n" for text in self.texts)
             if self.approximate is not None:
                 self.approximate.save(work / GRAPH)
-            if with_encoder:
-                export(self.encoder.keep, work / ENCODER)
+            if self.words is not None:
+                self.words.save(work)
             (work / META).write_text(json.dumps(meta, ensure_ascii=False, indent=2) + "\n", "utf-8")
             write_manifest(work)
         return folder
@@ -265,7 +299,10 @@ class TextIndex:
                 f"those of {encoder.name} do not compare. Give that one, or build the index again."
             )
         graph = ApproximateIndex.load(folder / GRAPH) if meta["approximate"] and not exact else None
-        return cls(encoder, texts, vectors, probes, graph, meta["made_with"])
+        words = SharedWords.load(folder) if meta["lexical_weight"] else None
+        if words is not None and len(words) != len(texts):
+            raise UserError(f"the index {folder} is damaged: its terms are not those of its texts; build it again.")
+        return cls(encoder, texts, vectors, probes, graph, meta["made_with"], words, meta["lexical_weight"])
 
 
 def read_meta(folder: str | os.PathLike) -> dict:
@@ -283,6 +320,8 @@ def read_meta(folder: str | os.PathLike) -> dict:
         meta = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({' '.join(str(error).split())}); build the index again.") from error
+    if isinstance(meta, dict) and meta.get("format") == 1:
+        meta["lexical_weight"] = 0.0
     wrong = [
         name for name, kind in _META_KINDS.items() if not isinstance(meta, dict) or type(meta.get(name)) is not kind
     ]
@@ -296,6 +335,11 @@ def read_meta(folder: str | os.PathLike) -> dict:
             f"({__version__}) reads; update the package or build the index again."
         )
     return meta
+
+
+def _check_count(k: int) -> None:
+    if k < 1:
+        raise UserError(f"the number of texts to find must be at least 1, not {k}.")
 
 
 def _encoder(model) -> TextEncoder:
