@@ -25,6 +25,7 @@ def pair(sentencepiece_pair, tmp_path_factory):
     """The pair of the other tests, with prompts: the same network."""
     folder = shutil.copytree(sentencepiece_pair, tmp_path_factory.mktemp("prompts") / "pair")
     shutil.rmtree(folder / "preprocess")
+    (folder / "manifest.json").unlink()
     module = PreprocessModule(read_pair_vocabulary(folder), "", 32, PROMPTS)
     tf.saved_model.save(module, str(folder / "preprocess"), signatures=module.trace())
     return folder
