@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--name", help="of the data, for the table")
     parser.add_argument("--train", type=Path)
     parser.add_argument("--test", type=Path)
+    parser.add_argument("--test-rows", type=int, help="score so many rows of the test file, the same for all seeds")
     parser.add_argument("--text", default="text")
     parser.add_argument("--label", default="label")
     parser.add_argument("--words", action="store_true", help="TF-IDF of words, not of characters")
@@ -125,6 +126,8 @@ def main() -> None:
         return
 
     train, test = (tlk.read_table(path, options.text, options.label) for path in (options.train, options.test))
+    if options.test_rows and options.test_rows < len(test):
+        test = test.sample(options.test_rows, seed=0)
     encoder = tlk.load_encoder(options.encoder, seq_length=128)
     vectors = {}
     for labels in options.labels:
