@@ -9,7 +9,8 @@ the test file. The ways:
 
 - `tf-idf`: logistic regression on TF-IDF of characters 1 to 4 (`--words`: words 1 to 2), scikit-learn;
 - `freeze`: logistic regression on the frozen encoder's mean-pooled outputs;
-- `fine-tune`: `text_classifier(..., "fine-tune", pooling="mean")`, with the epochs and rates in `FINE_TUNE`;
+- `fine-tune`: `text_classifier(..., "fine-tune", pooling="mean")`, with the rate that the encoder's makers suggest and the epochs and else
+  the rate in `FINE_TUNE`, or with `--epochs` and `--learning-rate`;
 - `slow-embeddings`: the same, but the WordPiece tokens' vectors learn at a tenth of the rate, as `--lr-multiplier embeddings=0.1` has it;
 - `scratch`: as `fine-tune`, the encoder's weights drawn anew before training.
 
@@ -71,11 +72,17 @@ def draw_weights_anew(model, seed: int) -> None:
                     variable.assign(random.normal(0, 0.02, shape).astype("float32"))
 
 
-def fine_tune(encoder, train, test, seed: int, way: str) -> float:
+def fine_tune_settings(encoder, labels: int, options) -> dict:
+    """Epochs and peak rate of fine-tuning on so many labels."""
+    epochs, rate = next(setting for most, setting in FINE_TUNE.items() if labels <= most)
+    rate = options.learning_rate or encoder.suggested.get("learning_rate", rate)
+    return {"epochs": options.epochs or epochs, "learning_rate": rate}
+
+
+def fine_tune(encoder, train, test, seed: int, way: str, epochs: int, learning_rate: float) -> float:
     keras.utils.set_random_seed(seed)
-    epochs, rate = next(setting for most, setting in FINE_TUNE.items() if len(train) <= most)
     transfer = tlk.Transfer("fine-tune", lr_multipliers={"embeddings": 0.1} if way == "slow-embeddings" else {})
-    model = tlk.text_classifier(encoder, train.classes, transfer, pooling="mean", learning_rate=rate)
+    model = tlk.text_classifier(encoder, train.classes, transfer, pooling="mean", learning_rate=learning_rate)
     if way == "scratch":
         draw_weights_anew(model, seed)
     model.fit(encoder.batches(train, training=True, seed=seed), epochs=epochs, verbose=0)
@@ -119,6 +126,8 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=[100, 1000, 5000, 20000])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--epochs", type=int, help="of fine-tuning; default: by the number of labels")
+    parser.add_argument("--learning-rate", type=float, help="of fine-tuning; default: what suits the encoder")
     parser.add_argument("--again", action="store_true", help="measure anew what has been measured")
     options = parser.parse_args()
     if options.table:
@@ -145,6 +154,7 @@ def main() -> None:
                 if has_row(RESULTS, run) and not options.again:
                     continue
                 started = time.perf_counter()
+                learned = {}
                 if way == "tf-idf":
                     accuracy = tf_idf(part, test, options.words)
                 elif way == "freeze":
@@ -152,9 +162,13 @@ def main() -> None:
                         vectors["test"] = mean_vectors(encoder, test)
                     accuracy = freeze(mean_vectors(encoder, part), part, vectors["test"], test)
                 else:
-                    accuracy = fine_tune(encoder, part, test, seed, way)
+                    learned = fine_tune_settings(encoder, len(part), options)
+                    accuracy = fine_tune(encoder, part, test, seed, way, **learned)
                 seconds = round(time.perf_counter() - started, 1)
-                add_row(RESULTS, {**run, "accuracy": round(100 * accuracy, 2), "seconds": seconds}, key=tuple(run))
+                facts = {**learned, "tested_on": len(test)}
+                add_row(
+                    RESULTS, {**run, **facts, "accuracy": round(100 * accuracy, 2), "seconds": seconds}, key=tuple(run)
+                )
     print(table())
 
 
