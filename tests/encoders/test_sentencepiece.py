@@ -102,7 +102,7 @@ def test_fast_tokenizers_file_gives_its_ids(sentencepiece_model, tmp_path):
     content = json.loads(path.read_text("utf-8"))
     content["normalizer"] = {"type": "Lowercase"}
     path.write_text(json.dumps(content), "utf-8")
-    with pytest.raises(UserError, match="otherwise than XLM-R does"):
+    with pytest.raises(UserError, match="otherwise than XLM-R or ALBERT does"):
         read_unigram_json(path)
 
 

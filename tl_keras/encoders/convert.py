@@ -13,7 +13,7 @@ from pathlib import Path
 from tl_keras.encoders.byte_pair_files import has_byte_pairs, read_byte_pairs
 from tl_keras.encoders.convert_wordpiece import read_json, read_wordpiece
 from tl_keras.encoders.pair import check_free, write_encoder_pair
-from tl_keras.encoders.sentencepiece_files import MODEL_FILES, read_unigram_json, read_xlm_roberta
+from tl_keras.encoders.sentencepiece_files import MODEL_FILES, read_sentencepiece, read_unigram_json
 from tl_keras.encoders.vocabularies import Vocabulary, WordPieceRules, WordPieceVocabulary
 from tl_keras.errors import UserError
 from tl_keras.files import refuse_input_as_output
@@ -33,7 +33,7 @@ def convert(
 
     What can be read: from Hugging Face BERT, DistilBERT, ELECTRA and RoBERTa with a WordPiece vocabulary (KLUE's), BERT
     and XLM-R with XLM-R's SentencePiece vocabulary (multilingual-e5, bge-m3; `sentencepiece.bpe.model` or
-    `tokenizer.json`), RoBERTa with byte-level byte pairs (`vocab.json` and `merges.txt`, or `tokenizer.json`), and the KerasHub presets of WordPiece models. A checkpoint without pooler (DistilBERT, ELECTRA)
+    `tokenizer.json`), ALBERT (`spiece.model` or `tokenizer.json`), RoBERTa with byte-level byte pairs (`vocab.json` and `merges.txt`, or `tokenizer.json`), and the KerasHub presets of WordPiece models. A checkpoint without pooler (DistilBERT, ELECTRA)
     gives as `pooled_output` the last block's output at the first token, and one with a masked-LM head an encoder with
     `.mlm`. Special tokens that stand in a text ("[MASK]") are text, not tokens.
 
@@ -60,9 +60,9 @@ def convert(
     folder, name = _resolve(checkpoint)
     _require_extra()
     if folder is not None and "registered_name" not in read_json(folder / "config.json"):
-        from tl_keras.encoders.convert_huggingface import read_huggingface
+        from tl_keras.encoders.convert_huggingface import checked_kind, read_huggingface
 
-        vocabulary = _read_vocabulary(folder)
+        vocabulary = _read_vocabulary(folder, checked_kind(folder))
         encoder, mlm = read_huggingface(folder)
     else:
         encoder, vocabulary = _read_preset(name if folder is None else str(folder))
@@ -124,10 +124,11 @@ def _resolve(checkpoint: str | os.PathLike) -> tuple[Path | None, str]:
     raise UserError(f"There is no folder {path}.")
 
 
-def _read_vocabulary(folder: Path) -> Vocabulary:
+def _read_vocabulary(folder: Path, kind: str) -> Vocabulary:
     for name in MODEL_FILES:
         if (folder / name).is_file():
-            return read_xlm_roberta(folder / name)
+            settings = folder / "tokenizer_config.json"
+            return read_sentencepiece(folder / name, read_json(settings) if settings.is_file() else {}, kind)
     fast = folder / "tokenizer.json"
     if fast.is_file() and (read_json(fast).get("model") or {}).get("type") == "Unigram":
         return read_unigram_json(fast)

@@ -15,17 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
+from tl_keras.encoders.convert_albert import albert_as_bert
 from tl_keras.encoders.convert_wordpiece import read_json
 from tl_keras.encoders.pair_encoder import EncoderWeights, MlmWeights, read_backbone
 from tl_keras.errors import UserError
 
-READABLE = ("bert", "distilbert", "electra", "roberta", "xlm-roberta")
+READABLE = ("albert", "bert", "distilbert", "electra", "roberta", "xlm-roberta")
 _ROBERTAS = ("roberta", "xlm-roberta")
 # Hugging Face's "gelu" is the exact one, with erf; KerasHub's BERT computes the tanh approximation.
 _APPROXIMATE_GELU = {"gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_accurate"}
 _EXACT_GELU = {"gelu", "gelu_python"}
 _NEEDED = {"bert": "hidden_size", "distilbert": "dim", "electra": "embedding_size", "roberta": "hidden_size"}
-_NEEDED["xlm-roberta"] = "hidden_size"
+_NEEDED |= {"xlm-roberta": "hidden_size", "albert": "embedding_size"}
 _NAMES_OF_EMBEDDINGS = {
     "word_embeddings/embeddings": "embeddings.word_embeddings.weight",
     "position_embedding/embeddings": "embeddings.position_embeddings.weight",
@@ -33,6 +34,7 @@ _NAMES_OF_EMBEDDINGS = {
 }
 # Names of the masked-LM head's dense layer, of its layer normalisation, and of its bias over the vocabulary.
 _MLM_NAMES = {
+    "albert": ("predictions.dense", "predictions.LayerNorm", "predictions.bias"),
     "bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"),
     "distilbert": ("vocab_transform", "vocab_layer_norm", "vocab_projector.bias"),
     **dict.fromkeys(_ROBERTAS, ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias")),
@@ -53,9 +55,11 @@ def read_huggingface(folder: Path) -> tuple[EncoderWeights, MlmWeights | None]:
         UserError: the architecture can't be read, or a file is missing or damaged.
     """
     config = read_json(folder / "config.json")
-    kind = _checked_kind(folder, config)
+    kind = checked_kind(folder)
     tensors = _read_tensors(folder, kind)
     try:
+        if kind == "albert":
+            config, tensors = albert_as_bert(config, tensors)
         with _readable_folder(kind, config, tensors) as readable:
             weights = _read_by_keras_hub(readable)
         weights = _complete(weights, kind, config, tensors)
@@ -64,11 +68,17 @@ def read_huggingface(folder: Path) -> tuple[EncoderWeights, MlmWeights | None]:
         raise UserError(f"{folder} lacks {error.args[0]!r}, which a {kind} checkpoint has.") from error
 
 
-def _checked_kind(folder: Path, config: dict) -> str:
+def checked_kind(folder: Path) -> str:
+    """The kind of network in a folder, by its `config.json`.
+
+    Raises:
+        UserError: it is none that can be read; the message says which can.
+    """
+    config = read_json(folder / "config.json")
     kind = config.get("model_type")
     can = (
         "what can be read is BERT, DistilBERT, ELECTRA and RoBERTa with a WordPiece vocabulary, BERT and XLM-R with "
-        "XLM-R's SentencePiece model, and RoBERTa with byte pairs"
+        "XLM-R's SentencePiece model, ALBERT with its own, and RoBERTa with byte pairs"
     )
     if kind not in READABLE:
         name = ", ".join(config.get("architectures") or []) or kind or "no model_type"
@@ -180,7 +190,7 @@ def _complete(weights: EncoderWeights, kind: str, config: dict, tensors: dict[st
     arrays = dict(weights.arrays)
     if kind != "distilbert" and "pooler.dense.weight" not in tensors:
         arrays = {name: array for name, array in arrays.items() if not name.startswith("pooler_transform")}
-    if kind in ("electra", *_ROBERTAS):
+    if kind in ("albert", "electra", *_ROBERTAS):
         arrays |= {ours: tensors[theirs] for ours, theirs in _NAMES_OF_EMBEDDINGS.items()}
         gamma, beta = _norm_names(tensors, "embeddings.LayerNorm")
         arrays |= {"embeddings/layer_norm/gamma": tensors[gamma], "embeddings/layer_norm/beta": tensors[beta]}

@@ -14,8 +14,7 @@ logger = logging.getLogger(__name__)
 
 _BERT_TOKENIZERS = {"Bert", "DistilBert", "Electra", "PreTrained", "MPNet"}
 _OTHER_KINDS = {
-    "spiece.model": "SentencePiece",
-    "tokenizer.model": "SentencePiece",
+    "spm.model": "SentencePiece",
     "tokenizer_78b3253a26.model": "SentencePiece",
 }
 _ROLES = {
@@ -113,7 +112,7 @@ def _content(token) -> str:
 def _refuse_other_kinds(folder: Path, config: dict, fast: dict) -> None:
     def refuse(kind: str) -> None:
         raise UserError(
-            f"{folder} has a {kind} tokenizer; what can be read is WordPiece, XLM-R's SentencePiece model, and RoBERTa's byte pairs."
+            f"{folder} has a {kind} tokenizer; what can be read is WordPiece, SentencePiece as XLM-R and ALBERT have it, and RoBERTa's byte pairs."
         )
 
     name = config.get("tokenizer_class") or ""

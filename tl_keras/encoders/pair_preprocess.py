@@ -16,6 +16,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from tl_keras.encoders.byte_pair_tokenizer import BytePairTokenizer
+from tl_keras.encoders.letters import lower_letters
 from tl_keras.encoders.sentencepiece_tokenizer import SentencePieceTokenizer
 from tl_keras.encoders.vocabularies import (
     BytePairVocabulary,
@@ -114,10 +115,7 @@ class WordPieceTokenizer(tf.Module):
             texts = tf_text.normalize_utf8(texts, "NFD")
             texts = tf.strings.regex_replace(texts, r"\p{Mn}", "")
         if self._options.lower_case:
-            # Two letters whose lower case depends on the computer's language or on the neighbours.
-            for upper, lower in (("I", "i"), ("Σ", "σ")):
-                texts = tf.strings.regex_replace(texts, upper, lower)
-            texts = tf.strings.lower(texts, encoding="utf-8")
+            texts = lower_letters(texts)
         return texts
 
     def _split(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
@@ -244,7 +242,7 @@ class PreprocessModule(tf.Module):
         super().__init__(name="preprocess")
         special_ids = vocabulary.special_ids()
         if isinstance(vocabulary, SentencePieceVocabulary):
-            tokens = SentencePieceTokenizer(vocabulary.model)
+            tokens = SentencePieceTokenizer(vocabulary.model, vocabulary.rules)
         elif isinstance(vocabulary, BytePairVocabulary):
             tokens = BytePairTokenizer(vocabulary.tokens, vocabulary.merges, vocabulary.add_prefix_space)
         else:

@@ -3,21 +3,58 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tl_keras.encoders.convert_wordpiece import read_json
 from tl_keras.encoders.sentencepiece_model import parse_model
-from tl_keras.encoders.vocabularies import ROBERTA_TOKENS, SentencePieceVocabulary
+from tl_keras.encoders.vocabularies import (
+    BERT_PACKING,
+    BERT_TOKENS,
+    ROBERTA_PACKING,
+    ROBERTA_TOKENS,
+    SentencePieceRules,
+    SentencePieceVocabulary,
+)
 from tl_keras.errors import UserError
 
 if TYPE_CHECKING:
     from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
-MODEL_FILES = ("sentencepiece.bpe.model",)
+MODEL_FILES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
 # Ids 0 to 3 as fairseq orders them, which trained XLM-R and its kin, and as SentencePiece itself does.
 _FAIRSEQ_ORDER = ("<s>", "<pad>", "</s>", "<unk>")
 _OWN_ORDER = ("<unk>", "<s>", "</s>")
+
+
+def read_sentencepiece(path: Path, settings: Mapping[str, Any], kind: str | None) -> SentencePieceVocabulary:
+    """Read a SentencePiece file, whichever family's it is: ALBERT's has BERT's special tokens among its own.
+
+    Args:
+        path: of the file.
+        settings: what `tokenizer_config.json` says; empty where there is none.
+        kind: of network; ALBERT's tokenizer lowers the case unless told otherwise.
+
+    Raises:
+        UserError: as of `read_xlm_roberta`.
+    """
+    proto = parse_model(path.read_bytes(), str(path))
+    tokens = {piece.piece for piece in proto.pieces}
+    if not {"[CLS]", "[SEP]"} <= tokens:
+        return read_xlm_roberta(path)
+    special = _bert_tokens(tokens, path)
+    # As control tokens they are never found in a text: "[MASK]" typed there stays text.
+    for piece in proto.pieces:
+        if piece.piece in special.values() and piece.type != piece.UNKNOWN:
+            piece.type = piece.CONTROL
+    albert = kind == "albert"
+    rules = SentencePieceRules(
+        lower_case=bool(settings.get("do_lower_case", albert)),
+        strip_accents=albert and not settings.get("keep_accents", False),
+        straighten_quotes=albert,
+    )
+    return SentencePieceVocabulary(proto.SerializeToString(), special, BERT_PACKING, rules)
 
 
 def read_xlm_roberta(path: Path) -> SentencePieceVocabulary:
@@ -49,19 +86,19 @@ def read_xlm_roberta(path: Path) -> SentencePieceVocabulary:
 
 
 def read_unigram_json(path: Path) -> SentencePieceVocabulary:
-    """Read the `tokenizer.json` of a fast tokenizer of kind Unigram, as XLM-R's and its kin's are; its ids are the network's.
+    """Read the `tokenizer.json` of a fast tokenizer of kind Unigram, as XLM-R's and ALBERT's are; its ids are the network's.
 
     Args:
         path: of the file.
 
     Raises:
-        UserError: its normalising, splitting or special tokens are others than XLM-R's, or it is damaged.
+        UserError: its normalising, splitting or special tokens are others than theirs, or it is damaged.
     """
     from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec
 
     content = read_json(path)
     try:
-        charsmap = _charsmap(content, path)
+        charsmap, rules = _normalizing(content, path)
         entries = [(str(token), float(score)) for token, score in content["model"]["vocab"]]
         unknown = int(content["model"]["unk_id"])
         added = {int(token["id"]): token for token in content.get("added_tokens", [])}
@@ -77,12 +114,15 @@ def read_unigram_json(path: Path) -> SentencePieceVocabulary:
         name = added[number]["content"] if number in added else token
         proto.pieces.add(piece=name or f"<unused {number}>", score=score, type=kind if name else kinds.UNUSED)
     tokens = [piece.piece for piece in proto.pieces]
-    missing = sorted(set(ROBERTA_TOKENS.values()) - set(tokens))
+    bert_like = {"[CLS]", "[SEP]"} <= set(tokens)
+    special_tokens = _bert_tokens(set(tokens), path) if bert_like else dict(ROBERTA_TOKENS)
+    missing = sorted(set(special_tokens.values()) - set(tokens))
     if missing:
         raise UserError(f"{path} has no {missing[0]!r} among its tokens, as an XLM-R vocabulary has.")
     spec = proto.trainer_spec
     spec.model_type, spec.vocab_size = TrainerSpec.UNIGRAM, len(tokens)
-    spec.bos_id, spec.pad_id, spec.eos_id = (tokens.index(token) for token in _FAIRSEQ_ORDER[:3])
+    ids = (tokens.index(special_tokens[role]) for role in ("start", "padding", "end"))
+    spec.bos_id, spec.pad_id, spec.eos_id = ids
     spec.unk_id, spec.unk_piece = unknown, tokens[unknown]
     proto.normalizer_spec.precompiled_charsmap = charsmap
     proto.normalizer_spec.add_dummy_prefix = True
@@ -90,22 +130,39 @@ def read_unigram_json(path: Path) -> SentencePieceVocabulary:
     proto.normalizer_spec.escape_whitespaces = True
     model = proto.SerializeToString()
     parse_model(model, str(path))
-    return SentencePieceVocabulary(model, dict(ROBERTA_TOKENS))
+    packing = BERT_PACKING if bert_like else ROBERTA_PACKING
+    return SentencePieceVocabulary(model, special_tokens, packing, rules)
 
 
-def _charsmap(content: dict, path: Path) -> bytes:
-    """SentencePiece's own table of normalising, which a fast tokenizer carries along."""
+def _bert_tokens(tokens: Set[str], path: Path) -> dict[str, str]:
+    """BERT's special tokens, the unknown one and the padding by either family's name."""
+    special = dict(BERT_TOKENS)
+    for role in ("unknown", "padding"):
+        if special[role] not in tokens:
+            special[role] = ROBERTA_TOKENS[role]
+    missing = [token for token in special.values() if token not in tokens]
+    if missing:
+        raise UserError(f"{path} has no {missing[0]!r} among its tokens, as a vocabulary with [CLS] and [SEP] has.")
+    return special
+
+
+def _normalizing(content: dict, path: Path) -> tuple[bytes, SentencePieceRules]:
+    """SentencePiece's own table of normalising, which a fast tokenizer carries along, and what is done before."""
     normalizer, splitter = content.get("normalizer") or {}, content.get("pre_tokenizer") or {}
     steps = normalizer.get("normalizers", [normalizer])
     table = [step for step in steps if step.get("type") == "Precompiled"]
     # Blanks set together are one blank, which SentencePiece does by itself.
-    others = [step.get("type") for step in steps if step.get("type") not in ("Precompiled", "Replace", "Strip")]
+    names = [step.get("type") for step in steps if step.get("type") not in ("Replace", "Strip")]
+    quotes = {(step.get("pattern") or {}).get("String") for step in steps if step.get("type") == "Replace"}
+    rules = SentencePieceRules("Lowercase" in names, "StripAccents" in names, quotes >= {"``", "''"})
+    expected = ["NFKD", "StripAccents"] * rules.strip_accents + ["Lowercase"] * rules.lower_case + ["Precompiled"]
+    others = [] if names == expected else [name for name in names if name != "Precompiled"]
     splits = [step.get("type") for step in splitter.get("pretokenizers", [splitter])]
     if len(table) != 1 or others or not set(splits) <= {"WhitespaceSplit", "Metaspace"}:
         raise UserError(
-            f"{path} normalises or splits texts otherwise than XLM-R does ({', '.join(map(str, [*others, *splits]))})."
+            f"{path} normalises or splits texts otherwise than XLM-R or ALBERT does ({', '.join(map(str, [*others, *splits]))})."
         )
-    return base64.b64decode(table[0]["precompiled_charsmap"])
+    return base64.b64decode(table[0]["precompiled_charsmap"]), rules
 
 
 def _in_fairseq_order(proto: ModelProto) -> bytes:

@@ -116,6 +116,24 @@ class WordPieceVocabulary:
 
 
 @dataclass(frozen=True)
+class SentencePieceRules:
+    """What becomes of a text before SentencePiece sees it: nothing for XLM-R, all three for ALBERT.
+
+    Attributes:
+        lower_case: lower the case of the text.
+        strip_accents: decompose (NFKD) and drop the accents.
+        straighten_quotes: two backquotes or two apostrophes become one straight quote, as in the Penn Treebank.
+    """
+
+    lower_case: bool = False
+    strip_accents: bool = False
+    straighten_quotes: bool = False
+
+    def __bool__(self) -> bool:
+        return self.lower_case or self.strip_accents or self.straighten_quotes
+
+
+@dataclass(frozen=True)
 class SentencePieceVocabulary:
     """A SentencePiece unigram model.
 
@@ -123,13 +141,19 @@ class SentencePieceVocabulary:
         model: the serialized model, whose ids are the rows of the network's embedding.
         special_tokens: its words for `unknown`, `padding`, `start` (of the sequence), `end` (of a segment) and `mask`.
         packing: how two texts are joined.
+        rules: what is done to texts first.
     """
 
     model: bytes = field(repr=False)
     special_tokens: Mapping[str, str] = field(default_factory=lambda: dict(ROBERTA_TOKENS))
     packing: Packing = ROBERTA_PACKING
+    rules: SentencePieceRules = SentencePieceRules()
     asset: ClassVar[str] = "sp_model_file"
-    lower_case: ClassVar[bool] = False
+
+    @property
+    def lower_case(self) -> bool:
+        """Whether texts are lower-cased."""
+        return self.rules.lower_case
 
     @functools.cached_property
     def tokens(self) -> list[str]:
@@ -151,6 +175,7 @@ class SentencePieceVocabulary:
         return {
             "tokenizer": {
                 "kind": "SentencePiece",
+                "rules": dataclasses.asdict(self.rules),
                 "special_tokens": dict(self.special_tokens),
                 **_packing_info(self.packing),
             }
@@ -230,7 +255,10 @@ def read_vocabulary_file(folder: Path, facts: Mapping[str, Any]) -> Vocabulary:
     """
     packing = Packing(facts["separators"], facts["segments"])
     if facts["kind"] == "SentencePiece":
-        return SentencePieceVocabulary((folder / "sentencepiece.model").read_bytes(), facts["special_tokens"], packing)
+        # Pairs made before there were rules have none.
+        text_rules = SentencePieceRules(**facts.get("rules", {}))
+        model = (folder / "sentencepiece.model").read_bytes()
+        return SentencePieceVocabulary(model, facts["special_tokens"], packing, text_rules)
     if facts["kind"] == "BytePair":
         content = json.loads((folder / BYTE_PAIR_FILE).read_text(encoding="utf-8"))
         merges = [tuple(pair) for pair in content["merges"]]
