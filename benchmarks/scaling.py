@@ -40,7 +40,7 @@ def measure(options) -> None:
 
     import tl_keras as tlk
     from tl_keras._keras import KERAS_NAME, keras
-    from tl_keras.training.resumable_fit import resumable_fit
+    from tl_keras.training.resume import resumable_fit
 
     class Clock(keras.callbacks.Callback):
         seconds: list[float] = []  # noqa: RUF012

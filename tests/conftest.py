@@ -14,8 +14,16 @@ import pytest
 
 pytest_plugins = ["stacks"]
 
-# Graphs are made of very many small objects: with Python's own thresholds a tenth of the tests' time goes into looking for garbage.
-gc.set_threshold(100_000, 50, 100)
+# Garbage is looked for between tests only. Graphs are made of very many small objects, so that Python's own thresholds cost a tenth of
+# the tests' time; and a collection that begins while TensorFlow notes an operation's stack frames has crashed the interpreter (3.11,
+# tf_keras: `StackTrace::Capture`, then a segmentation fault in the deallocation of a long chain).
+gc.disable()
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Collect garbage where much has been made since the last time, and at the end of each file."""
+    if nextitem is None or nextitem.path != item.path or gc.get_count()[0] > 1_000_000:
+        gc.collect()
 
 
 def pytest_collection_modifyitems(items):

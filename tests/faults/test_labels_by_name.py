@@ -18,7 +18,7 @@ from tl_keras.data.examples import Examples
 from tl_keras.data.pairs import ScoredExamples
 from tl_keras.data.tagging import TaggedExamples, TagSet
 from tl_keras.text.batch_labels import BatchLabels, align, labels_of_examples, tell_labels
-from tl_keras.training.resumable_fit import resumable_fit as fit
+from tl_keras.training.resume import resumable_fit as fit
 
 CLASSES = ("negative", "none", "positive")
 BATCH = {"training": True, "batch_size": 64, "seed": 2}  # one batch, so that its order decides nothing

@@ -22,7 +22,7 @@ if __name__ == "__main__":
     from tl_keras import Transfer, UserError, load_encoder
     from tl_keras._keras import IS_KERAS_3, keras
     from tl_keras.training.checkpoints import Checkpoints
-    from tl_keras.training.resumable_fit import resumable_fit
+    from tl_keras.training.resume import resumable_fit
     from tl_keras.training.strategy import get_strategy
 
     class Losses(keras.callbacks.Callback):

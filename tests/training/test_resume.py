@@ -23,7 +23,7 @@ from tl_keras.training.checkpoints import Checkpoints, keep_random_states
 from tl_keras.training.epoch_batches import EpochBatches, Orders
 from tl_keras.training.guards import row_finder
 from tl_keras.training.optimizer import make_optimizer
-from tl_keras.training.resumable_fit import resumable_fit
+from tl_keras.training.resume import resumable_fit
 
 STEPS, EPOCHS = 7, 3
 BATCH = {"training": True, "batch_size": 8, "seed": 5}

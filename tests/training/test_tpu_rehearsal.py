@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras.training.resumable_fit import resumable_fit
+from tl_keras.training.resume import resumable_fit
 
 sys.path.insert(0, str(Path(__file__).parent))
 from builders import BUILDERS, build

@@ -22,7 +22,7 @@ def train(pair, folder, strategy, transfer, kill_at=()) -> dict:
     from tl_keras._keras import keras
     from tl_keras.data import Examples
     from tl_keras.training.checkpoints import Checkpoints
-    from tl_keras.training.resumable_fit import resumable_fit
+    from tl_keras.training.resume import resumable_fit
     from tl_keras.training.strategy import is_chief
 
     class Kill(keras.callbacks.Callback):

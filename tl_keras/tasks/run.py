@@ -36,7 +36,7 @@ from tl_keras.training.callbacks import BestWeights, EpochScore
 from tl_keras.training.checkpoints import Checkpoints, keep_random_states
 from tl_keras.training.guards import row_finder
 from tl_keras.training.precision import precision
-from tl_keras.training.resumable_fit import resumable_fit
+from tl_keras.training.resume import resumable_fit
 from tl_keras.training.strategy import batch_options, from_chief, get_strategy, is_chief
 
 logger = logging.getLogger(__name__)

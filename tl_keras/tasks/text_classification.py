@@ -20,7 +20,7 @@ from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, draw, section, 
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.run_encoder import coverage_line, encoder_config, encoder_for, encoder_line
 from tl_keras.training.callbacks import BestWeights
-from tl_keras.training.class_weights import class_weights
+from tl_keras.training.class_balance import class_weights
 
 logger = logging.getLogger(__name__)
 

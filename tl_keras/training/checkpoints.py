@@ -31,7 +31,7 @@ class Checkpoints(keras.callbacks.Callback):
     in the data. What it cannot hold is the state of random operations inside a published module; converted ones keep theirs in
     variables. Under Keras 2, call `keep_random_states` before the model is built.
 
-    `tl_keras.training.resumable_fit.resumable_fit` puts it to use. Put it behind the callbacks whose logs and weights it is to save.
+    `tl_keras.training.resume.resumable_fit` puts it to use. Put it behind the callbacks whose logs and weights it is to save.
 
     Args:
         folder: for checkpoints; the two newest are kept. Several workers need one that all of them see; the first one writes.
