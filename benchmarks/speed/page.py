@@ -45,7 +45,8 @@ def _line(row: dict) -> str:
         return f"| {row['row']} | | | | {ours} | | {share} | {row['load']} |"
     theirs = f"{scale * statistics.median(row['second']):.3g}"
     span = f"{row['least']:.2f} to {row['most']:.2f}"
-    return f"| {row['row']} | **{row['ratio']:.2f}** | {span} | {row['wall_ratio']:.2f} | {ours} | {theirs} | {share} | {row['load']} |"
+    wall = f"{row['wall_ratio']:.2f}" if row["measure"] == "cpu_s" else ""
+    return f"| {row['row']} | **{row['ratio']:.2f}** | {span} | {wall} | {ours} | {theirs} | {share} | {row['load']} |"
 
 
 def _plot(rows: list[dict], path: Path) -> bool:

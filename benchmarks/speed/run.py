@@ -91,6 +91,7 @@ class Runner:
         self.options, self.exports = options, exports
         self.pythons: dict[str, Path] = {"ours": Path(sys.executable)}
         self.missing: dict[str, str] = {}
+        self.done: dict[tuple[Way, Way | None], tuple[list[dict], list[dict]]] = {}
 
     def python(self, environment: str) -> Path:
         """The interpreter of an environment."""
@@ -127,6 +128,17 @@ class Runner:
             raise Unavailable(f"{way.script} {way.job}: " + (done.stderr.strip().splitlines() or ["failed"])[-1][:300])
         total = after.children_user + after.children_system - before.children_user - before.children_system
         return {**json.loads(done.stdout.splitlines()[-1]), "total_cpu_s": total}
+
+    def take_turns(self, first: Way, second: Way | None, rounds: int) -> tuple[list[dict], list[dict]]:
+        """What both ways print, run in turn. Rows of the same two ways share their runs."""
+        if (first, second) not in self.done:
+            ours, others = [], []
+            for _ in range(rounds):
+                ours.append(self.run(first))
+                if second is not None:
+                    others.append(self.run(second))
+            self.done[first, second] = ours, others
+        return self.done[first, second]
 
     def environment(self, way: Way) -> dict[str, str]:
         """Environment variables: as many threads everywhere, and the Keras that was asked for."""
@@ -187,12 +199,7 @@ def value(row: Row, found: dict) -> float:
 
 def measure(row: Row, runner: Runner, rounds: int) -> dict:
     """Run both ways in turn, and put the figures side by side."""
-    ours: list[dict] = []
-    others: list[dict] = []
-    for _ in range(rounds):
-        ours.append(runner.run(row.first))
-        if row.second is not None:
-            others.append(runner.run(row.second))
+    ours, others = runner.take_turns(row.first, row.second, rounds)
     result = {"part": row.part, "row": row.name, "measure": row.measure, "first": [value(row, found) for found in ours]}
     result["first_runs"], result["second_runs"] = ours, others
     if others:
