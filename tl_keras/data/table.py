@@ -6,7 +6,6 @@ import dataclasses
 import difflib
 import hashlib
 import logging
-import os
 from collections.abc import Sequence
 from typing import Literal
 
@@ -18,6 +17,7 @@ from tl_keras.data.examples import Examples
 from tl_keras.data.formats import expand
 from tl_keras.data.frames import as_frame
 from tl_keras.errors import UserError
+from tl_keras.files import file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -132,15 +132,6 @@ def read_table(
     if labels and classes is None:
         warn_of_like_names(examples.counts(), source)
     return dataclasses.replace(examples, rows=rows)
-
-
-def file_sha256(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal: what `config.json` keeps of the data."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def hash_files(files) -> dict[str, str]:

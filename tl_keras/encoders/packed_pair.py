@@ -17,6 +17,7 @@ from tl_keras.encoders.download import cache_folder
 from tl_keras.encoders.packed_arrays import pack_arrays, unpack_arrays
 from tl_keras.encoders.saved_model_files import damage
 from tl_keras.errors import UserError
+from tl_keras.files import file_sha256
 from tl_keras.manifest import check_manifest
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def pack_pair(folder: Path, weights, activation: str, vocabulary, mlm=None, info
         **(info or {}),
         **vocabulary.info(),
         "network": network,
-        "sha256": {path.name: _sha256(path) for path in (folder / WEIGHTS, vocabulary_file)},
+        "sha256": {path.name: file_sha256(path) for path in (folder / WEIGHTS, vocabulary_file)},
     }
     (folder / INFO).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return folder
@@ -146,7 +147,7 @@ def _facts(folder: Path) -> dict:
 def _check_files(folder: Path, facts: dict) -> None:
     for name, wanted in facts["sha256"].items():
         path = folder / name
-        if not path.is_file() or _sha256(path) != wanted:
+        if not path.is_file() or file_sha256(path) != wanted:
             raise UserError(f"{path} is missing or damaged; install the package again.")
 
 
@@ -157,7 +158,3 @@ def _is_whole(pair: Path) -> bool:
         logger.warning("%s It is made again.", error)
         return False
     return all((pair / part).is_dir() and not damage(pair / part) for part in _PARTS)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

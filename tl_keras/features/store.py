@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from tl_keras.data.examples import Examples
-from tl_keras.data.table import file_sha256
 from tl_keras.errors import UserError
+from tl_keras.files import file_sha256
 
 FORMAT = 1
 VECTORS, TOKENS, TEXTS, KEY = "vectors.npy", "tokens.npy", "texts.npy", "key.json"
