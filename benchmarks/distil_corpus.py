@@ -137,11 +137,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--wordnet", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0, help="other reviews, chapters and definitions with each number")
     options = parser.parse_args()
 
     apart = kept_apart(options.data)
     options.out.mkdir(parents=True, exist_ok=True)
-    for name, rows in sources(options.data, options.wordnet, np.random.default_rng(0)):
+    for name, rows in sources(options.data, options.wordnet, np.random.default_rng(options.seed)):
         texts = [[text for text in row if text_key(text) not in apart] for row in rows]
         texts = [row for row in texts if row]
         alone = all(len(row) == 1 for row in rows)

@@ -21,6 +21,7 @@ from tl_keras.errors import UserError  # noqa: E402
 from tl_keras.pretraining.distil import Distillation  # noqa: E402
 from tl_keras.pretraining.distil_batches import DistilBatches, SpecialTokens  # noqa: E402
 from tl_keras.pretraining.distil_model import Distiller, LossWeights, keep_blocks, likeness  # noqa: E402
+from tl_keras.pretraining.masked_words import MaskedWordsHead  # noqa: E402
 
 WIDTH = 16
 SMALL = {"batch_tokens": 256, "seq_length": 32, "warmup_steps": 2, "history_steps": 4, "checkpoint_steps": 5}
@@ -68,7 +69,7 @@ def student(teacher, corpus_files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("student") / "small"
     report = tlk.compress(
         teacher, folder, layers=[0, 2], distil_on=corpus_files, vocabulary_from=corpus_files[:1], min_count=1, steps=12,
-        peak_learning_rate=3e-3, heldout_fraction=0.1, heldout_steps=4, **SMALL
+        peak_learning_rate=3e-3, heldout_fraction=0.1, heldout_steps=4, masked_rows=0.5, **SMALL
     )  # fmt: skip
     return folder, report
 
@@ -112,6 +113,38 @@ def test_the_losses_are_what_numpy_says(tokens, word_piece):
     expected["loss"] = token + middle + 2 * text + 0.5 * alike
     assert measured == pytest.approx(expected, rel=2e-3)
     assert float(likeness(tf.ones([1, 4]), tf.ones([1, 4]), 0.05)) == 0.0
+
+
+def test_masked_words_are_scored_as_the_exported_head_scores_them(tokens, word_piece, tmp_path):
+    weights = network(len(word_piece.vocabulary))
+    special = SpecialTokens(*(word_piece.special[name] for name in ("[CLS]", "[SEP]", "[PAD]", "[MASK]")))
+    batch = next(iter(DistilBatches(tokens.train, special, token_budget=200, masked_rows=1.0).once(32, 1)))
+    head = MaskedWordsHead(weights, np.arange(len(word_piece.vocabulary)))
+    model = Distiller(weights, weights, range(3), LossWeights(words=0.1), head=head)
+    measured = model.test_on_batch(batch)
+    pair = write_encoder_pair(
+        tmp_path / "pair",
+        weights,
+        WordPieceVocabulary(word_piece.vocabulary, WordPieceRules(lower_case=False)),
+        mlm_head=head.weights(),
+    )
+    feed = {"input_word_ids": batch.masked_ids, "input_mask": batch.padding_mask, "input_type_ids": batch.token_ids * 0}
+    feed["masked_lm_positions"] = np.tile(
+        np.arange(batch.token_ids.shape[1], dtype=np.int32), (len(batch.token_ids), 1)
+    )
+    mlm = tf.saved_model.load(str(pair / "encoder")).mlm
+    logits = mlm({name: tf.constant(array) for name, array in feed.items()}, training=False)["mlm_logits"].numpy()
+    chosen = batch.masked_ids != batch.token_ids
+    assert chosen.sum() == batch.masks > 3
+    scores, words = logits[chosen].astype(np.float64), batch.token_ids[chosen]
+    entropies = np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(words)), words]
+    assert measured["words_loss"] == pytest.approx(entropies.mean(), rel=1e-4)
+    assert measured["words_accuracy"] == pytest.approx((scores.argmax(axis=1) == words).mean())
+    distances = Distiller(weights, weights, range(3), LossWeights()).test_on_batch(batch)["loss"]
+    assert measured["loss"] == pytest.approx(distances + 0.1 * entropies.mean(), rel=1e-4)
+    for _ in range(15):
+        learned = model.train_on_batch(batch, 1e-2)
+    assert learned["words_loss"] < 0.8 * measured["words_loss"]
 
 
 def test_rows_hold_every_token_once_with_prompts_and_masks(tokens, word_piece):
@@ -174,6 +207,8 @@ def test_a_student_comes_nearer_to_its_teacher_and_is_a_pair(student, teacher, c
     card = (folder / "model_card.md").read_text()
     assert "distilled from `large`" in card
     assert '"the " 80%' in card
+    filled = tlk.fill_mask(folder, "the [MASK].", top=len(read_pair_vocabulary(folder).tokens))
+    assert filled.probability.sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_a_run_that_was_cut_short_ends_as_if_it_had_not_been(student, teacher, corpus_files, tmp_path):
@@ -189,14 +224,15 @@ def test_a_run_that_was_cut_short_ends_as_if_it_had_not_been(student, teacher, c
     with pytest.raises(UserError, match="was stopped; go on with it by --resume"):
         tlk.compress(
             teacher, folder, layers=[0, 2], distil_on=corpus_files, vocabulary_from=corpus_files[:1], min_count=1, steps=12,
-            peak_learning_rate=3e-3, heldout_fraction=0.1, heldout_steps=4, run=cut, **SMALL
+            peak_learning_rate=3e-3, heldout_fraction=0.1, heldout_steps=4, masked_rows=0.5, run=cut, **SMALL
         )  # fmt: skip
     assert not (folder / "encoder").exists()
     tlk.compress(teacher, folder, resume=True)
     assert json.loads((folder / "config.json").read_text())["layers"] == config["layers"] == [0, 2]
-    ends = [read_pair_weights(f / "encoder")[0].arrays for f in (student[0], folder)]
-    for name, array in ends[0].items():
-        np.testing.assert_allclose(ends[1][name], array, atol=1e-5, err_msg=name)
+    ends = [read_pair_weights(f / "encoder") for f in (student[0], folder)]
+    for part in (0, 2):  # the network, and its masked-LM head
+        for name, array in ends[0][part].arrays.items():
+            np.testing.assert_allclose(ends[1][part].arrays[name], array, atol=1e-5, err_msg=name)
 
 
 def test_without_distillation_outputs_are_the_same_bit_for_bit(teacher, corpus_files, tmp_path):

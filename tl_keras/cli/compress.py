@@ -42,8 +42,14 @@ def compress(
     batch_tokens: Annotated[int, typer.Option(help="Tokens in a batch, padding included.")] = 1536,
     seq_length: Annotated[int, typer.Option(help="Longest row to learn on, in tokens.")] = 256,
     masked_rows: Annotated[
-        float, typer.Option(help="Fraction of the rows in which some tokens are masked for the student.")
-    ] = 0.0,
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Fraction of the rows in which some tokens are masked; the smaller encoder learns to name them, which gives "
+            "it a masked-LM head. 0: no head.",
+        ),
+    ] = 0.5,
     heldout_fraction: Annotated[float, typer.Option(help="Fraction of the texts kept back for measuring.")] = 0.01,
     checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 200,
     history_steps: Annotated[int, typer.Option(help="Steps between rows of history.csv.")] = 50,

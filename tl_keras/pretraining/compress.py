@@ -249,7 +249,7 @@ def _distilled(network: _Network, settings: DistilSettings, kept, resume, info, 
     (run or Distillation.run)(distillation)
     if not distillation.finished:
         raise UserError(f"the distillation in {out} was stopped; go on with it by --resume.")
-    student = _Network(distillation.student_weights(), None, network.vocabulary)
+    student = _Network(distillation.student_weights(), distillation.mlm_weights(), network.vocabulary)
     facts = json.loads((out / "metrics.json").read_text("utf-8"))
     info = {**info, "distilled": {"tokens": facts["tokens"], "heldout": facts["heldout"]}}
     with draft_in(out) as draft:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import keras
+import numpy as np
 
-from tl_keras.encoders.pair_encoder import EncoderWeights
+from tl_keras.encoders.pair_encoder import EncoderWeights, MlmWeights
 from tl_keras.errors import UserError
-from tl_keras.pretraining.distil_batches import DistilBatches, SpecialTokens
+from tl_keras.pretraining.distil_batches import DistilBatch, DistilBatches, SpecialTokens
 from tl_keras.pretraining.distil_card import write_distil_card
 from tl_keras.pretraining.distil_model import Distiller, LossWeights, keep_blocks
 from tl_keras.pretraining.distil_settings import DistilSettings
 from tl_keras.pretraining.loop import Intervals, TrainingLoop
 from tl_keras.pretraining.loss_plot import plot_losses
+from tl_keras.pretraining.masked_words import MaskedWordsHead
 from tl_keras.pretraining.run import PretrainingRun, can_plot
 from tl_keras.pretraining.run_log import Means, Report
 from tl_keras.pretraining.schedule import Schedule
@@ -59,7 +61,7 @@ class Teacher:
 class DistilTrainer(TrainingLoop):
     """Trains a `Distiller` on a `DistilBatches`'s batches; see `TrainingLoop`."""
 
-    measures = heldout_measures = Distiller.measures
+    measures = heldout_measures = Distiller.measures + Distiller.word_measures
 
     def __init__(self, model: Distiller, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -67,17 +69,26 @@ class DistilTrainer(TrainingLoop):
 
     def train_on(self, batch, rate):
         """Take one step."""
-        for name, value in self.model.train_on_batch(batch, rate).items():
-            self.means.add(name, value, batch.tokens)
+        add_measures(self.means, self.model.train_on_batch(batch, rate), batch)
         return batch.tokens
 
     def measure_heldout(self, limit=None):
-        """The losses on the held-out documents, without masks."""
+        """The distances on the held-out documents, which the student reads without masks; the words it finds in masked ones."""
         means = Means()
         for batch in self.heldout.once(self.schedule.longest, limit):
-            for name, value in self.model.test_on_batch(batch).items():
-                means.add(name, value, batch.tokens)
+            measured = self.model.test_on_batch(batch)
+            add_measures(means, {name: measured[name] for name in Distiller.measures}, batch)
+        if self.model.head:
+            for batch in replace(self.heldout, masked_rows=1.0).once(self.schedule.longest, limit):
+                measured = self.model.test_on_batch(batch)
+                add_measures(means, {name: measured[name] for name in Distiller.word_measures}, batch)
         return means.values()
+
+
+def add_measures(means: Means, measured: Mapping[str, float], batch: DistilBatch) -> None:
+    """Count a batch's figures by what they are means of: its tokens, or its masked words."""
+    for name, value in measured.items():
+        means.add(name, value, batch.masks if name in Distiller.word_measures else batch.tokens)
 
 
 class Distillation(PretrainingRun):
@@ -133,10 +144,16 @@ class Distillation(PretrainingRun):
             raise UserError(f"the token files in {folder} were written with another vocabulary than the encoder has")
         batches = self._batches(self.tokens.train, teacher, settings.masked_rows)
         batches.check(settings.seq_length)
-        loss = LossWeights(settings.token, settings.middle, settings.text, settings.likeness, settings.temperature)
+        loss = LossWeights(
+            settings.token, settings.middle, settings.text, settings.likeness, settings.words, settings.temperature
+        )
         student = keep_blocks(teacher.weights, settings.layers)
+        head = None
+        if settings.masked_rows:
+            counts = np.bincount(self.tokens.train.tokens, minlength=student.vocabulary_size)
+            head = MaskedWordsHead(student, counts, settings.seed)
         self.model = Distiller(
-            teacher.weights, student, settings.layers, loss, settings.learn_embeddings, settings.weight_decay
+            teacher.weights, student, settings.layers, loss, settings.learn_embeddings, settings.weight_decay, head
         )
         self.trainer = DistilTrainer(
             self.model,
@@ -159,6 +176,10 @@ class Distillation(PretrainingRun):
     def student_weights(self) -> EncoderWeights:
         """The student as it is now."""
         return self.model.student_weights()
+
+    def mlm_weights(self) -> MlmWeights | None:
+        """The masked-LM head as it is now; none where no words were masked."""
+        return self.model.head and self.model.head.weights()
 
     def write_card(self):
         """Write `model_card.md` and `plots/loss.png`."""

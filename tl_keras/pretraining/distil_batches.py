@@ -24,12 +24,14 @@ class DistilBatch:
         masked_ids: int32 `[rows, length]`, what the student reads: the same with some tokens masked.
         padding_mask: int32 `[rows, length]`.
         tokens: tokens that are no padding.
+        masks: tokens that are masked.
     """
 
     token_ids: np.ndarray
     masked_ids: np.ndarray
     padding_mask: np.ndarray
     tokens: int
+    masks: int
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ class DistilBatches(WindowedBatches):
             ids[row, : len(filled)], mask[row, : len(filled)] = filled, 1
             text[row, 1 + len(prefix) : len(filled) - 1] = True
         chosen = text & (rng.random(ids.shape) < self.mask_fraction) & (rng.random((len(rows), 1)) < self.masked_rows)
-        return DistilBatch(ids, np.where(chosen, special.mask, ids), mask, int(mask.sum()))
+        masked = np.where(chosen, special.mask, ids)
+        return DistilBatch(ids, masked, mask, int(mask.sum()), int((masked != ids).sum()))
 
     def _framed_lengths(self, rows: np.ndarray) -> np.ndarray:
         prefix = np.asarray([*(len(ids) for _, ids in self.prompts), 0])

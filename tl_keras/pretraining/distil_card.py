@@ -57,7 +57,11 @@ def _what(config: dict, metrics: dict) -> str:
 
 def _recipe(config: dict, metrics: dict) -> str:
     length = f"{config['steps']:,} steps" if config["steps"] else f"{config['minutes']:g} minutes"
-    weights = ", ".join(f"{name} {config[name]:g}" for name in ("token", "middle", "text", "likeness"))
+    weights = ", ".join(
+        f"{name} {config[name]:g}"
+        for name in ("token", "middle", "text", "likeness", "words")
+        if config["masked_rows"] or name != "words"
+    )
     embeddings = "learned as well" if config["learn_embeddings"] else "stayed the teacher's"
     prompts = ", ".join(f'"{prompt}" {fraction:.0%}' for prompt, fraction in config["prompts"]) or "none"
     lines = [
@@ -75,15 +79,19 @@ def _recipe(config: dict, metrics: dict) -> str:
     ]
     if config["masked_rows"]:
         masked = f"- In {config['masked_rows']:.0%} of the rows {config['mask_fraction']:.0%} of the tokens were masked for the "
-        lines.insert(3, masked + "student, which had to give what the teacher gives for the whole text.")
+        lines.insert(
+            3,
+            masked
+            + "student, which had to give what the teacher gives for the whole text, and to name the masked tokens.",
+        )
     if metrics.get("command"):
         lines.append(f"- Command:\n\n      {metrics['command']}")
     return "\n".join(lines)
 
 
 def _losses(folder: Path, metrics: dict) -> str:
-    names = [name for name in Distiller.measures if name != "loss"]
     rows, heldout = read_history(folder), metrics["heldout"]
+    names = [name for name in (*Distiller.measures[1:], *Distiller.word_measures) if name in heldout]
     lines = ["| measured on | " + " | ".join(name.removesuffix("_loss") for name in names) + " |"]
     lines.append("|---" * (len(names) + 1) + "|")
     if rows:
@@ -92,6 +100,8 @@ def _losses(folder: Path, metrics: dict) -> str:
     note = (
         "Squared distances as a fraction of the teacher's variance: 0 is the teacher, 1 a student that gives its mean."
     )
+    if "words_loss" in heldout:
+        note += " Words: the cross-entropy of masked tokens in nats, and the fraction found."
     return "\n".join([*lines, "", f"{note} ![losses](plots/loss.png)"])
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tl_keras.encoders.network import Network
 from tl_keras.encoders.pair_encoder import EncoderWeights
 from tl_keras.pretraining.distil_batches import DistilBatch
+from tl_keras.pretraining.masked_words import MaskedWordsHead
 
 EMBEDDINGS = ("word_embeddings/", "position_embedding/", "type_embeddings/")
 _BLOCK = "transformer/layer_"
@@ -29,6 +30,7 @@ class LossWeights:
         middle: the same of the blocks before it, each to the teacher's block that it began as.
         text: distance of the texts' mean vectors.
         likeness: Kullback-Leibler divergence between the softmaxes of the cosines in the batch.
+        words: cross-entropy of the masked words, in nats, where words are masked.
         temperature: of those softmaxes.
     """
 
@@ -36,6 +38,7 @@ class LossWeights:
     middle: float = 1.0
     text: float = 2.0
     likeness: float = 0.5
+    words: float = 0.1
     temperature: float = 0.05
 
 
@@ -69,6 +72,7 @@ class Distiller:
         loss: how much each part of the loss counts.
         learn_embeddings: whether the student's embeddings learn as well.
         weight_decay: of AdamW.
+        head: learns to say which words were masked; none where no words are.
 
     Attributes:
         variables: what learns in the student, and is kept in checkpoints.
@@ -76,6 +80,7 @@ class Distiller:
     """
 
     measures = ("loss", "token_loss", "middle_loss", "text_loss", "likeness_loss")
+    word_measures = ("words_loss", "words_accuracy")
 
     def __init__(
         self,
@@ -85,14 +90,16 @@ class Distiller:
         loss: LossWeights,
         learn_embeddings: bool = False,
         weight_decay: float = 0.01,
+        head: MaskedWordsHead | None = None,
     ):
+        self.head = head
         self.loss, self.layers = loss, tuple(layers)
         self._teacher, self._student = Network(teacher), Network(student)
         self._weights = student
         names = [name for name in student.arrays if not name.startswith("pooler_transform")]
         if not learn_embeddings:
             names = [name for name in names if not name.startswith(EMBEDDINGS)]
-        self.variables = [self._student.arrays[name] for name in names]
+        self.variables = [self._student.arrays[name] for name in names] + (head.variables if head else [])
         self.optimizer = make_optimizer(weight_decay)
         self.optimizer.build(self.variables)
         spec = tf.TensorSpec([None, None], tf.int32)
@@ -168,8 +175,13 @@ class Distiller:
             "text_loss": squared_distance(given_text, wanted_text, tf.ones_like(weight[:, 0])) / self._variances[-1],
             "likeness_loss": likeness(given_text, wanted_text, self.loss.temperature),
         }
+        accuracy = {}
+        if self.head:
+            chosen = tf.not_equal(token_ids, masked_ids)
+            outputs, words = tf.boolean_mask(given[-1], chosen), tf.boolean_mask(token_ids, chosen)
+            parts["words_loss"], accuracy["words_accuracy"] = self.head.losses(self._student, outputs, words)
         total = tf.add_n([getattr(self.loss, name.removesuffix("_loss")) * part for name, part in parts.items()])
-        return {"loss": total, **parts}
+        return {"loss": total, **parts, **accuracy}
 
 
 def mean_of_tokens(outputs: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

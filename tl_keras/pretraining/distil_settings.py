@@ -18,7 +18,7 @@ class DistilSettings(PretrainingSettings):
         layers: the teacher's blocks, from 0, that the student begins as.
         seq_length: longest row, in tokens.
         prompts: pairs (prompt, fraction of the rows that begin with it).
-        token, middle, text, likeness, temperature: see `LossWeights`.
+        token, middle, text, likeness, words, temperature: see `LossWeights`.
         learn_embeddings: whether the embeddings learn as well.
         masked_rows, mask_fraction: fraction of the rows in which tokens are masked for the student, and of their tokens.
         weight_decay: of the optimizer.
@@ -43,9 +43,10 @@ class DistilSettings(PretrainingSettings):
     middle: float = 1.0
     text: float = 2.0
     likeness: float = 0.5
+    words: float = 0.1
     temperature: float = 0.05
     learn_embeddings: bool = False
-    masked_rows: float = 0.0
+    masked_rows: float = 0.5
     mask_fraction: float = 0.15
     weight_decay: float = 0.01
     batch_tokens: int = 1536
