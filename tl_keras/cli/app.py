@@ -37,6 +37,7 @@ from tl_keras.cli import (
 )
 from tl_keras.cli.ending import OneLine, as_command, run_to_end
 from tl_keras.cli.running import Columns, choose_keras, import_tensorflow, show, write_file
+from tl_keras.cli.spark import Engine, check_spark, predict_with_spark, refuse_options
 from tl_keras.errors import UserError
 from tl_keras.files import refuse_input_as_output
 
@@ -183,6 +184,7 @@ def predict(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed job stopped.")] = False,
     shard: Annotated[str, typer.Option(help="Answer the i-th of n parts of the file only, i from 0.")] = "0/1",
     batch_size: Annotated[int, typer.Option(min=1, help="Texts in a batch.")] = 64,
+    engine: Engine = None,
 ) -> None:
     """Answer for texts, from the command line or from a file of any size."""
     if bool(texts) == (data is not None):
@@ -206,6 +208,21 @@ def predict(
     ]
     if special and data is None:
         raise UserError(f"{special[0]} is for files; give one with --data FILE --out FILE.")
+    if engine == "spark":
+        if data is None:
+            raise UserError("--engine spark is for files: give --data 'PATTERN.parquet' --out FOLDER.")
+        refuse_options(
+            "--engine spark", **{"--resume": resume, "--shard": part != (0, 1), "--separator": separator is not None,
+                                 "--spreadsheet-safe": spreadsheet_safe},
+        )  # fmt: skip
+        check_spark()
+        model = _load(run)
+        how = TASKS[model.task].stream(model, run, data, Columns(text, text_pair))
+        if how is None:
+            raise UserError(f"--engine spark does not do {model.task}; leave it out.")
+        rows = predict_with_spark(model, data, out, how["text"], how["text_pair"], keep or None, batch_size)
+        typer.echo(f"{rows} rows answered: {out}")
+        return
     model = _load(run)
     task, columns = TASKS[model.task], Columns(text, text_pair, separator=separator)
     how = None if data is None else task.stream(model, run, data, columns)

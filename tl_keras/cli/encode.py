@@ -10,6 +10,7 @@ import typer
 
 from tl_keras.cli import options
 from tl_keras.cli.running import import_tensorflow
+from tl_keras.cli.spark import Engine, check_spark, encode_with_spark, refuse_options
 from tl_keras.errors import UserError
 from tl_keras.files import refuse_input_as_output, whole_file
 from tl_keras.tasks.task_settings import TextClassificationSettings
@@ -21,8 +22,13 @@ _FIELDS = {field.name: field.metadata for field in dataclasses.fields(TextClassi
 
 
 def encode(
-    data: Annotated[str, typer.Option(help="Table of any kind that training reads.")],
-    out: Annotated[str, typer.Option(help="File to write: .npz with vectors, and labels if a label column is named.")],
+    data: Annotated[str, typer.Option(help="Table of any kind that training reads; with --engine spark Parquet files, or a pattern.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            help="File to write: .npz with vectors, and labels if a label column is named; with --engine spark a folder."
+        ),
+    ],
     encoder: Annotated[
         str,
         typer.Option(help="Pre-trained encoder: preset, URL, .tar.gz or folder; or run folder of a sentence encoder."),
@@ -58,8 +64,21 @@ def encode(
             help=_FIELDS["on_empty"]["help"], callback=options.one_of("--on-empty", *_FIELDS["on_empty"]["choices"])
         ),
     ] = "keep",
+    engine: Engine = None,
 ) -> None:
     """Turn the texts of a file into vectors: a row of float32 numbers for each text, in the order of the file."""
+    if engine == "spark":
+        others = {"--text-pair": text_pair, "--label": label, "--separator": separator}
+        changed = {"--encoding": encoding != "utf-8", "--quoting": quoting != "auto", "--on-empty": on_empty != "keep"}
+        refuse_options("--engine spark", **{name: value is not None for name, value in others.items()}, **changed)
+        check_spark()
+        import_tensorflow()
+        rows = encode_with_spark(
+            encoder, data, out, text, batch_size, pooling=pooling, seq_length=seq_length, layers=layers,
+            preprocessor=preprocessor, normalize=normalize,
+        )  # fmt: skip
+        typer.echo(f"{rows} texts encoded: {out}")
+        return
     target = Path(out)
     if target.suffix != ".npz":
         raise UserError(f"--out must end in .npz, not be {out}.")

@@ -106,7 +106,7 @@ def as_vector_source(
         if value is not None:
             raise UserError(f"{name} is settled in what was given to encode; leave it out, or give a handle.")
     if isinstance(model, Encoder):
-        return _pooled(model, _fixed_pooling(model, pooling))
+        return _pooled(model, fixed_pooling(model, pooling))
     if isinstance(model, (str, os.PathLike)):
         found = _exported(os.fspath(model), _file_state(find_saved_model(model)))
     else:
@@ -121,7 +121,7 @@ def as_vector_source(
     return found
 
 
-def _fixed_pooling(encoder: Encoder, pooling: str | None) -> str:
+def fixed_pooling(encoder: Encoder, pooling: str | None) -> str:
     """The pooling that was asked for, else the one that the encoder was made for, else the mean, which suits most without training."""
     if pooling is None:
         suggested = encoder.suggested.get("pooling", "mean")

@@ -122,7 +122,7 @@ def predict_file(
     logged = LoggedProgress(done="rows answered")
     progress = progress or (lambda done, rows: logged(done - before, rows - before))
     rows = itertools.islice(stream, wanted.start + done, wanted.stop)
-    renamed = _free_names(_answer_names(predict(predictor, *([] for _ in texts_of), all_scores=all_scores)), columns)
+    renamed = free_names(answer_names(predict(predictor, *([] for _ in texts_of), all_scores=all_scores)), columns)
     for name, other in sorted(renamed.items()):
         logger.warning("%s has a column %r of its own: the answers stand in %r.", stream.source, name, other)
     kept, asked = [stream.place(name) for name in columns], [stream.place(name) for name in texts_of]
@@ -131,7 +131,7 @@ def predict_file(
         """Rows with their answers."""
         texts = [["" if row[place] is None else str(row[place]) for row in batch] for place in asked]
         answers = predict(predictor, *texts, **options)
-        answers = answers[_answer_names(answers)].rename(columns=renamed)
+        answers = answers[answer_names(answers)].rename(columns=renamed)
         given = {
             name: pd.Series([row[place] for row in batch], dtype=object)
             for name, place in zip(columns, kept, strict=True)
@@ -156,12 +156,12 @@ _TEXTS = ("text", "text_pair", "question", "context")
 """Columns in which `predict` gives back what it was asked."""
 
 
-def _answer_names(frame: pd.DataFrame) -> list[str]:
+def answer_names(frame: pd.DataFrame) -> list[str]:
     """The columns of answers alone: the texts stand in the file's own."""
     return [name for name in frame.columns if name not in _TEXTS]
 
 
-def _free_names(answers: list[str], taken: Sequence[str]) -> dict[str, str]:
+def free_names(answers: list[str], taken: Sequence[str]) -> dict[str, str]:
     """Other names for answers whose names are taken by columns of the file."""
     names = {}
     for name in set(answers) & set(taken):
