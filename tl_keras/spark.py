@@ -183,7 +183,8 @@ def _where_there(columns: list[pd.Series], answers: Callable[..., pd.DataFrame])
     return frame
 
 
-@functools.lru_cache(maxsize=2)
+# More than one job asks for at once; not all that an application ever has.
+@functools.lru_cache(maxsize=8)
 def _in_worker(name: str):
     """The model that was sent under a name, loaded once in this Python worker, with as many threads as a task has cores."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -261,8 +262,8 @@ def _sent(model, spark) -> str:
     key = (spark.sparkContext.applicationId, digest)
     if key not in _SENT:
         name = f"tl_keras-{digest[:16]}"
-        # Stored, not packed: weights do not pack. Executors may ask for it as long as the application lives.
-        archive = shutil.make_archive(str(_temporary_folder() / name), "tar", model.folder)
+        # Executors may ask for it as long as the application lives. A zip, since Hadoop refuses the "./" in Python's tar archives.
+        archive = shutil.make_archive(str(_temporary_folder() / name), "zip", model.folder)
         spark.sparkContext.addArchive(f"{archive}#{name}")
         _SENT[key] = name
     return _SENT[key]

@@ -22,7 +22,10 @@ _FIELDS = {field.name: field.metadata for field in dataclasses.fields(TextClassi
 
 
 def encode(
-    data: Annotated[str, typer.Option(help="Table of any kind that training reads; with --engine spark Parquet files, or a pattern.")],
+    data: Annotated[
+        str,
+        typer.Option(help="Table of any kind that training reads; with --engine spark Parquet files, or a pattern."),
+    ],
     out: Annotated[
         str,
         typer.Option(

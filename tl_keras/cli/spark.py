@@ -79,6 +79,7 @@ def predict_with_spark(
 
     texts = [text, text_pair] if takes_pairs(model) else [text]
     with _session("tl-keras predict") as spark:
+        _folder(spark, out)
         rows = _read(spark, data, texts, keep or ())
         kept = [name for name in rows.columns if keep is None or name in keep or name in texts]
         answer = predict_udf(model, batch_size=batch_size, spark=spark)
@@ -110,6 +111,7 @@ def encode_with_spark(encoder: str, data: str, out: str, text: str, batch_size: 
     from tl_keras.spark import encode_udf
 
     with _session("tl-keras encode") as spark:
+        _folder(spark, out)
         rows = _read(spark, data, [text], ())
         vectors = encode_udf(encoder, batch_size=batch_size, spark=spark, **options)(_quoted(text))
         name = free_names(["embedding"], rows.columns).get("embedding", "embedding")
@@ -119,6 +121,7 @@ def encode_with_spark(encoder: str, data: str, out: str, text: str, batch_size: 
 @contextlib.contextmanager
 def _session(name: str) -> Iterator[SparkSession]:
     """The session, for the time of a job; one that was there before stays."""
+    from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
@@ -129,12 +132,12 @@ def _session(name: str) -> Iterator[SparkSession]:
     before = SparkSession.getActiveSession()
     try:
         spark = before or SparkSession.builder.appName(name).getOrCreate()
-    except (PySparkException, OSError) as error:
-        raise UserError(f"Spark does not begin: {_last_line(error)}") from error
+    except (PySparkException, Py4JError, OSError) as error:
+        raise UserError(f"Spark does not begin: {_reason(error)}") from error
     try:
         yield spark
-    except PySparkException as error:
-        raise UserError(f"Spark's job failed: {_last_line(error)}") from error
+    except (PySparkException, Py4JError) as error:
+        raise UserError(f"Spark's job failed: {_reason(error)}") from error
     finally:
         if before is None:
             spark.stop()
@@ -162,18 +165,23 @@ def _read(spark: SparkSession, data: str, texts: Sequence[str], keep: Sequence[s
     return rows
 
 
-def _write(rows: DataFrame, out: str) -> int:
-    """Write a folder of Parquet files, and count its rows. It has `_SUCCESS` in it when it is whole; of a job that fails nothing is left.
+def _folder(spark: SparkSession, out: str):
+    """Hadoop's file system and path of a folder to write, wherever it is: Spark's paths need not be of this machine.
 
     Raises:
         UserError: the folder is there.
     """
-    spark = rows.sparkSession
-    # Wherever it is: Spark's paths need not be of this machine.
     path = spark._jvm.org.apache.hadoop.fs.Path(out)
     files = path.getFileSystem(spark._jsc.hadoopConfiguration())
     if files.exists(path):
         raise UserError(f"{out} exists; choose another --out.")
+    return files, path
+
+
+def _write(rows: DataFrame, out: str) -> int:
+    """Write a folder of Parquet files, and count its rows. It has `_SUCCESS` in it when it is whole; of a job that fails nothing is left."""
+    spark = rows.sparkSession
+    files, path = _folder(spark, out)
     try:
         # A task's file counts when Spark commits it: a task that is done twice is not there twice.
         rows.write.parquet(out)
@@ -188,7 +196,15 @@ def _quoted(name: str) -> str:
     return f"`{name.replace('`', '``')}`"
 
 
-def _last_line(error: BaseException) -> str:
-    """What was said last: of an error in a worker, what went wrong there."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.lstrip().startswith("at ")]
-    return lines[-1] if lines else type(error).__name__
+def _reason(error: BaseException) -> str:
+    r"""What went wrong, in one line: in a worker where it was there, else the first that Spark says.
+
+    Example:
+        >>> _reason(ValueError("[FAILED] Job aborted.\\nTraceback (most recent call last):\\n  File ...\\nKeyError: 3\\n\\n\\tat org.apache"))
+        'KeyError: 3'
+    """
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    traces = [place for place, line in enumerate(lines) if line.lstrip().startswith("Traceback (most recent")]
+    # The lines of a trace are indented; behind them it says what was raised.
+    ends = [line for line in lines[traces[-1] + 1 :] if not line[0].isspace()] if traces else lines
+    return ends[0].strip() if ends else type(error).__name__
