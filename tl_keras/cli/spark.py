@@ -19,6 +19,10 @@ from tl_keras.errors import UserError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+TASK = "8m"
+"""Of Parquet in a task, at most (a row group is never cut): Spark's own 128 MB are for work that costs less than a model, and what a killed executor
+has begun is done again."""
+
 Engine = Annotated[
     Optional[str],  # noqa: UP045  (typer reads it at run time, also on Python 3.10)
     typer.Option(
@@ -134,6 +138,9 @@ def _session(name: str) -> Iterator[SparkSession]:
         spark = before or SparkSession.builder.appName(name).getOrCreate()
     except (PySparkException, Py4JError, OSError) as error:
         raise UserError(f"Spark does not begin: {_reason(error)}") from error
+    size = "spark.sql.files.maxPartitionBytes"
+    if not spark.sparkContext.getConf().contains(size):
+        spark.conf.set(size, TASK)
     try:
         yield spark
     except (PySparkException, Py4JError) as error:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from tl_keras.data.examples import Examples, sample_per_class
 from tl_keras.data.table import read_table
 from tl_keras.errors import UserError
@@ -179,17 +182,45 @@ def write_classification_page(folder: Path, outcome: Outcome, model, valid: Exam
 
 def _mistakes(model, valid: Examples) -> list[str]:
     """The validation texts that the model got wrong while most sure: where label errors and blind spots show first."""
-    if valid.multi_label:
-        return []
-    frame = predict(model, valid.texts.tolist(), None if valid.text_pairs is None else valid.text_pairs.tolist())
+    texts = [valid.texts.tolist()] if valid.text_pairs is None else [valid.texts.tolist(), valid.text_pairs.tolist()]
+    frame = predict(model, *texts, all_scores=valid.multi_label)
     frame["true"] = valid.label_names
+    if valid.multi_label:
+        return multi_label_mistakes(frame, valid)
     wrong = frame[frame.label != frame.true].sort_values("score", ascending=False, kind="stable").head(MISTAKES)
-    texts = wrong.text if "text_pair" not in wrong else wrong.text + " / " + wrong.text_pair
     rows = [
         [cell(text), cell(true), cell(label), f"{score:.2f}"]
-        for text, true, label, score in zip(texts, wrong.true, wrong.label, wrong.score, strict=True)
+        for text, true, label, score in zip(_joined(wrong), wrong.true, wrong.label, wrong.score, strict=True)
     ]
     return section("Most confident errors", ["text", "label", "predicted", "score"], rows)
+
+
+def multi_label_mistakes(frame: pd.DataFrame, valid: Examples) -> list[str]:
+    """Of texts with several labels: those with a label whose probability is furthest from the truth.
+
+    Args:
+        frame: what `predict` gave with all scores, and `true`, the labels that are right.
+        valid: the examples.
+    """
+    scores = frame[[f"score_{name}" for name in valid.classes]].to_numpy()
+    off = np.abs(scores - valid.labels)
+    frame["furthest"], frame["off"] = off.argmax(1), off.max(1)
+    frame["score"] = scores[np.arange(len(scores)), frame.furthest]
+    # At 0.5 and beyond the label is given wrongly, or wrongly left out.
+    wrong = frame[frame.label.map(sorted) != frame.true.map(sorted)]
+    wrong = wrong.sort_values("off", ascending=False, kind="stable").head(MISTAKES)
+    rows = [
+        [cell(text), cell(", ".join(true)), cell(", ".join(label)), f"{cell(valid.classes[place])} {score:.2f}"]
+        for text, true, label, place, score in zip(
+            _joined(wrong), wrong.true, wrong.label, wrong.furthest, wrong.score, strict=True
+        )
+    ]
+    return section("Most confident errors", ["text", "labels", "predicted", "furthest off"], rows)
+
+
+def _joined(frame: pd.DataFrame) -> pd.Series:
+    """The texts; of pairs both in one cell."""
+    return frame.text if "text_pair" not in frame else frame.text + " / " + frame.text_pair
 
 
 def is_uneven(examples: Examples) -> bool:

@@ -10,6 +10,7 @@ import gradio as gr
 import pandas as pd
 
 from tl_keras.errors import UserError
+from tl_keras.serving.explain import explain
 from tl_keras.serving.exported import ExportedClassifier
 from tl_keras.serving.exported_answerer import Answerer
 from tl_keras.serving.exported_similarity import Regressor, TextEncoder
@@ -19,6 +20,9 @@ from tl_keras.serving.index import TextIndex
 LONGEST = 100_000
 """Characters of a text: a page is no place for books, and a context is read in full."""
 SHOWN_CLASSES = 10
+EXPLAINED = 2_000
+"""Characters up to which a text is explained: the model is asked for it some hundred times."""
+EVALUATIONS = 500
 
 
 class View(NamedTuple):
@@ -74,16 +78,35 @@ def _text(label: str = "Text", lines: int = 3) -> gr.Textbox:
     return gr.Textbox(label=label, lines=lines, max_lines=20)
 
 
+def _explain_box() -> gr.Checkbox:
+    return gr.Checkbox(True, label="Say which words it depends on")
+
+
+def _explanation() -> gr.HTML:
+    return gr.HTML(label="Words for it (green) and against it (red)", show_label=True, container=True)
+
+
+def _words(model, wanted: bool, *texts: str) -> str:
+    """The texts with their words in colours, as `explain` weighs them; empty if that is not wanted."""
+    if not wanted:
+        return ""
+    if sum(map(len, texts)) > EXPLAINED:
+        return f"<p>Texts of up to {EXPLAINED:,} characters are explained here; see <code>tl-keras explain</code>.</p>"
+    return explain(model, *texts, evaluations=EVALUATIONS).to_html()
+
+
 def _classifier(model: ExportedClassifier) -> View:
     pairs = "text_pair" in model.inputs
 
-    def answer(text, text_pair=None):
-        (scores,) = model.scores([text], [text_pair] if pairs else None)
-        return dict(zip(model.classes, scores.tolist(), strict=True))
+    def answer(text, *others):
+        *text_pair, explained = others
+        (scores,) = model.scores([text], text_pair if pairs else None)
+        return dict(zip(model.classes, scores.tolist(), strict=True)), _words(model, explained, text, *text_pair)
 
     # Several labels may hold at once; then there is no first one to be set in large letters.
     shown = gr.Label(label="Probabilities", num_top_classes=SHOWN_CLASSES, show_heading=not model.multi_label)
-    return View("Text classification", [_text(), _text("Second text")] if pairs else [_text()], [shown], answer)
+    fields = [_text(), _text("Second text")] if pairs else [_text()]
+    return View("Text classification", [*fields, _explain_box()], [shown, _explanation()], answer)
 
 
 def _tagger(model: Tagger) -> View:
@@ -128,21 +151,25 @@ def _meter(value: float, low: float, high: float, name: str) -> str:
 
 
 def _encoder(model: TextEncoder) -> View:
-    def answer(text, other):
-        return _meter(float(model.similarity([text], [other])[0]), -1.0, 1.0, "cosine")
+    def answer(text, other, explained):
+        cosine = float(model.similarity([text], [other])[0])
+        return _meter(cosine, -1.0, 1.0, "cosine"), _words(model, explained, text, other)
 
-    return View("Likeness of two texts", [_text(), _text("Other text")], [gr.HTML(label="Likeness")], answer)
+    fields = [_text(), _text("Other text"), _explain_box()]
+    return View("Likeness of two texts", fields, [gr.HTML(label="Likeness"), _explanation()], answer)
 
 
 def _regressor(model: Regressor) -> View:
     low, high = model.score_range
     pairs = model.takes_pairs is not False
 
-    def answer(text, other=None):
-        return _meter(float(model.scores([text], [other] if pairs else None)[0]), low, high, "score")
+    def answer(text, *others):
+        *other, explained = others
+        score = float(model.scores([text], other if pairs else None)[0])
+        return _meter(score, low, high, "score"), _words(model, explained, text, *other)
 
     fields = [_text(), _text("Other text")] if pairs else [_text()]
-    return View("Score", fields, [gr.HTML(label="Score")], answer)
+    return View("Score", [*fields, _explain_box()], [gr.HTML(label="Score"), _explanation()], answer)
 
 
 def _index(model: TextIndex) -> View:
