@@ -5,7 +5,8 @@
 A classifier on `--encoder`, untrained, because training changes no cost (or that of `--run`), is called with batches of 64 of the sample
 data's reviews, as they come; then served on 127.0.0.1 and asked by 1, 8 and 64 clients, each of which sends one review at a time and waits
 for its answer. Server, clients and whatever else runs share the machine's cores. Reported: rows a second, the share of the bare SavedModel's,
-processor time for a row (which says something on a busy machine too), the latencies, and answers other than 200. Results: benchmarks/results/serving.json.
+processor time for a row (which says something on a busy machine too), the latencies, and answers other than 200. At last, 8 such clients beside rude
+ones: that go away, send garbage, bodies too large, 10,000 rows, or half a request. Results: benchmarks/results/serving.json.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -133,6 +136,73 @@ def load(address: str, clients: int, seconds: int, folder: Path) -> dict:
     return {"clients": clients, **{name: round(value, 2) for name, value in found.items()}}
 
 
+RUDE = (
+    "a client that goes away",
+    "garbage",
+    "a body of 10 MB and more",
+    "10,000 rows",
+    "a client that stops in the middle",
+)
+
+
+def rude_clients(address: str, folder: Path, seconds: int = 20) -> dict:
+    """What becomes of 8 polite clients, and of each rude one, while rude ones come again and again, under the server's own limits.
+
+    Args:
+        address: of the model.
+        folder: with the bodies.
+        seconds: for which both ask.
+
+    Returns:
+        `polite`: see `load`; `rude`: by kind how many there were and what they were told.
+    """
+    host, _, path = address.removeprefix("http://").partition("/")
+    name, _, port = host.partition(":")
+    text = json.loads((folder / "bodies").read_text("utf-8").splitlines()[0])["instances"][0]
+
+    def request(body: bytes, length: int | None = None) -> bytes:
+        return (
+            f"POST /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length or len(body)}\r\n\r\n".encode()
+            + body
+        )
+
+    few, rows = (json.dumps({"instances": [text] * count}).encode() for count in (100, 10_000))
+    large = json.dumps({"instances": ["x" * 11_000_000]}).encode()
+    sent = dict(
+        zip(
+            RUDE,
+            (request(few), b"\x16\x03\x01 no HTTP\r\n\r\n", request(large), request(rows), request(b'{"inst', 1000)),
+            strict=True,
+        )
+    )
+    told = {kind: Counter() for kind in RUDE}
+    stop = threading.Event()
+
+    def be_rude(kind: str) -> None:
+        while not stop.is_set():
+            status = "nothing"
+            with (
+                contextlib.suppress(ConnectionError),
+                socket.create_connection((name, int(port)), timeout=120) as connection,
+            ):
+                connection.sendall(sent[kind])
+                if kind != RUDE[0]:
+                    status = connection.recv(20).decode("latin-1").partition(" ")[2][:3] or "nothing"
+            told[kind][status] += 1
+            stop.wait(1)
+
+    threads = [threading.Thread(target=be_rude, args=(kind,)) for kind in RUDE]
+    for thread in threads:
+        thread.start()
+    try:
+        polite = load(address, 8, seconds, folder)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    return {"polite": polite, "rude": {kind: dict(found) for kind, found in told.items()}}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, help="run folder or export of a classifier")
@@ -167,7 +237,8 @@ def main() -> None:
                 found["cpu_ms_per_row"] = round((cpu_seconds(server) - used) / found["requests"] * 1000, 3)
                 found["share_of_bare"] = round(found["rows_per_second"] / result["bare"]["rows_per_second"], 3)
                 result["load"].append(found)
-                print(found)
+                print(found, flush=True)
+            result |= rude_clients(address, folder)
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 
