@@ -64,6 +64,7 @@ class Watch:
         self.sessions: set[int] = set()
         self.seconds: dict[int, float] = {}
         self.memory: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        self.workers: set[int] = set()
         self.begun = time.perf_counter()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -91,13 +92,15 @@ class Watch:
             self.seconds[number] = seconds
             kind = "worker" if "pyspark.daemon" in command else "java" if "java" in command else "main"
             self.memory[kind].append((now, size))
+            if kind == "worker" and size > 300:  # the one that forks them has no TensorFlow
+                self.workers.add(number)
 
     def _run(self) -> None:
         while not self._stop.wait(0.5):
             self.look()
 
     def end(self) -> dict:
-        """Processor seconds; for each kind of process the largest one's MB in the first half and over all."""
+        """Processor seconds; how many Python workers Spark had; for each kind of process the largest one's MB in the first half and over all."""
         self.look()
         self._stop.set()
         self._thread.join()
@@ -106,7 +109,11 @@ class Watch:
             kind: [round(max((mb for at, mb in seen if at < half), default=0)), round(max(mb for _, mb in seen))]
             for kind, seen in self.memory.items()
         }
-        return {"cpu_seconds": round(sum(self.seconds.values()), 1), "mb_first_half_and_all": memory}
+        return {
+            "cpu_seconds": round(sum(self.seconds.values()), 1),
+            "python_workers": len(self.workers),
+            "mb_first_half_and_all": memory,
+        }
 
 
 def job(run: Path, data: Path, out: Path, spark: str | None, sessions: set[int], more: str = "", kill=None) -> dict:

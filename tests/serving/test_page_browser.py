@@ -125,7 +125,8 @@ def test_every_view_in_the_browser(chrome, tmp_path):
         page.submit("   ")
         page.shows("Write something into every field first.")
         page.submit("ab")
-        page.shows("short", "25%", "긴 글", "75%")
+        # And the explanation, of its one word.
+        page.shows("short", "25%", "긴 글", "75%", "긴 글 0.7500 (0.0000 without any word)")
     with shown(chrome, pages.tagger()) as page:
         page.submit("김구 서울")
         page.shows("PER", "LOC", "0.900")
@@ -181,7 +182,7 @@ def test_a_trained_run_from_the_command_line(chrome, tmp_path):
         chrome.find_elements(By.CSS_SELECTOR, "tbody tr, .gallery-item")[0].click()
         page.wait(lambda: page.fields()[0].get_attribute("value"))
         page.button("Submit").click()
-        page.shows("%")
+        page.shows("%", "without any word)")
         if os.environ.get("TL_KERAS_SCREENSHOT"):
             chrome.save_screenshot(os.environ["TL_KERAS_SCREENSHOT"])
         assert page.asked_elsewhere() == []
