@@ -54,8 +54,8 @@ def interface(view: View, examples: list[list[str]], name: str) -> gr.Interface:
         examples: texts for its text fields.
         name: of the model, for the reader.
     """
-    # Other fields, such as how many results are wanted, keep their values.
-    others = [field.value for field in view.inputs if not isinstance(field, gr.Textbox)]
+    # Other fields, such as how many results are wanted, keep their values: None leaves them out of the table.
+    others = [None for field in view.inputs if not isinstance(field, gr.Textbox)]
     return gr.Interface(
         view.answer,
         view.inputs,

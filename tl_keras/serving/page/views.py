@@ -83,7 +83,7 @@ def _explain_box() -> gr.Checkbox:
 
 
 def _explanation() -> gr.HTML:
-    return gr.HTML(label="Words for it (green) and against it (red)", show_label=True, container=True)
+    return gr.HTML(label="Words")
 
 
 def _words(model, wanted: bool, *texts: str) -> str:
@@ -92,7 +92,9 @@ def _words(model, wanted: bool, *texts: str) -> str:
         return ""
     if sum(map(len, texts)) > EXPLAINED:
         return f"<p>Texts of up to {EXPLAINED:,} characters are explained here; see <code>tl-keras explain</code>.</p>"
-    return explain(model, *texts, evaluations=EVALUATIONS).to_html()
+    return (
+        f"<h4>Words for it (green) and against it (red)</h4>{explain(model, *texts, evaluations=EVALUATIONS).to_html()}"
+    )
 
 
 def _classifier(model: ExportedClassifier) -> View:
