@@ -66,7 +66,7 @@ class Page:
         chrome.get(address)
         self.wait(lambda: self.fields() and self.button("Submit"))
 
-    def wait(self, condition, seconds: float = 60):
+    def wait(self, condition, seconds: float = 180):
         return WebDriverWait(self.chrome, seconds, 0.2).until(lambda _: condition())
 
     def fields(self):
@@ -85,6 +85,12 @@ class Page:
             field.clear()
             field.send_keys(value)
         self.button("Submit").click()
+
+    def example(self) -> None:
+        """Click the first example, and wait until its text stands in the field."""
+        self.fields()[0].clear()
+        self.chrome.find_elements(By.CSS_SELECTOR, "tbody tr, .gallery-item")[0].click()
+        self.wait(lambda: self.fields()[0].get_attribute("value"))
 
     def shows(self, *parts: str) -> None:
         """Wait until all of these are to be seen; fields count by what is in them."""
@@ -124,7 +130,8 @@ def test_every_view_in_the_browser(chrome, tmp_path):
         page.shows("what the run got wrong")
         page.submit("   ")
         page.shows("Write something into every field first.")
-        page.submit("ab")
+        page.example()
+        page.button("Submit").click()
         # And the explanation, of its one word.
         page.shows("short", "25%", "긴 글", "75%", "긴 글 0.7500 (0.0000 without any word)")
     with shown(chrome, pages.tagger()) as page:
@@ -178,9 +185,7 @@ def test_a_trained_run_from_the_command_line(chrome, tmp_path):
         assert address, process.stderr.read()
         page = Page(chrome, address[0])
         page.shows("`reviews`".strip("`"), "what the run got wrong")
-        # The first of the run's errors, by a click.
-        chrome.find_elements(By.CSS_SELECTOR, "tbody tr, .gallery-item")[0].click()
-        page.wait(lambda: page.fields()[0].get_attribute("value"))
+        page.example()
         page.button("Submit").click()
         page.shows("%", "without any word)")
         if os.environ.get("TL_KERAS_SCREENSHOT"):
