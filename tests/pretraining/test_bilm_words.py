@@ -17,6 +17,8 @@ from tl_keras.pretraining.corpus import scan_corpus
 from tl_keras.pretraining.token_files import TokenFile, prepare_token_files
 from tl_keras.pretraining.windows import Place
 
+pytestmark = pytest.mark.one_keras
+
 TEXTS = ["the film was good", "the film was bad .", "the plot", "The <S> end"]
 
 
@@ -109,7 +111,7 @@ def test_a_batch_of_the_same_place_draws_the_same(part):
     ("changes", "reason"),
     [
         ({"corpus": ()}, "give text with --corpus"),
-        ({"tokens": "tokens"}, "--tokens must be one of chars, words"),
+        ({"tokens": "tokens"}, "is not known; choose one of: chars, words"),
         ({"vectors": "v.txt"}, "give --tokens words with them"),
         ({"layers": 1}, "--layers must be at least 2"),
         ({"dropout": 1.0}, "at least 0 and below 1"),

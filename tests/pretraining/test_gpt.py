@@ -9,19 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 
 pytest.importorskip("keras_hub")
 pytest.importorskip("tokenizers")
 
-from tl_keras.cli.pretrain_gpt import gpt_command
+from tl_keras.cli.pretrain import app
 from tl_keras.errors import UserError
 from tl_keras.pretraining.byte_pairs import learn_byte_pairs
 from tl_keras.pretraining.gpt import GptPretraining
 from tl_keras.pretraining.gpt_batches import CausalBatches
-from tl_keras.pretraining.gpt_settings import GptSettings
+from tl_keras.pretraining.settings import GptSettings
 from tl_keras.pretraining.token_files import TokenFile
 from tl_keras.pretraining.windows import Place
+
+pytestmark = pytest.mark.one_keras
 
 SMALL = {
     "vocab_size": 290, "layers": 1, "width": 8, "max_length": 16, "batch_tokens": 96, "heldout_fraction": 0.1, "warmup_steps": 2,
@@ -31,9 +32,7 @@ SMALL = {
 
 def gpt(*arguments) -> None:
     """Run the command in this process, as `tl-keras pretrain gpt` does."""
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(gpt_command)
-    app([str(argument) for argument in arguments], standalone_mode=False)
+    app(["gpt", *map(str, arguments)], standalone_mode=False)
 
 
 def history(folder: Path) -> list[dict]:
@@ -87,7 +86,7 @@ def test_what_a_run_leaves(run, corpus_files):
     assert metrics["heldout"]["perplexity"] == pytest.approx(math.exp(metrics["heldout"]["loss"]), rel=1e-3)
     card = (run / "model_card.md").read_text("utf-8")
     assert f"Perplexity {metrics['heldout']['perplexity']:,.1f}" in card
-    assert "| reviews.txt | 120 | not stated |" in card
+    assert "| reviews.txt | 120 | independent lines | not stated |" in card
     assert str(run.parent) not in card, "a machine's folders do not belong into a card"
     assert (run / "plots" / "loss.png").stat().st_size > 5000
 

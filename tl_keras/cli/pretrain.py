@@ -2,16 +2,124 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from typing import Annotated
+
 import typer
 
 from tl_keras.cli.ending import as_command
-from tl_keras.cli.pretrain_bert import bert_command
-from tl_keras.cli.pretrain_bilm import bilm_command
-from tl_keras.cli.pretrain_gpt import gpt_command
+from tl_keras.cli.options import option_fields, option_parameters
 from tl_keras.cli.pretrain_word_vectors import word_vectors_command
+from tl_keras.errors import UserError
+from tl_keras.pretraining.base_settings import PretrainingSettings
+from tl_keras.pretraining.bilm.settings import BilmSettings
+from tl_keras.pretraining.settings import BertSettings, GptSettings
+from tl_keras.settings import option, option_name
+
+_Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Go on from the checkpoint in OUT, with its settings; --steps or --minutes may be new."
+    ),
+]
+_Export = Annotated[
+    bool, typer.Option(help="Write the encoder pair at the end (needs TensorFlow; may follow later, with --resume).")
+]
+
+
+def pretrain_command(
+    settings: type[PretrainingSettings], summary: str, done: str, later: str | None = None, tensorflow: bool = True
+) -> Callable:
+    """A function for typer that pre-trains.
+
+    Args:
+        settings: the kind's class; its fields become the options.
+        summary: for `--help`.
+        done: what to say at the end; `{out}` stands for the run folder.
+        later: what to say with `--no-export`; None for a kind without that option.
+        tensorflow: whether the kind learns with TensorFlow, and not with whatever is Keras's backend.
+    """
+
+    def pretrain(resume: bool, export: bool = True, **values) -> None:
+        chosen = _settings_of(settings, resume, values)
+        if tensorflow:
+            from tl_keras.cli.running import import_tensorflow
+
+            import_tensorflow()
+        from tl_keras.pretraining.pretrain import run_class
+        from tl_keras.pretraining.terminal import progress_line, this_command, train_or_stop
+
+        run = run_class(chosen)(chosen, resume, progress_line(), this_command())
+        train_or_stop(run)
+        if export:
+            run.export()
+        typer.echo((done if export else later).format(out=chosen.out))
+
+    flags = [("resume", _Resume, False), *([("export", _Export, True)] if later else [])]
+    pretrain.__doc__ = summary
+    # typer reads the options from the signature.
+    pretrain.__signature__ = inspect.Signature(
+        [
+            *option_parameters(settings),
+            *(inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d, annotation=a) for n, a, d in flags),
+        ]
+    )
+    return pretrain
+
+
+def _settings_of(settings: type[PretrainingSettings], resume: bool, values: dict) -> PretrainingSettings:
+    """The settings that the options stand for, or those of the run that is resumed.
+
+    Raises:
+        UserError: an option is given that the run to be resumed has decided.
+    """
+    fields = option_fields(settings)
+    if resume:
+        free = ("out", "steps", "minutes")
+        # A value that equals the default cannot be told from one that was not given, and does no harm.
+        given = [
+            option(field)
+            for field in fields
+            if field.name not in free and values[option_name(field)] not in (None, field.default)
+        ]
+        if given:
+            raise UserError(f"--resume takes {', '.join(given)} from the run: leave out what it was begun with.")
+        return settings.resumed(*(values[name] for name in free))
+    read = {}
+    for field in fields:
+        value = values[option_name(field)]
+        if value is None:
+            continue
+        if isinstance(value, list):
+            value = tuple(value)
+        read[field.name] = field.metadata["read"](value) if "read" in field.metadata else value
+    return settings(**read)
+
 
 app = typer.Typer(help="Make an encoder from unlabelled text.", no_args_is_help=True)
-app.command("bert")(as_command(bert_command))
-app.command("bilm")(as_command(bilm_command))
-app.command("gpt")(as_command(gpt_command))
-app.command("word-vectors")(as_command(word_vectors_command))
+for _name, _command in {
+    "bert": pretrain_command(
+        BertSettings,
+        """Pre-train BERT (masked words and next sentence) on text files; leave an encoder pair.
+
+        Files without an empty line count as independent lines and give no sentence pairs. KERAS_BACKEND=jax trains without TensorFlow,
+        with --no-export.
+        """,
+        "wrote the encoder pair {out}",
+        later="trained; write the encoder pair with: tl-keras pretrain bert --out {out} --resume",
+        tensorflow=False,
+    ),
+    "bilm": pretrain_command(
+        BilmSettings,
+        "Pre-train a biLM (ELMo) on text files; leave a SavedModel like TF Hub's elmo/3.",
+        "wrote the biLM {out}",
+    ),
+    "gpt": pretrain_command(
+        GptSettings,
+        "Pre-train a causal language model (GPT-2) on text files; leave a KerasHub preset.",
+        "wrote the language model {out}; go on with: tl-keras generate {out} --prompt TEXT",
+    ),
+    "word-vectors": word_vectors_command,
+}.items():
+    app.command(_name)(as_command(_command))

@@ -10,9 +10,7 @@ import typer
 
 
 def word_vectors_command(
-    corpus: Annotated[
-        list[Path], typer.Option(help="UTF-8 text, one sentence or text a line. May be given several times.")
-    ],
+    corpus: Annotated[list[Path], typer.Option(help="UTF-8 text, one sentence or text a line. Can be repeated.")],
     out: Annotated[
         Path,
         typer.Option(
@@ -20,24 +18,24 @@ def word_vectors_command(
         ),
     ],
     kind: Annotated[
-        str, typer.Option(help="skip-gram or cbow (word2vec), fasttext (skip-gram) or fasttext-cbow.")
+        str, typer.Option(help="Method: skip-gram or cbow (word2vec), fasttext (skip-gram) or fasttext-cbow.")
     ] = "skip-gram",
-    width: Annotated[int, typer.Option(help="Numbers in a vector.")] = 100,
+    width: Annotated[int, typer.Option(help="Width of a vector.")] = 100,
     epochs: Annotated[int, typer.Option(help="Passes over the corpus.")] = 5,
     window: Annotated[int, typer.Option(help="Context window: words on each side, at most.")] = 5,
-    min_count: Annotated[int, typer.Option(help="Words that occur less often are left out.")] = 5,
+    min_count: Annotated[int, typer.Option(help="How often a word must occur to get a vector.")] = 5,
     negative: Annotated[int, typer.Option(help="Negative samples for each word.")] = 5,
     sample: Annotated[
         float, typer.Option(help="Subsampling threshold of frequent words: the smaller, the more of them are left out.")
     ] = 1e-4,
-    min_subword: Annotated[int, typer.Option(help="fastText: characters of a word's shortest part.")] = 2,
-    max_subword: Annotated[int, typer.Option(help="fastText: characters of its longest part.")] = 5,
-    buckets: Annotated[int, typer.Option(help="fastText: number of hash buckets for the parts.")] = 200_000,
+    min_subword: Annotated[int, typer.Option(help="fastText: shortest subword, in characters.")] = 2,
+    max_subword: Annotated[int, typer.Option(help="fastText: longest subword, in characters.")] = 5,
+    buckets: Annotated[int, typer.Option(help="fastText: number of hash buckets for subwords.")] = 200_000,
     lower_case: Annotated[bool, typer.Option(help="Lower-case all words.")] = False,
-    learning_rate: Annotated[float, typer.Option(help="Learning rate at the beginning.")] = 0.025,
-    workers: Annotated[int, typer.Option(help="Threads; with one, a seed gives the same vectors again.")] = 1,
+    learning_rate: Annotated[float, typer.Option(help="Initial learning rate.")] = 0.025,
+    workers: Annotated[int, typer.Option(help="Threads; only with one does a seed give the same vectors again.")] = 1,
     seed: Annotated[int, typer.Option(help="Random seed of the whole run.")] = 0,
-    overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace the files if they exist.")] = False,
 ) -> None:
     """Learn word vectors from text files (word2vec or fastText); needs gensim."""
     arguments = dict(locals())

@@ -10,27 +10,14 @@ from typing import Any, ClassVar
 
 from tl_keras.errors import UserError
 from tl_keras.ranges import check_ranges
+from tl_keras.settings import check_choices, data_setting, learning_setting, model_setting, run_setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingSettings:
     """Settings that runs of every kind have; `config.json` of a run holds them, and `--resume` reads them back.
 
-    Attributes:
-        out: Run folder.
-        corpus: UTF-8 files, one sentence per line, empty line between documents.
-        licences: What is known of each file's licence, for the card; in the order of `corpus`.
-        lower_case: Make all letters small.
-        vocab_size: Size of the vocabulary.
-        heldout_fraction: Fraction of documents kept back for measuring.
-        layers, width: Shape of the network.
-        dropout: Fraction of dropped units while pre-training.
-        steps, minutes: Length of the run, one of the two.
-        batch_tokens: Tokens in a batch, padding included.
-        peak_learning_rate, warmup_steps: Of the optimizer.
-        checkpoint_steps, history_steps, heldout_steps: Steps between these.
-        name: Of the model, for the card.
-        seed: Of everything.
+    Those with a help text are options of the command line.
     """
 
     kind: ClassVar[str]
@@ -44,30 +31,39 @@ class PretrainingSettings:
     """Which of them must lie below 1."""
     checked_later: ClassVar[tuple[str, ...]] = ()
     """Which a kind checks by itself, because their names mean something else there."""
+    not_options: ClassVar[tuple[str, ...]] = ()
+    """Which mean nothing to a kind, and are no options of its command."""
 
-    out: str
-    corpus: tuple[str, ...] = ()
-    licences: tuple[str, ...] = ()
-    lower_case: bool = False
-    vocab_size: int | None = None
-    heldout_fraction: float = 0.01
-    layers: int = 4
-    width: int = 256
-    dropout: float = 0.0
-    steps: int | None = None
-    minutes: float | None = None
-    batch_tokens: int = 4096
-    peak_learning_rate: float = 2e-3
-    warmup_steps: int = 150
-    checkpoint_steps: int = 200
-    history_steps: int = 50
-    heldout_steps: int = 400
-    name: str | None = None
-    seed: int = 0
+    out: str = run_setting(help="Run folder to write.")
+    corpus: tuple[str, ...] = data_setting(
+        (),
+        help="UTF-8 text, a sentence or text a line, an empty line between documents. Can be repeated.",
+        type=list[str] | None,
+    )
+    licences: tuple[str, ...] = data_setting(
+        (), help="Licence of each corpus, in order, for the model card.", option="licence", type=list[str] | None
+    )
+    lower_case: bool = data_setting(False, help="Lower-case all texts.")
+    vocab_size: int | None = data_setting(None, help="Size of the vocabulary.")
+    heldout_fraction: float = data_setting(0.01, help="Fraction of documents kept back for measuring.")
+    layers: int = model_setting(4, help="Number of transformer blocks.")
+    width: int = model_setting(256, help="Width of the hidden states.")
+    dropout: float = model_setting(0.0, help="Dropout while pre-training.")
+    steps: int | None = run_setting(None, help="Length of the run in steps, in all.")
+    minutes: float | None = run_setting(None, help="Length of the run in minutes, in all.")
+    batch_tokens: int = learning_setting(4096, help="Tokens in a batch, padding included.")
+    peak_learning_rate: float = learning_setting(2e-3, help="Peak learning rate.", option="learning_rate")
+    warmup_steps: int = learning_setting(150, help="Steps until the peak learning rate.")
+    checkpoint_steps: int = run_setting(200, help="Steps between checkpoints.")
+    history_steps: int = run_setting(50, help="Steps between rows of history.csv.")
+    heldout_steps: int = run_setting(400, help="Steps between held-out measurements.")
+    name: str | None = run_setting(None, help="Name of the model, for the model card.")
+    seed: int = run_setting(0, help="Random seed of the whole run.")
 
     def __post_init__(self):
         options = dataclasses.asdict(self)
         check_ranges({name: options[name] for name in options if name not in self.checked_later}, command_line=True)
+        check_choices(self)
         if self.licences and len(self.licences) != len(self.corpus):
             raise UserError(
                 f"{len(self.licences)} --licence for {len(self.corpus)} --corpus: give one for each, in order"
@@ -83,6 +79,11 @@ class PretrainingSettings:
     def as_dict(self) -> dict:
         """Plain values for `config.json`."""
         return {"kind": self.kind, **dataclasses.asdict(self)}
+
+    @property
+    def row_lengths(self) -> tuple[tuple[float, int], ...]:
+        """The longest row, in tokens: pairs (fraction of the run, length); see `Schedule`."""
+        raise NotImplementedError
 
     @classmethod
     def from_dict(cls, values: dict) -> PretrainingSettings:

@@ -3,100 +3,75 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from tl_keras.errors import UserError
 from tl_keras.pretraining.batches import BatchMaker
 from tl_keras.pretraining.corpus import SentenceSample, read_documents, scan_corpus
 from tl_keras.pretraining.export import export_encoder_pair
-from tl_keras.pretraining.loop import Intervals
 from tl_keras.pretraining.loss_plot import plot_losses
 from tl_keras.pretraining.masking import Masking
 from tl_keras.pretraining.model import BertPretrainer, backbone_shape, build_backbone, flops_per_token
 from tl_keras.pretraining.model_card import write_model_card
 from tl_keras.pretraining.pair_start import start_from_pair
-from tl_keras.pretraining.run import PretrainingRun, can_plot
-from tl_keras.pretraining.run_log import Report
-from tl_keras.pretraining.schedule import Schedule
+from tl_keras.pretraining.run import LanguageModelRun, can_plot
 from tl_keras.pretraining.settings import BertSettings
 from tl_keras.pretraining.speed import matmul_rate
-from tl_keras.pretraining.token_files import TokenFile, TokenFolder, open_token_files, prepare_token_files
-from tl_keras.pretraining.token_vectors import TokenSentences, read_token_vectors, set_embeddings, train_token_vectors
+from tl_keras.pretraining.token_files import TokenFile, TokenFolder, open_token_files
+from tl_keras.pretraining.token_vectors import start_from_token_vectors
 from tl_keras.pretraining.trainer import Trainer
 from tl_keras.pretraining.vocabulary import WordPiece, learn_vocabulary, read_vocabulary, vocabulary_hash
 
 logger = logging.getLogger(__name__)
 
 
-class Pretraining(PretrainingRun):
-    """One pre-training run: prepared on construction, trained by `run`, turned into a pair by `export`.
-
-    Args:
-        settings: What to do.
-        resume: Go on from the checkpoint in `settings.out`.
-        on_report: Called after each step.
-        command: The command line, for the model card.
-
-    Raises:
-        UserError: For whatever is wrong with files or options.
-    """
+class BertPretraining(LanguageModelRun):
+    """One pre-training run: prepared on construction, trained by `run`, turned into an encoder pair by `export`."""
 
     libraries = ("tl_keras", "keras", "keras-hub", "tokenizers", "numpy", "tensorflow", "tensorflow-text", "jax")
     settings: BertSettings
+    trainer_class = Trainer
 
-    def __init__(
-        self,
-        settings: BertSettings,
-        resume: bool = False,
-        on_report: Callable[[Report], None] | None = None,
-        command: str | None = None,
-    ):
-        super().__init__(settings, resume, command)
-        schedule = Schedule(
-            settings.steps, settings.minutes, settings.peak_learning_rate, settings.warmup_steps, settings.lengths
-        )
-        masking = Masking(settings.mask_fraction, settings.mask, settings.random, settings.whole_words)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        keras.utils.set_random_seed(settings.seed)
-        if resume:
-            # The token files bring the vocabulary and the checkpoint the weights: nothing else need be there still.
-            self.tokens = open_token_files(self._token_folder)
-            self.word_piece = self.tokens.word_piece()
-            self.model = self._earlier_model()
-            self._suggested = self.earlier.get("suggested", {})
-        else:
-            start = None
-            if settings.init:
-                start = start_from_pair(settings.init, settings.dropout, settings.precision, self._sample())
-            self.tokens, self.word_piece = self._prepare_tokens(start.word_piece if start else None)
-            self.model = start.model if start else self._new_model()
-            self._suggested = start.suggested if start else {}
+    def prepare(self):
+        """Open the pair to continue from, if there is one; find or learn the vocabulary; find or write the token files."""
+        settings = self.settings
+        self._pair = None
+        if settings.init:
+            self._pair = start_from_pair(settings.init, settings.dropout, settings.precision, self._sample())
+        tokens, self.word_piece = self._prepare_tokens(self._pair.word_piece if self._pair else None)
+        return tokens
+
+    def start(self):
+        """The pair's model, or a new one."""
+        self.model = self._pair.model if self._pair else self._new_model()
+        self._suggested = self._pair.suggested if self._pair else {}
+
+    def reopen(self):
+        """A model of the shape that the run had when it began, with the vocabulary of the token files."""
+        self.word_piece = self.tokens.word_piece()
+        dropout, precision = self.settings.dropout, self.settings.precision
+        self.model = BertPretrainer(build_backbone(**self.earlier["shape"], dropout=dropout, precision=precision))
+        self._suggested = self.earlier.get("suggested", {})
+
+    def batch_makers(self, schedule):
+        """Rows of masked tokens."""
+        settings = self.settings
         if schedule.longest > self.model.backbone.max_sequence_length:
             raise UserError(
                 f"--length-schedule asks for rows of {schedule.longest} tokens, but the encoder has "
                 f"{self.model.backbone.max_sequence_length} positions"
             )
+        masking = Masking(settings.mask_fraction, settings.mask, settings.random, settings.whole_words)
         batches = self._batch_maker(self.tokens.train, masking)
         batches.check(schedule.longest)
         # Measured with the published fraction and single tokens, so that figures of different runs can be compared.
-        heldout = self._batch_maker(self.tokens.heldout, Masking())
-        self.trainer = Trainer(
-            self.model,
-            batches,
-            heldout,
-            schedule,
-            self.folder,
-            Intervals.of(settings),
-            on_report,
-            weight_decay=settings.weight_decay,
-        )
-        shape = backbone_shape(self.model.backbone)
-        self.begin(resume, {"corpora": self.tokens.meta, "shape": shape, "suggested": self._suggested})
+        return batches, self._batch_maker(self.tokens.heldout, Masking())
+
+    def extra_config(self):
+        """The network's shape, and what suits the encoder."""
+        return {"shape": backbone_shape(self.model.backbone), "suggested": self._suggested}
 
     def versions(self):
         """Those of the libraries, and Keras's backend."""
@@ -137,12 +112,12 @@ class Pretraining(PretrainingRun):
         return sentences[:200]
 
     @property
-    def _token_folder(self) -> Path:
-        return Path(self.settings.tokens or self.folder / "tokens")
+    def token_folder(self):
+        """Where the token files lie, those of another run perhaps."""
+        return Path(self.settings.tokens or super().token_folder)
 
     def _prepare_tokens(self, given: WordPiece | None) -> tuple[TokenFolder, WordPiece]:
         settings = self.settings
-        folder = self._token_folder
         wanted = read_vocabulary(settings.vocab) if settings.vocab else None
         if given and wanted and given.vocabulary != wanted:
             raise UserError(
@@ -150,10 +125,12 @@ class Pretraining(PretrainingRun):
                 "another one; its weights mean nothing for other tokens, so leave out --vocab"
             )
         if not settings.corpus:
-            tokens = open_token_files(folder)
+            tokens = open_token_files(self.token_folder)
             for name, vocabulary in (("--init", given and given.vocabulary), ("--vocab", wanted)):
                 if vocabulary and vocabulary_hash(vocabulary) != tokens.meta["vocabulary_sha256"]:
-                    raise UserError(f"the token files in {folder} were written with another vocabulary than {name} has")
+                    raise UserError(
+                        f"the token files in {self.token_folder} were written with another vocabulary than {name} has"
+                    )
             return tokens, given or tokens.word_piece()
         corpora = self.scan_corpora()
         if not given:
@@ -167,16 +144,7 @@ class Pretraining(PretrainingRun):
                 )
                 logger.info("learned a vocabulary of %d tokens", len(vocabulary))
             given = WordPiece(vocabulary, settings.lower_case)
-        tokens = prepare_token_files(
-            folder, corpora, given, settings.lowercase_fraction, settings.heldout_fraction, settings.seed
-        )
-        return tokens, given
-
-    def _earlier_model(self) -> BertPretrainer:
-        """A model of the shape that the run had when it began."""
-        shape = self.earlier["shape"]
-        dropout, precision = self.settings.dropout, self.settings.precision
-        return BertPretrainer(build_backbone(**shape, dropout=dropout, precision=precision))
+        return self.write_tokens(corpora, given, settings.lowercase_fraction), given
 
     def _new_model(self) -> BertPretrainer:
         settings = self.settings
@@ -190,19 +158,8 @@ class Pretraining(PretrainingRun):
             dropout=settings.dropout,
             precision=settings.precision,
         )
-        if settings.init_embeddings:
-            vectors = self._vectors(self.word_piece.vocabulary)
-            known = set_embeddings(backbone, vectors, settings.init_deviation)
-            logger.info("%d of %d tokens start from word vectors", known, len(vectors))
+        start_from_token_vectors(backbone, self.tokens.train, self.word_piece.vocabulary, settings)
         return BertPretrainer(backbone)
-
-    def _vectors(self, vocabulary: list[str]) -> np.ndarray:
-        if self.settings.init_embeddings != "skip-gram":
-            return read_token_vectors(self.settings.init_embeddings, vocabulary)
-        sentences = TokenSentences(self.tokens.train, vocabulary)
-        return train_token_vectors(
-            sentences, vocabulary, self.settings.width, seed=self.settings.seed, threads=os.cpu_count() or 1
-        )
 
     def _batch_maker(self, part: TokenFile, masking: Masking) -> BatchMaker:
         return BatchMaker(
@@ -225,25 +182,3 @@ class Pretraining(PretrainingRun):
             "matmul_gflop_per_second": round(rate / 1e9, 2),
             "fraction_of_matmul_rate": round(speed * flops / rate, 3),
         }
-
-
-def pretrain_bert(
-    settings: BertSettings,
-    resume: bool = False,
-    on_report: Callable[[Report], None] | None = None,
-    command: str | None = None,
-) -> Path:
-    """Pre-train a BERT encoder on text files and write it as an encoder pair.
-
-    Args:
-        settings: What to do.
-        resume: Go on from the checkpoint in `settings.out`.
-        on_report: Called after each step.
-        command: The command line, for the model card.
-
-    Returns:
-        The run folder, an encoder pair.
-    """
-    pretraining = Pretraining(settings, resume, on_report, command)
-    pretraining.run()
-    return pretraining.export()

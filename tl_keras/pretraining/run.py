@@ -8,16 +8,22 @@ import json
 import logging
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from tl_keras.errors import UserError
 from tl_keras.pretraining.base_settings import PretrainingSettings
 from tl_keras.pretraining.checkpoint import NAME as CHECKPOINT
 from tl_keras.pretraining.corpus import CorpusFile, scan_corpus
-from tl_keras.pretraining.loop import TrainingLoop
+from tl_keras.pretraining.loop import Intervals, TrainingLoop
+from tl_keras.pretraining.run_log import Report
+from tl_keras.pretraining.schedule import Schedule
+from tl_keras.pretraining.token_files import TokenFolder, open_token_files, prepare_token_files
+from tl_keras.pretraining.windows import WindowedBatches
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +129,108 @@ class PretrainingRun:
         draft = self.folder / f".{name}.part"
         draft.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         os.replace(draft, self.folder / name)
+
+
+class LanguageModelRun(PretrainingRun):
+    """A run that learns a language model and its vocabulary from text files.
+
+    Args:
+        settings: What to do.
+        resume: Go on from the checkpoint in `settings.out`. The token files bring the vocabulary and the checkpoint the weights:
+            the corpora need not be there still.
+        on_report: Called after each step.
+        command: The command line, for the card.
+
+    Raises:
+        UserError: For whatever is wrong with files or options.
+    """
+
+    trainer_class: type[TrainingLoop]
+
+    def __init__(
+        self,
+        settings: PretrainingSettings,
+        resume: bool = False,
+        on_report: Callable[[Report], None] | None = None,
+        command: str | None = None,
+    ):
+        super().__init__(settings, resume, command)
+        schedule = Schedule(
+            settings.steps,
+            settings.minutes,
+            settings.peak_learning_rate,
+            settings.warmup_steps,
+            settings.row_lengths,
+        )
+        keras.utils.set_random_seed(settings.seed)
+        if resume:
+            self.tokens = open_token_files(self.token_folder)
+            self.reopen()
+        else:
+            self.tokens = self.prepare()
+            self.start()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.trainer = self.trainer_class(
+            self.model,
+            *self.batch_makers(schedule),
+            schedule,
+            self.folder,
+            Intervals.of(settings),
+            on_report,
+            **self.trainer_options(),
+        )
+        self.begin(resume, {"corpora": self.tokens.meta, **self.extra_config()})
+
+    # What a kind of run fills in.
+
+    def prepare(self) -> TokenFolder:
+        """Make the vocabulary and the token files of a new run."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Make the model of a new run."""
+        raise NotImplementedError
+
+    def reopen(self) -> None:
+        """Make the model of the run that is resumed, and its vocabulary, from what the folder says."""
+        raise NotImplementedError
+
+    def batch_makers(self, schedule: Schedule) -> tuple[WindowedBatches, WindowedBatches]:
+        """Batches to learn from, and those of the held-out documents."""
+        raise NotImplementedError
+
+    def trainer_options(self) -> dict:
+        """Further arguments of the kind's `trainer_class`."""
+        return {"weight_decay": self.settings.weight_decay}
+
+    def extra_config(self) -> dict:
+        """What `config.json` holds beside the settings."""
+        return {}
+
+    # What all do alike.
+
+    @property
+    def token_folder(self) -> Path:
+        """Where the token files lie."""
+        return self.folder / "tokens"
+
+    def write_tokens(self, corpora: list[CorpusFile], tokenizer, lowercase_fraction: float = 0.0) -> TokenFolder:
+        """Write the token files of the corpora.
+
+        Raises:
+            UserError: There is no text but what is held out.
+        """
+        settings = self.settings
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tokens = prepare_token_files(
+            self.token_folder, corpora, tokenizer, lowercase_fraction, settings.heldout_fraction, settings.seed
+        )
+        if not tokens.train.token_count:
+            raise UserError(
+                f"{', '.join(settings.corpus)}: nothing is left to learn from once --heldout-fraction is taken; "
+                "give more text"
+            )
+        return tokens
 
 
 def can_plot() -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from keras import ops
 
 from tl_keras.errors import UserError
 from tl_keras.pretraining.token_files import TokenFile
+
+logger = logging.getLogger(__name__)
 
 
 class TokenSentences:
@@ -132,3 +136,24 @@ def set_embeddings(backbone: keras.Model, vectors: np.ndarray, deviation: float 
     values[known] = chosen if deviation is None else chosen * (deviation / max(float(chosen.std()), 1e-12))
     table.assign(values)
     return int(known.sum())
+
+
+def start_from_token_vectors(backbone, part: TokenFile, vocabulary: list[str], settings) -> None:
+    """Put word vectors of the tokens into a backbone's embeddings, if the settings ask for it.
+
+    Args:
+        backbone: A KerasHub backbone with `token_embedding`.
+        part: The tokens to learn from.
+        vocabulary: The tokens by id.
+        settings: Those of the run: `init_embeddings`, `init_deviation`, `width` and `seed`.
+    """
+    if not settings.init_embeddings:
+        return
+    if settings.init_embeddings == "skip-gram":
+        sentences = TokenSentences(part, vocabulary)
+        threads = os.cpu_count() or 1
+        vectors = train_token_vectors(sentences, vocabulary, settings.width, seed=settings.seed, threads=threads)
+    else:
+        vectors = read_token_vectors(settings.init_embeddings, vocabulary)
+    known = set_embeddings(backbone, vectors, settings.init_deviation)
+    logger.info("%d of %d tokens start from word vectors", known, len(vocabulary))

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tl_keras.encoders.transfer_plan import MODES, Transfer, check_mode, interval, parse_lr_multipliers
 from tl_keras.encoders.word_vectors.read import looks_like_vectors
 from tl_keras.errors import UserError
 from tl_keras.ranges import check_ranges
+from tl_keras.settings import RARE, check_choices, data_setting, learning_setting, model_setting, run_setting
 from tl_keras.training.cluster import STRATEGIES
 
 SLOW = 0.1
@@ -27,28 +27,6 @@ FILES = (
     "for each class; a pattern in quotes; or several with commas between."
 )
 POOLINGS = ("cls", "mean", "max", "mix", "mix-cls")
-_REQUIRED = object()
-
-
-def setting(default: Any = _REQUIRED, *, help: str, choices: tuple[str, ...] = (), least: int | None = None, **how):
-    """A field of a settings class.
-
-    Args:
-        default: without one, the user must give it.
-        help: one line for `--help`.
-        choices: the values it may take.
-        least: its lowest value.
-        **how: `panel` of `--help` it stands in; `metavar`.
-    """
-    metadata = {"help": help, "choices": choices, "least": least, **how}
-    return dataclasses.field(**({} if default is _REQUIRED else {"default": default}), metadata=metadata)
-
-
-data_setting, model_setting, learning_setting, run_setting = (
-    partial(setting, panel=name) for name in ("Data", "Model", "Learning", "Run")
-)
-RARE = "Rarely needed"
-"""The panel of `--help` for options that most runs leave alone."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,7 +55,7 @@ class RunSettings:
 
     transfer: str = learning_setting(
         "fine-tune",
-        help="freeze (train the head only), fine-tune (everything), top-1, top-2, ... (that many upper blocks and the head), or "
+        help="freeze (train the head only), fine-tune (everything), top-1, top-2, ... (this many upper blocks and the head), or "
         "gradual (the head first, then one block more at a time, from the top).",
     )
     unfreeze_every: str | None = learning_setting(
@@ -142,14 +120,7 @@ class RunSettings:
 
     def __post_init__(self):
         check_ranges(dataclasses.asdict(self), command_line=True)
-        for field in dataclasses.fields(self):
-            value, choices, least = getattr(self, field.name), field.metadata["choices"], field.metadata["least"]
-            if value is None:
-                continue
-            if choices and value not in choices:
-                raise UserError(f"{option(field)} {value!r} is not known; choose one of: {', '.join(choices)}.")
-            if least is not None and any(v < least for v in (value if isinstance(value, list) else [value])):
-                raise UserError(f"{option(field)} must be at least {least}, not {value}.")
+        check_choices(self)
         if self.validation and re.fullmatch(r"0?\.\d+|\d+ ?%", self.validation) and not Path(self.validation).exists():
             raise UserError(
                 f"--validation takes a file, and there is none named {self.validation}; a fraction is --validation-split."
@@ -200,13 +171,13 @@ class WordVectorTaskSettings(HeadSettings):
     )
     transfer: str = learning_setting(
         "fine-tune",
-        help="freeze (train the head only), fine-tune (everything), top-1, top-2, ... (so many upper blocks and the head), or "
+        help="freeze (train the head only), fine-tune (everything), top-1, top-2, ... (this many upper blocks and the head), or "
         "gradual (the head first, then one block more at a time, from the top). Word vectors: init (as fine-tune), freeze, or slow (they "
         "learn at a tenth of the rate).",
     )
     recurrent: str = model_setting(
         "auto",
-        help="What reads the encoder's vectors in order, in both directions: lstm, gru or none. Default: lstm for word vectors, else none.",
+        help="Recurrent layers that read the encoder's vectors in both directions: lstm, gru or none. Default: lstm for word vectors, else none.",
         choices=("auto", "lstm", "gru", "none"),
     )
     elmo: str | None = model_setting(
@@ -264,13 +235,3 @@ class WordVectorTaskSettings(HeadSettings):
             if self.transfer == "slow"
             else plan
         )
-
-
-def option(field: dataclasses.Field) -> str:
-    """The command line's name of a setting.
-
-    Example:
-        >>> option(dataclasses.fields(RunSettings)[1])
-        '--out'
-    """
-    return f"--{field.name.replace('_', '-')}"

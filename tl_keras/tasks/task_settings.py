@@ -6,16 +6,13 @@ import dataclasses
 from typing import ClassVar
 
 from tl_keras.errors import UserError
+from tl_keras.settings import RARE, data_setting, learning_setting, model_setting
 from tl_keras.tasks.settings import (
     FILES,
     POOLINGS,
-    RARE,
     HeadSettings,
     RunSettings,
     WordVectorTaskSettings,
-    data_setting,
-    learning_setting,
-    model_setting,
 )
 
 
@@ -27,7 +24,7 @@ class _TableSettings(RunSettings):
     text_pair: str | None = data_setting(None, help="Column with the second text, for pair tasks.")
     separator: str | None = data_setting(
         None,
-        help="What stands between the columns of a text file. Default: what its header has (tab, comma, ; or |).",
+        help="Separator between the columns of a text file. Default: the one in its header (tab, comma, ; or |).",
         panel=RARE,
     )
     quoting: str = data_setting(
@@ -48,7 +45,7 @@ class TextClassificationSettings(_TableSettings, WordVectorTaskSettings):
     label: str = data_setting(
         "label", help="Column with the label; or several columns of 0 and 1 with commas between, for multi-label data."
     )
-    label_separator: str | None = data_setting(None, help="Multi-label data: what stands between the labels in a cell.")
+    label_separator: str | None = data_setting(None, help="Multi-label data: separator between the labels in a cell.")
     pooling: str | None = model_setting(
         None,
         help="How a text's vector is made: cls, mean, max, or mix or mix-cls (a learned mix of all blocks). Default: what the encoder was "
@@ -109,7 +106,8 @@ class ZeroShotSettings(TextClassificationSettings):
     text_pair: str = data_setting("sentence2", help="Column with the hypothesis.")
     label: str = data_setting("gold_label", help="Column with the label: entailment, neutral, contradiction.")
     template: str = model_setting(
-        "This text is about {}.", help="What a candidate label is put into, at {}; in the language of the texts."
+        "This text is about {}.",
+        help="Sentence that a candidate label is put into, at {}; in the language of the texts.",
     )
 
     def __post_init__(self):
@@ -265,9 +263,7 @@ class RetrievalSettings(_VectorSettings):
     train: str = data_setting(help=FILES + " Or .json in SQuAD's format.")
     text: str = data_setting("question", help="Column with the question.")
     text_pair: str = data_setting("document", help="Column with the document that answers it.")
-    scale: float = learning_setting(
-        20.0, help="What cosines are multiplied by in the loss (inverse temperature).", panel=RARE
-    )
+    scale: float = learning_setting(20.0, help="Factor on the cosines in the loss (inverse temperature).", panel=RARE)
     pooling: str = model_setting(
         "mean",
         help="How a text's vector is made: cls, mean, max, or mix or mix-cls (a learned mix of all blocks).",
@@ -300,9 +296,11 @@ class TextGenerationSettings(RunSettings):
     )
     text: str = data_setting("text", help="Column with the text.")
     prompt: str | None = data_setting(None, help="Column with the prompt; the model learns to go on from it.")
-    completion: str = data_setting("completion", help="With --prompt: column with what follows.")
+    completion: str = data_setting("completion", help="With --prompt: column with the text to learn after it.")
     quoting: str = data_setting(
-        "auto", help="auto, standard, or none (quotes are ordinary characters).", choices=("auto", "standard", "none")
+        "auto",
+        help="Quoting of cells: auto, standard, or none (quotes are ordinary characters).",
+        choices=("auto", "standard", "none"),
     )
     seq_length: int = model_setting(
         128, help="Tokens of a row; a longer text goes on in the next one, a longer completion is cut.", least=2

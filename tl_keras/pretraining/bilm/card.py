@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from tl_keras.pretraining.model_card import corpora_table, recipe_lines, write_card
 
 
 def write_readme(folder: str | Path) -> Path:
@@ -15,26 +16,19 @@ def write_readme(folder: str | Path) -> Path:
     Returns:
         The file.
     """
-    folder = Path(folder)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    parts = [
-        f"# {config.get('name') or folder.name}",
-        _what(config, metrics),
-        "## Use",
-        _USE.format(wide=2 * config["width"], layers=config["layers"]),
-        "## Corpora",
-        _corpora(config),
-        "## Recipe",
-        _recipe(config, metrics),
-        "## Perplexity",
-        _perplexity(config, metrics),
-        "## Limits",
-        _limits(config),
-    ]
-    path = folder / "README.md"
-    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    return path
+    return write_card(folder, _sections, "README.md")
+
+
+def _sections(folder: Path, config: dict, metrics: dict) -> dict[str, str]:
+    meta = config["corpora"]
+    return {
+        "What": _what(config, metrics),
+        "Use": _USE.format(wide=2 * config["width"], layers=config["layers"]),
+        "Corpora": f"{corpora_table(meta, 'words')} {meta['vocabulary_size']:,} distinct words.",
+        "Recipe": _recipe(config, metrics),
+        "Perplexity": _perplexity(config, metrics),
+        "Limits": _limits(config),
+    }
 
 
 _USE = """A SavedModel with the inputs and outputs of TF Hub's `elmo/3`; the layers are frozen.
@@ -60,39 +54,24 @@ def _what(config: dict, metrics: dict) -> str:
     )
 
 
-def _corpora(config: dict) -> str:
-    meta = config["corpora"]
-    lines = ["| file | lines | licence | SHA-256 |", "|---|---|---|---|"]
-    for corpus in meta["corpora"]:
-        lines.append(f"| {corpus['path']} | {corpus['lines']:,} | {corpus['licence']} | `{corpus['sha256'][:16]}…` |")
-    counts = meta["counts"]
-    lines += [
-        "",
-        f"{counts['train']['tokens']:,} words to learn from, {counts['heldout']['tokens']:,} held out "
-        f"({meta['heldout_fraction']:.1%} of the documents); {meta['vocabulary_size']:,} distinct words.",
-    ]
-    return "\n".join(lines)
-
-
 def _recipe(config: dict, metrics: dict) -> str:
-    length = f"{config['steps']:,} steps" if config["steps"] else f"{config['minutes']:g} minutes"
     samples = config["softmax_samples"]
     softmax = f"sampled softmax, {samples:,} words a batch" if samples else "full softmax"
     lines = [
         "- The sum of the log-likelihoods of both directions, one sentence a row, each from a zero state. Peters et al. "
         "2018, https://arxiv.org/abs/1802.05365.",
-        f"- {length}; batches of {config['batch_tokens']:,} words in length buckets; rows of at most "
-        f"{config['max_length']} words; {softmax}; dropout {config['dropout']:g}.",
-        f"- Adam, peak rate {config['peak_learning_rate']:g} after {config['warmup_steps']} steps, then linear to 0; gradient "
-        f"norm at most {config['clip_norm']:g}.",
-        f"- {metrics['steps']:,} steps, {metrics['tokens']:,} words (ends of sentences among them), "
-        f"{metrics['seconds'] / 60:.0f} minutes, {metrics['tokens_per_second']:,.0f} words/s.",
-        "- Versions: " + ", ".join(f"{name} {version}" for name, version in config["versions"].items()) + ".",
+        *recipe_lines(
+            config,
+            metrics,
+            f"rows of at most {config['max_length']} words",
+            softmax,
+            f"dropout {config['dropout']:g}",
+            words="words",
+            after=f"gradient norm at most {config['clip_norm']:g}",
+        ),
     ]
     if config["vectors"]:
-        lines.append(f"- Word embeddings started from `{Path(config['vectors']).name}`.")
-    if metrics.get("command"):
-        lines.append(f"- Command:\n\n      {metrics['command']}")
+        lines.insert(1, f"- Word embeddings started from `{Path(config['vectors']).name}`.")
     return "\n".join(lines)
 
 

@@ -30,8 +30,8 @@ class BilmTrainer(TrainingLoop):
 
     Args:
         model: The biLM.
-        lexicon: The words behind the ids of the batches.
         batches, heldout, schedule, folder, intervals, on_report: See `TrainingLoop`.
+        lexicon: The words behind the ids of the batches.
         dropout: See `Bilm.states`.
         clip_norm: Of the gradients.
     """
@@ -42,13 +42,14 @@ class BilmTrainer(TrainingLoop):
     def __init__(
         self,
         model: Bilm,
-        lexicon: Lexicon,
         batches: SentenceBatches,
         heldout: SentenceBatches,
         schedule: Schedule,
         folder: str | Path,
         intervals: Intervals | None = None,
         on_report: Callable[[Report], None] | None = None,
+        *,
+        lexicon: Lexicon,
         dropout: float = 0.1,
         clip_norm: float = 5.0,
     ):
