@@ -8,6 +8,8 @@ import pytest
 from tl_keras.advice.curve import FEWEST_TEXTS, frozen_method, learning_curves, stratified_order, words_method
 from tl_keras.data.examples import Examples
 
+pytestmark = pytest.mark.one_keras
+
 
 def test_every_beginning_holds_the_classes_in_proportion():
     labels = np.repeat([0, 1, 2], [60, 30, 10])

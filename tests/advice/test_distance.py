@@ -9,6 +9,8 @@ import pytest
 
 from tl_keras.advice.distance import language_of, proxy_distance, reference_texts
 
+pytestmark = pytest.mark.one_keras
+
 
 def test_known_distances():
     """Two normal distributions whose means are `gap` apart: the best linear classifier errs with Phi(-gap / 2)."""

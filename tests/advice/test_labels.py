@@ -8,6 +8,8 @@ from tl_keras.advice.labels import label_report, text_key, text_keys, without_re
 from tl_keras.data.examples import Examples
 from tl_keras.errors import UserError
 
+pytestmark = pytest.mark.one_keras
+
 ROWS = [
     ("Good film!", "pos"),
     ("good  film", "pos"),  # repeats row 0

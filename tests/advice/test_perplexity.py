@@ -11,6 +11,8 @@ import tensorflow as tf
 from tl_keras.advice.perplexity import pseudo_perplexity
 from tl_keras.data.examples import Examples
 
+pytestmark = pytest.mark.one_keras
+
 # Lengths from one token to beyond the limit; unknown letters among them; more than two batches of them.
 TEXTS = ["good", "the film was very good .", "영화 재미있다 ж", "a bad plot, and a dull actor was the film", "ж"] * 8
 

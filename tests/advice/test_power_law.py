@@ -7,6 +7,8 @@ import pytest
 
 from tl_keras.advice.power_law import fit_power_law, forecast
 
+pytestmark = pytest.mark.one_keras
+
 SIZES = [100, 200, 400, 800]
 
 

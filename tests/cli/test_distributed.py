@@ -85,6 +85,7 @@ def test_sigterm_in_the_middle_of_an_epoch_and_on(whole, call, command, tmp_path
     assert (code, "finished run" in err) == (2, True)
 
 
+@pytest.mark.one_keras
 def test_a_loss_that_is_no_number_names_the_rows_of_the_file(call, command, table, tmp_path, monkeypatch):
     look = StopWhenNotFinite.on_train_batch_end
 
@@ -134,10 +135,11 @@ def test_mixed_precision_for_one_run_only(call, command, monkeypatch):
 
 
 @pytest.mark.skipif(IS_KERAS_3, reason="refused in Keras 3: see tests/training/test_workers.py")
-def test_two_workers_write_one_run_folder(whole, command, tmp_path):
-    """One killed in the first epoch, all started again: the same as one process that nobody killed."""
+@pytest.mark.parametrize("killed", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_two_workers_write_one_run_folder(whole, command, tmp_path, killed):
+    """Nobody killed, or one in the first epoch and all started again: the same as one process."""
     # Python runs it when it starts. It kills the second worker, once, when the first checkpoint is there.
-    (tmp_path / "sitecustomize.py").write_text(
+    kill = (
         "import json, os, pathlib, threading, time\n"
         "here = pathlib.Path(__file__).parent\n"
         "def wait():\n"
@@ -147,6 +149,7 @@ def test_two_workers_write_one_run_folder(whole, command, tmp_path):
         "if config and json.loads(config)['task']['index'] == 1 and not (here / 'killed').exists():\n"
         "    threading.Thread(target=wait, daemon=True).start()\n"
     )
+    (tmp_path / "sitecustomize.py").write_text(kill if killed else "")
     launch = [sys.executable, "-m", "tl_keras", "launch", "--workers", "2", "--restarts", "1", "--"]
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     run = subprocess.run(
@@ -154,8 +157,8 @@ def test_two_workers_write_one_run_folder(whole, command, tmp_path):
         env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-3000:]
-    assert (tmp_path / "killed").exists()
-    assert "starting all 2 again" in run.stdout
+    assert (tmp_path / "killed").exists() == killed
+    assert ("starting all 2 again" in run.stdout) == killed
     assert "[worker 0] INFO: Global batch 8: 2 replica(s) of 4 each" in run.stdout
     assert "[worker 1] done; the first worker writes the run folder." in run.stdout
     assert not [path.name for path in tmp_path.iterdir() if "partial" in path.name]
@@ -163,6 +166,7 @@ def test_two_workers_write_one_run_folder(whole, command, tmp_path):
     assert_same_run(whole, tmp_path / "run", 1e-3)
 
 
+@pytest.mark.one_keras(2)
 def test_predict_a_file_in_parts_and_keep_its_ids(whole, call, reviews, tmp_path):
     with gzip.open(tmp_path / "new.csv.gz", "wt", encoding="utf-8") as stream:
         pd.DataFrame({"id": range(100, 164), "text": reviews.texts}).to_csv(stream, index=False)
@@ -185,6 +189,7 @@ def test_predict_a_file_in_parts_and_keep_its_ids(whole, call, reviews, tmp_path
         assert (code, message in err) == (2, True), err
 
 
+@pytest.mark.one_keras
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

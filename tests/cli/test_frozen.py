@@ -43,6 +43,7 @@ def train(call, pair, table, tmp_path):
     return run
 
 
+@pytest.mark.one_keras
 @pytest.mark.parametrize(
     ("task", "run_class", "more", "score"),
     [
@@ -86,6 +87,7 @@ def test_same_results_as_with_the_encoder_in_every_epoch(
     assert scores[0] == pytest.approx(scores[1], abs=1e-4)
 
 
+@pytest.mark.one_keras(2)
 def test_a_killed_run_does_not_compute_its_features_again(train, tmp_path, monkeypatch):
     class Killed(BaseException):
         """As sudden as a kill: nothing catches it."""

@@ -7,8 +7,6 @@ import json
 import pandas as pd
 import pytest
 
-from tl_keras._keras import IS_KERAS_3
-
 WORDS = ["good", "bad", "film", "plot", "music", "actor", "dull", "great", "영화", "정말"]
 
 
@@ -38,12 +36,13 @@ def lexical_pair(suggesting_pair):
     return suggesting_pair(lexical_weight=0.99)
 
 
-def test_similarity_train_evaluate_predict(call, files, base):
+@pytest.mark.one_keras(2)
+def test_similarity_train_evaluate_predict(call, files, base, caplog):
     table = ["--train", files / "pairs.csv", "--text", "a", "--text-pair", "b", "--label", "value"]
     run = files / "run"
     code, out, err = call(
-        "train", "sentence-similarity", *table, *base, "--score-range", 0, 5, "--lexical-weight", 0.9, "--out", run
-    )
+        "train", "sentence-similarity", *table, *base, "--score-range", 0, 5, "--lexical-weight", 0.9, "--learning-rate", 1e-9, "--out", run
+    )  # fmt: skip
     assert code == 0, err
     assert {f.name for f in run.iterdir()} == {
         "saved_model", "metrics.json", "history.csv", "config.json", "plots", "report.md", "manifest.json",
@@ -52,6 +51,9 @@ def test_similarity_train_evaluate_predict(call, files, base):
     assert (config["task"], config["architecture"], config["pooling"], config["score_range"]) == (
         "sentence-similarity", "bi-encoder", "mean", [0.0, 5.0],
     )  # fmt: skip
+    # At this learning rate nothing got worse, so what was trained is kept.
+    assert not config["kept_weights_from_before_training"]
+    assert "Training made it worse" not in caplog.text
     assert "val_spearman" in (run / "history.csv").read_text().splitlines()[0]
     assert "Largest disagreements" in (run / "report.md").read_text("utf-8")
     code, out, err = call("evaluate", run, "--data", files / "pairs.csv", "--json")
@@ -65,7 +67,7 @@ def test_similarity_train_evaluate_predict(call, files, base):
     assert (lines[1][2], float(lines[2][2]) < 0.5) == ("1.0000", True)
 
 
-@pytest.mark.skipif(IS_KERAS_3, reason="to save time: the model itself is tested in both Kerases")
+@pytest.mark.one_keras
 def test_cross_encoder(call, files, base):
     table = ["--train", files / "pairs.csv", "--text", "a", "--text-pair", "b", "--label", "value"]
     cross = ["train", "sentence-similarity", "--architecture", "cross-encoder", *table, *base]
@@ -80,6 +82,7 @@ def test_cross_encoder(call, files, base):
     assert scores.between(0, 5).all()
 
 
+@pytest.mark.one_keras
 def test_retrieval_train_index_search(call, files, base, lexical_pair):
     run, index = files / "run", files / "index"
     learn = ["train", "retrieval", "--train", files / "questions.csv", "--encoder", lexical_pair, *base[2:]]
@@ -124,6 +127,7 @@ def test_retrieval_train_index_search(call, files, base, lexical_pair):
     assert (code, "leave --lexical-weight out" in err) == (2, True)
 
 
+@pytest.mark.one_keras(2)
 def test_an_index_with_an_encoder_as_it_is(call, files, tiny_pair):
     (files / "lines.txt").write_text("good film\nbad plot\n\nmusic\n", "utf-8")
     code, _, err = call(
@@ -137,6 +141,7 @@ def test_an_index_with_an_encoder_as_it_is(call, files, tiny_pair):
     assert len(results) == 3
 
 
+@pytest.mark.one_keras(2)
 def test_an_index_by_meaning_and_shared_words(call, files, lexical_pair, caplog):
     (files / "lines.txt").write_text("good film good film\nbad plot\ndull music\n영화는 정말\n", "utf-8")
     made = ["index", "--encoder", lexical_pair, "--data", files / "lines.txt", "--out", files / "index"]
@@ -156,6 +161,7 @@ def test_an_index_by_meaning_and_shared_words(call, files, lexical_pair, caplog)
     assert not (files / "index").exists()
 
 
+@pytest.mark.one_keras(2)
 @pytest.mark.parametrize(
     ("command", "message"),
     [

@@ -39,6 +39,7 @@ def test_every_option_reaches_the_run(train, tmp_path, caplog):
     assert "Now also learning: block 1, pooler" in caplog.text
 
 
+@pytest.mark.one_keras(2)
 @pytest.mark.parametrize(
     ("more", "message"),
     [

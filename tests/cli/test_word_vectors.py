@@ -30,6 +30,7 @@ def train(call, files, out, *options, task="text-classification"):
     )
 
 
+@pytest.mark.one_keras
 def test_vectors_that_learn_slowly(call, files, tmp_path, caplog):
     run = tmp_path / "run"
     options = ("--encoder", files / "v.vec", "--transfer", "slow", "--recurrent", "gru", "--learning-rate", 0.03)
@@ -51,6 +52,7 @@ def test_vectors_that_learn_slowly(call, files, tmp_path, caplog):
     assert len(out.strip().splitlines()) == 3
 
 
+@pytest.mark.one_keras(2)
 def test_tagging_beside_a_bilm(call, files, tmp_path, bilm_folder):
     options = ("--encoder", "random", "--elmo", bilm_folder, "--elmo-at", "both", "--learning-rate", 0.05)
     code, _, err = train(call, files, tmp_path / "run", *options, task="token-classification")
@@ -62,6 +64,7 @@ def test_tagging_beside_a_bilm(call, files, tmp_path, bilm_folder):
     assert '"text": "Rome"' in out
 
 
+@pytest.mark.one_keras
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -13,6 +13,8 @@ from tl_keras import UserError
 from tl_keras.data import Examples
 from tl_keras.data.examples import sorted_classes
 
+pytestmark = pytest.mark.one_keras
+
 
 @settings(max_examples=60, deadline=None)
 @given(

@@ -17,6 +17,8 @@ from tl_keras.data.formats import Tables
 from tl_keras.data.pairs import read_collection, read_retrieval_pairs, read_scored
 from tl_keras.data.row_stream import RowStream
 
+pytestmark = pytest.mark.one_keras
+
 ROWS = [
     {"id": 7, "document": 'he said "no", twice', "mood": "bad", "more": 1.5},
     {"id": 8, "document": "두 줄\n영화 😀", "mood": "good", "more": None},

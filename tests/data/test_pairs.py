@@ -13,6 +13,8 @@ import pytest
 from tl_keras.data.pairs import RetrievalPairs, ScoredExamples, read_collection, read_retrieval_pairs, read_scored
 from tl_keras.errors import UserError
 
+pytestmark = pytest.mark.one_keras
+
 SQUAD = {
     "data": [
         {

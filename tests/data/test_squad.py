@@ -12,6 +12,8 @@ from tl_keras import UserError
 from tl_keras.data.questions import Answer, QuestionExamples
 from tl_keras.data.squad import read_squad
 
+pytestmark = pytest.mark.one_keras
+
 
 @pytest.fixture
 def write(tmp_path):

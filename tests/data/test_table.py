@@ -12,6 +12,8 @@ import pytest
 from tl_keras import UserError, read_table
 from tl_keras.data.row_stream import RowStream
 
+pytestmark = pytest.mark.one_keras
+
 
 def write(path, content: str | bytes):
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))

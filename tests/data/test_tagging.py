@@ -12,6 +12,8 @@ from tl_keras.data.tagging import TaggedExamples, TagSet
 from tl_keras.data.tagging_files import read_tagged
 from tl_keras.data.tags import spans_of_tags, tags_of_spans
 
+pytestmark = pytest.mark.one_keras
+
 ENTITIES = [{"start": 0, "end": 3, "label": "PER"}, {"start": 13, "end": 21, "label": "LOC"}]
 TEXT = "Ada lives in New York"
 

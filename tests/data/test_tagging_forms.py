@@ -13,6 +13,8 @@ from tl_keras import UserError, read_tagged
 from tl_keras.data.tagging import TaggedExamples
 from tl_keras.data.tagging_files import shown
 
+pytestmark = pytest.mark.one_keras
+
 WORDS = [["비토리오", "양일", "만에", "출국"], ["박", "대통령", "방문"], ["아니다"]]
 TAGS = [["B-PER", "B-DAT", "I-DAT", "O"], ["B-PER", "I-PER", "O"], ["O"]]
 EXPECTED = TaggedExamples.from_words(WORDS, TAGS)

@@ -23,6 +23,8 @@ from tl_keras.encoders.vocabularies import read_pair_vocabulary
 from tl_keras.errors import UserError
 from tl_keras.text.offsets import OffsetTokenizer
 
+pytestmark = pytest.mark.one_keras
+
 TEXTS = [
     "The Great FILM was dull.", "", "  ", "``Good'' films, café naïve ﬁne ½ Straße İx I", "''' ````' x", "[MASK] [CLS] film",
     "a\x01b  \u3000c\u200b e\u0301 x", "ΣΑΣ good", "🎉 film🎉", "the 'film' is ``great", "\u0301", "x\u0301\u0302 ",

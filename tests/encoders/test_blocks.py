@@ -12,6 +12,8 @@ from tl_keras import UserError
 from tl_keras.encoders.blocks import find_parts, group
 from tl_keras.encoders.saved_graph import read_encoder
 
+pytestmark = pytest.mark.one_keras
+
 
 def by_name(parts) -> dict[str, list[int]]:
     return {part.name: list(part.indices) for part in parts.parts}

@@ -122,6 +122,7 @@ def random_texts(count: int) -> list[str]:
     return ["".join(rng.choice(parts) for _ in range(rng.randrange(25))) for _ in range(count)]
 
 
+@pytest.mark.one_keras
 @pytest.mark.parametrize("add_prefix_space", [False, True])
 def test_ids_and_places_are_those_of_tokenizers(fast, checkpoint, add_prefix_space):
     vocabulary = read_byte_pairs(checkpoint)
@@ -148,6 +149,7 @@ def test_ids_and_places_are_those_of_tokenizers(fast, checkpoint, add_prefix_spa
                 assert place == (end - len(surface), end), (text, place, start, end)
 
 
+@pytest.mark.one_keras
 def test_a_null_character_is_read_as_the_one_behind_it(fast, checkpoint):
     vocabulary = read_byte_pairs(checkpoint)
     ids = (
@@ -158,6 +160,7 @@ def test_a_null_character_is_read_as_the_one_behind_it(fast, checkpoint):
     assert ids[0] == ids[1] == fast.encode("a\1b film").ids
 
 
+@pytest.mark.one_keras
 def test_fast_tokenizers_file_gives_the_same_vocabulary(fast, checkpoint, tmp_path):
     path = tmp_path / "tokenizer.json"
     fast.save(str(path))
@@ -175,6 +178,7 @@ def test_fast_tokenizers_file_gives_the_same_vocabulary(fast, checkpoint, tmp_pa
         read_byte_pairs(tmp_path)
 
 
+@pytest.mark.one_keras
 def test_converted_pair_computes_roberta(fast, checkpoint, pair):
     import keras_hub
 
@@ -211,6 +215,7 @@ def test_a_moved_pair_gives_vectors_places_and_its_vocabulary_back(fast, pair, c
         always_kept(read_pair_vocabulary(moved))
 
 
+@pytest.mark.one_keras
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

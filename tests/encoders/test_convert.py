@@ -23,6 +23,8 @@ from tl_keras.encoders.convert_wordpiece import read_wordpiece
 from tl_keras.encoders.pair_encoder import EncoderModule
 from tl_keras.errors import UserError
 
+pytestmark = pytest.mark.one_keras
+
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "film", "##s", "cafe", "café", "Good"]
 WIDTH, HEADS, INNER, LAYERS, POSITIONS, NARROW = 8, 2, 12, 2, 10, 6
 CONFIG = {

@@ -47,6 +47,7 @@ def weight(layer, name: str) -> np.ndarray:
     return found[0].numpy()
 
 
+@pytest.mark.one_keras
 def test_both_kerases_give_the_same_outputs_and_losses(modules):
     folders = [modules / "text", modules / "encoder"]
     others = in_new_process("train", *folders, other_keras=True)

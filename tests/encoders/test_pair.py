@@ -18,6 +18,8 @@ from tl_keras.encoders.pair_preprocess import WordPieceTokenizer
 from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary, vocabulary_lines
 from tl_keras.errors import UserError
 
+pytestmark = pytest.mark.one_keras
+
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = [chr(c) for c in range(ord("a"), ord("z") + 1)]
 JAMO = [

@@ -7,6 +7,8 @@ import pytest
 from tl_keras.encoders.presets import find_preset, list_presets, near_presets, preset_for_handle
 from tl_keras.errors import UserError
 
+pytestmark = pytest.mark.one_keras
+
 
 def bert_parameters(layers, width, vocabulary, positions=512, types=2):
     """Counted part by part: embeddings and their norm; query, key, value, output; feed-forward; two norms; pooler."""

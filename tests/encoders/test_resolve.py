@@ -18,6 +18,8 @@ from tl_keras.encoders.resolve import resolve, resolve_pair
 from tl_keras.encoders.saved_model_files import damage
 from tl_keras.errors import UserError
 
+pytestmark = pytest.mark.one_keras
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch) -> Path:

@@ -43,6 +43,7 @@ def encoder(sentencepiece_pair):
     return tlk.load_encoder(str(sentencepiece_pair), seq_length=32)
 
 
+@pytest.mark.one_keras
 def test_ids_and_packing_are_xlm_robertas(encoder, reference):
     preprocessor = encoder.preprocessor
     assert preprocessor.tokenize(tf.constant(TEXTS)).to_list() == [reference(text) for text in TEXTS]
@@ -82,6 +83,7 @@ def test_ids_of_a_file_in_the_networks_own_order_are_not_moved(sentencepiece_mod
     assert read_xlm_roberta(tmp_path / "own.model") == moved
 
 
+@pytest.mark.one_keras
 def test_fast_tokenizers_file_gives_its_ids(sentencepiece_model, tmp_path):
     proto = parse_model(sentencepiece_model)
     vocabulary = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
@@ -127,11 +129,13 @@ def test_ids_of_ten_thousand_reviews(shared_dir, tmp_path):
         assert sorted(found[row]) == sorted(expected[row]), lines[row]
 
 
+@pytest.mark.one_keras
 def test_pretraining_cannot_go_on_from_such_a_pair(sentencepiece_pair):
     with pytest.raises(UserError, match="goes on with WordPiece vocabularies"):
         start_from_pair(str(sentencepiece_pair))
 
 
+@pytest.mark.one_keras
 def test_a_pair_gives_its_vocabulary_back(sentencepiece_pair, tiny_pair, vocabulary):
     again = read_pair_vocabulary(sentencepiece_pair)
     assert again.tokens[:4] == ["<s>", "<pad>", "</s>", "<unk>"]
@@ -161,6 +165,7 @@ def test_moved_pair_learns_and_its_export_takes_strings(sentencepiece_pair, tmp_
     assert table["label"].tolist() == ["good", "bad", "good"]
 
 
+@pytest.mark.one_keras
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -178,6 +183,7 @@ def test_damaged_models_are_refused(sentencepiece_model, tmp_path, damage, messa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.one_keras
 def test_byte_pair_models_and_other_orders_are_refused(sentencepiece_model, tmp_path):
     path = tmp_path / "sentencepiece.bpe.model"
     proto = parse_model(sentencepiece_model)

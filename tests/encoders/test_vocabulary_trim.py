@@ -12,6 +12,8 @@ from tl_keras.encoders.vocabulary_ids import VocabularyIds
 from tl_keras.encoders.vocabulary_trim import always_kept, frequent_words, trim_vocabulary
 from tl_keras.errors import UserError
 
+pytestmark = pytest.mark.one_keras
+
 TEXTS = [
     "the great film was dull!",
     "영화 정말 재미있다",

@@ -11,6 +11,8 @@ from tl_keras.data.tags import spans_of_tags
 from tl_keras.evaluation.tagging import in_words, span_report
 from tl_keras.serving.exported_tagger import Tagger
 
+pytestmark = pytest.mark.one_keras
+
 LABELS = ["A", "B", "C"]
 
 

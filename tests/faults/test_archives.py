@@ -10,6 +10,8 @@ import pytest
 from tl_keras.encoders import download
 from tl_keras.encoders.download import ALLOW_HTTP, cache_folder, refuse_unsafe, unpack
 
+pytestmark = pytest.mark.one_keras
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):

@@ -14,6 +14,8 @@ from tl_keras.pretraining.masking import Masking
 from tl_keras.pretraining.token_files import TokenFile
 from tl_keras.pretraining.windows import Place
 
+pytestmark = pytest.mark.one_keras
+
 SPECIAL = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
 
 

@@ -14,6 +14,8 @@ from tl_keras.pretraining.bilm.model import Bilm, BilmShape
 from tl_keras.pretraining.bilm.negatives import Negatives, draw_negatives
 from tl_keras.pretraining.bilm.sampled_softmax import sampled_softmax_losses, softmax_losses, total_softmax_loss
 
+pytestmark = pytest.mark.one_keras
+
 SHAPE = BilmShape(vocabulary_size=20, width=4, tokens="words")
 
 

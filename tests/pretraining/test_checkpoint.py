@@ -14,6 +14,8 @@ from tl_keras.pretraining.checkpoint import read_state, restore_checkpoint, save
 from tl_keras.pretraining.model import BertPretrainer, build_backbone  # noqa: E402
 from tl_keras.pretraining.trainer import make_optimizer  # noqa: E402
 
+pytestmark = pytest.mark.one_keras
+
 
 def small(width=8):
     model = BertPretrainer(build_backbone(20, layers=1, width=width, heads=1, max_positions=8))

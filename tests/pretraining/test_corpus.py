@@ -7,6 +7,8 @@ import pytest
 from tl_keras.errors import UserError
 from tl_keras.pretraining.corpus import read_documents, scan_corpus
 
+pytestmark = pytest.mark.one_keras
+
 
 def write(path, content):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())

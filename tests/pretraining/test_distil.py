@@ -23,6 +23,8 @@ from tl_keras.pretraining.distil_batches import DistilBatches, SpecialTokens  # 
 from tl_keras.pretraining.distil_model import Distiller, LossWeights, keep_blocks, likeness  # noqa: E402
 from tl_keras.pretraining.masked_words import MaskedWordsHead  # noqa: E402
 
+pytestmark = pytest.mark.one_keras
+
 WIDTH = 16
 SMALL = {"batch_tokens": 256, "seq_length": 32, "warmup_steps": 2, "history_steps": 4, "checkpoint_steps": 5}
 

@@ -6,6 +6,8 @@ import pytest
 from tl_keras.errors import UserError
 from tl_keras.pretraining.masking import Masking, mask_rows
 
+pytestmark = pytest.mark.one_keras
+
 MASK_ID, VOCABULARY = 4, 1000
 
 

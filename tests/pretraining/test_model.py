@@ -22,6 +22,8 @@ from tl_keras.pretraining.pair_start import named_variables  # noqa: E402
 from tl_keras.pretraining.token_vectors import read_token_vectors, set_embeddings  # noqa: E402
 from tl_keras.pretraining.windows import Place  # noqa: E402
 
+pytestmark = pytest.mark.one_keras
+
 
 def layer_norm(x, gamma, beta):
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-12) * gamma + beta

@@ -6,6 +6,8 @@ from tl_keras.errors import UserError
 from tl_keras.pretraining.run_log import Clock
 from tl_keras.pretraining.schedule import Schedule, parse_lengths
 
+pytestmark = pytest.mark.one_keras
+
 
 def test_rate_by_steps():
     schedule = Schedule(steps=1000, peak_learning_rate=2e-3, warmup_steps=100)

@@ -6,6 +6,8 @@ import pytest
 from tl_keras.pretraining.sentence_pairs import A0, A1, B0, B1, NEXT, plan_rows
 from tl_keras.pretraining.token_files import TokenFile
 
+pytestmark = pytest.mark.one_keras
+
 
 def token_file(sizes_by_file):
     """Documents of sentences of the given sizes; the tokens are numbered through."""

@@ -10,6 +10,8 @@ import pytest
 
 from tl_keras.pretraining.terminal import train_or_stop
 
+pytestmark = pytest.mark.one_keras
+
 
 class Training:
     """Trains until asked to stop; a signal may come in its third step."""

@@ -16,6 +16,8 @@ from tl_keras.pretraining.vocabulary import (
     write_vocabulary,
 )
 
+pytestmark = pytest.mark.one_keras
+
 TEXT = [
     "영화가 정말 재미있다",
     "영화는 café 같은 naïve 이야기",

@@ -10,6 +10,8 @@ import pytest
 
 from tl_keras.encoders.word_vectors.read import read_vectors
 
+pytestmark = pytest.mark.one_keras
+
 gensim_models = pytest.importorskip("gensim.models")
 
 

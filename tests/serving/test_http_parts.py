@@ -14,6 +14,8 @@ from tl_keras import UserError
 from tl_keras.serving.http.address import bind, named
 from tl_keras.serving.http.settings import ServerSettings
 
+pytestmark = pytest.mark.one_keras
+
 pytest.importorskip("starlette", reason="the server needs the extra `serve`")
 pytest.importorskip("orjson", reason="the server needs the extra `serve`")
 

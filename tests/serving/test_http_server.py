@@ -25,6 +25,8 @@ import tensorflow as tf
 
 from tl_keras import export, predict, text_classifier
 
+pytestmark = pytest.mark.one_keras
+
 for _package in ("starlette", "uvicorn", "orjson", "prometheus_client"):
     pytest.importorskip(_package, reason="the server needs the extra `serve`")
 

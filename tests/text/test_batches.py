@@ -9,6 +9,8 @@ from tl_keras import UserError
 from tl_keras.data import Examples
 from tl_keras.text.batches import token_batches
 
+pytestmark = pytest.mark.one_keras
+
 
 def rows(batch) -> list[tuple]:
     """The unpadded ids of a batch's texts."""

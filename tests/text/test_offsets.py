@@ -17,6 +17,8 @@ from tl_keras.encoders.vocabularies import WordPieceRules
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor
 
+pytestmark = pytest.mark.one_keras
+
 LETTERS = [
     *"abcdefghijklmnopqrstuvwxyz",
     "é",

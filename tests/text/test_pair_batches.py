@@ -11,6 +11,8 @@ from tl_keras.data import Examples
 from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
 from tl_keras.text.pair_batches import pair_batches
 
+pytestmark = pytest.mark.one_keras
+
 QUERIES = ["good", "bad film", "the plot was dull", "music", "i love it"] * 4
 DOCUMENTS = ["great film", "a " * 20, "fine", "the music was very good", "actor"] * 4
 

@@ -11,6 +11,8 @@ from tl_keras.models.tag_decoding import decode_spans
 from tl_keras.text.tag_units import make_units, tags_of_units
 from tl_keras.text.tagging_batches import tagged_windows
 
+pytestmark = pytest.mark.one_keras
+
 # Each word with its tag, and whether it is written right behind the one before.
 SENTENCES = [
     [("(", "O", 0), ("Kim", "B-PER", 1), (")", "O", 1), ("flew", "O", 0), ("to", "O", 0), ("Seoul", "B-LOC", 0), (".", "O", 1)],

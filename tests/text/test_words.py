@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from tl_keras.text.word_rules import IGNORED, SPACE, _kind, split_words
 from tl_keras.text.words import WordTokenizer, lower_words
 
+pytestmark = pytest.mark.one_keras
+
 GRAPHS = {
     lower_case: tf.function(
         WordTokenizer(lower_case), input_signature=[tf.TensorSpec([None], tf.string)], autograph=False

@@ -13,6 +13,8 @@ import pytest
 from tl_keras import UserError
 from tl_keras.training.checkpoint_files import CheckpointFolder, SavedState
 
+pytestmark = pytest.mark.one_keras
+
 WRITER = """
 import sys, numpy as np
 from tl_keras.training.checkpoint_files import CheckpointFolder, SavedState

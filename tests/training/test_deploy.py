@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tl_keras.tasks.settings import option
+from tl_keras.settings import option
 from tl_keras.tasks.task_settings import TextClassificationSettings
 from tl_keras.training.cluster import STRATEGIES
+
+pytestmark = pytest.mark.one_keras
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 OPTIONS = {option(field) for field in dataclasses.fields(TextClassificationSettings)}

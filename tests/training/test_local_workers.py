@@ -14,6 +14,8 @@ from tl_keras import UserError
 from tl_keras.training.cluster import cluster_from_environment
 from tl_keras.training.local_workers import free_ports, run_workers
 
+pytestmark = pytest.mark.one_keras
+
 ME = """
 import json, os, sys, time
 from tl_keras.training.cluster import cluster_from_environment

@@ -59,12 +59,10 @@ def advise(
         UserError: no labels or one class only, several labels a text, always the same text, pairs for a module that takes single
             texts, or too small a reference.
 
-    Example: ::
-
-        reviews = tlk.read_table("reviews.csv", text="document")
-        advice = tlk.advise(reviews, tlk.load_encoder("ko-en-small"))
-        print(advice)
-        advice.recommendation.transfer   # "fine-tune"
+    Example:
+        >>> advice = tlk.advise(reviews, encoder)
+        >>> advice.recommendation.transfer in ("freeze", "top-1", "fine-tune")
+        True
     """
     labels = label_report(examples)
     if encoder.takes_text and examples.text_pairs is not None:

@@ -49,11 +49,6 @@ def load_encoder(
 
     Raises:
         UserError: nothing is found under the handle, it is not an encoder pair, or it has not so many blocks.
-
-    Example: ::
-
-        encoder = tlk.load_encoder("bert_multi_cased_L-12_H-768_A-12", seq_length=96)
-        encoder = tlk.load_encoder("models/my_encoder")  # holds encoder/ and preprocess/
     """
     if looks_like_vectors(handle):
         if preprocessor is not None or layers is not None:

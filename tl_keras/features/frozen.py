@@ -167,12 +167,13 @@ def cache_features(
         CannotSplit: the head takes more than a pooled vector, as those of taggers and answerers do.
         UserError: the encoder is not frozen; or the folder's features are of another encoder, other texts or settings, or damaged.
 
-    Example: ::
-
-        model = tlk.text_classifier(encoder, reviews.classes, transfer="freeze")
-        cached = tlk.cache_features(model, train, valid)
-        cached.model.fit(cached.batches(train, training=True), validation_data=cached.batches(valid), epochs=10)
-        tlk.predict(model, ["정말 재미있었어요"])
+    Example:
+        >>> model = tlk.text_classifier(encoder, reviews.classes, transfer="freeze")
+        >>> train, valid = reviews.split(0.25)
+        >>> cached = tlk.cache_features(model, train, valid)
+        >>> history = cached.model.fit(cached.batches(train, training=True), validation_data=cached.batches(valid), verbose=0)
+        >>> tlk.predict(model, ["정말 재미있었어요"]).columns.tolist()
+        ['text', 'label', 'score']
     """
     prepare(model)
     body, head, pooling = split(model)

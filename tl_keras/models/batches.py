@@ -46,10 +46,11 @@ def batches(
     Raises:
         UserError: the examples are none that this model can be given, or there is nothing to learn from.
 
-    Example: ::
-
-        model = tlk.text_classifier(encoder, train.classes)
-        model.fit(tlk.batches(model, train, training=True), validation_data=tlk.batches(model, valid), epochs=3)
+    Example:
+        >>> model = tlk.text_classifier(encoder, reviews.classes)
+        >>> inputs, labels = next(iter(tlk.batches(model, reviews, training=True, batch_size=8)))
+        >>> sorted(inputs), labels.shape.as_list()
+        (['input_mask', 'input_type_ids', 'input_word_ids'], [8])
     """
     options = {"training": training, "batch_size": batch_size, "seed": seed, **options}
     if not isinstance(model_or_encoder, keras.Model):

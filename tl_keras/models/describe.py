@@ -70,10 +70,12 @@ def describe(model: keras.Model) -> Description:
     Raises:
         UserError: there is no encoder in the model.
 
-    Example: ::
-
-        model = tlk.text_classifier(encoder, classes, transfer=tlk.Transfer("top-2", layer_decay=0.8))
-        print(tlk.describe(model))
+    Example:
+        >>> model = tlk.text_classifier(encoder, ["negative", "positive"], transfer=tlk.Transfer("freeze"))
+        >>> print(describe(model))
+        transfer: freeze
+        part ...
+        head ...
     """
     layer = require_encoder_layer(model)
     optimizer = optimizer_of(model)

@@ -58,10 +58,11 @@ def load_elmo(handle: str | os.PathLike) -> Elmo:
     Raises:
         UserError: nothing is there, or it is no biLM.
 
-    Example: ::
-
-        elmo = tlk.load_elmo("runs/bilm")
-        model = tlk.text_classifier(tlk.elmo_encoder(elmo), ["negative", "positive"])
+    Example:
+        >>> elmo = tlk.load_elmo(bilm)  # the folder of `tl-keras pretrain bilm`
+        >>> elmo.layers, elmo.width
+        (2, 6)
+        >>> model = tlk.text_classifier(tlk.elmo_encoder(elmo), ["negative", "positive"])
     """
     folder = resolve(handle)
     inputs, outputs = _tokens_signature(folder)
@@ -98,12 +99,6 @@ def elmo_encoder(
         UserError: no biLM, no such place, or nothing to read where the vectors join behind the recurrent network.
 
     Source: Peters et al. 2018, https://arxiv.org/abs/1802.05365, section 3.3.
-
-    Example: ::
-
-        encoder = tlk.elmo_encoder("runs/bilm", vectors="ko.vec", texts=train.texts)
-        model = tlk.text_classifier(encoder, train.classes)
-        model.fit(tlk.batches(model, train, training=True), validation_data=tlk.batches(model, valid), epochs=5)
     """
     if at not in PLACES:
         raise UserError(f"ELMo vectors join at {', '.join(PLACES)}, not at {at!r}.")

@@ -64,11 +64,11 @@ def few_shot_classifier(
         "Efficient Few-Shot Learning Without Prompts", https://arxiv.org/abs/2209.11055, whose loss is taken over all pairs within a
         batch instead of over pairs drawn beforehand: each text then runs once for all its pairs.
 
-    Example: ::
-
-        few = tlk.data.sample_per_class(reviews, 8)
-        model = tlk.few_shot_classifier(tlk.load_encoder("ko-en-small"), few)
-        tlk.predict(model, ["A lovely evening."])
+    Example:
+        >>> few = tlk.data.sample_per_class(reviews, 8)
+        >>> model = tlk.few_shot_classifier(encoder, few, "nearest-mean")
+        >>> tlk.predict(model, ["A lovely evening."]).columns.tolist()
+        ['text', 'label', 'score']
     """
     chosen = choose_method(examples) if method == AUTO else method
     model = few_shot_model(encoder, examples.classes or (), chosen, pooling)

@@ -60,13 +60,14 @@ def question_answerer(
 
     Source: Devlin et al., "BERT", https://arxiv.org/abs/1810.04805, sections 4.2 and 4.3 and figure 4 (c).
 
-    Example: ::
-
-        examples = tlk.read_squad("questions.json")
-        train, valid = examples.split(0.1)
-        model = tlk.question_answerer(encoder)
-        model.fit(tlk.batches(model, train, training=True), epochs=3)
-        tlk.predict(model, ["Who built the clock?"], ["The clock was built by Elias Umber."]).answer[0]
+    Example:
+        >>> context = "The clock was built by Elias Umber."
+        >>> examples = tlk.data.QuestionExamples.from_lists(["Who built the clock?"], [context], [[{"text": "Elias Umber", "answer_start": 23}]])
+        >>> model = tlk.question_answerer(encoder, "freeze")
+        >>> history = model.fit(tlk.batches(model, examples, training=True), verbose=0)
+        >>> answer = tlk.predict(model, ["Who built the clock?"], [context]).iloc[0]
+        >>> answer.answer == context[answer.start : answer.end]
+        True
     """
     check_ranges({"dropout": dropout, "learning_rate": learning_rate})
     if max_answer_length < 1:

@@ -69,10 +69,10 @@ def sentence_encoder(
 
     Source: Reimers and Gurevych, "Sentence-BERT", https://arxiv.org/abs/1908.10084, section 3.
 
-    Example: ::
-
-        model = tlk.sentence_encoder(tlk.load_encoder("ko-en-small"))
-        vectors = tlk.encode(model, ["A cat sleeps.", "Stocks fell."])   # [2, 384]
+    Example:
+        >>> model = tlk.sentence_encoder(encoder)
+        >>> tlk.encode(model, ["A cat sleeps.", "Stocks fell."]).shape
+        (2, 16)
     """
     if dimensions not in (None, "same") and (not isinstance(dimensions, int) or dimensions < 1):
         raise UserError(f'dimensions must be a number of at least 1, or "same", not {dimensions!r}.')
@@ -130,12 +130,14 @@ def bi_encoder(
 
     Source: Reimers and Gurevych, "Sentence-BERT", https://arxiv.org/abs/1908.10084, figure 2.
 
-    Example: ::
-
-        model = tlk.sentence_encoder(encoder)
-        towers = tlk.bi_encoder(model, "in-batch")
-        towers.fit(tlk.batches(towers, pairs, training=True), epochs=3)
-        index = tlk.TextIndex.build(model, documents)
+    Example:
+        >>> texts, others = ["a good film", "dull music"], ["a great film", "a bad plot"]
+        >>> pairs = tlk.data.ScoredExamples.from_lists(texts, [5, 1], others, score_range=(0, 5))
+        >>> model = tlk.sentence_encoder(encoder, "freeze", dimensions="same")
+        >>> towers = tlk.bi_encoder(model, score_range=pairs.score_range)
+        >>> history = towers.fit(tlk.batches(towers, pairs, training=True), verbose=0)
+        >>> tlk.TextIndex.build(model, others).search(["a bad plot"], k=1).text.item()
+        'a bad plot'
     """
     model = sentence_encoder_of(model)
     if not model.trainable_weights:

@@ -58,11 +58,11 @@ def text_classifier(
 
     Source: Devlin et al., "BERT", https://arxiv.org/abs/1810.04805, sections 3.2 and 4.1.
 
-    Example: ::
-
-        encoder = tlk.load_encoder("small_bert/bert_en_uncased_L-4_H-512_A-8")
-        model = tlk.text_classifier(encoder, classes=["negative", "positive"], transfer="freeze")
-        model.fit(tlk.batches(encoder, train, training=True), epochs=5)
+    Example:
+        >>> model = tlk.text_classifier(encoder, classes=["negative", "positive"], transfer="freeze")
+        >>> history = model.fit(tlk.batches(model, reviews, training=True), epochs=1, verbose=0)
+        >>> tlk.predict(model, ["a very good film"]).label.item() in ("negative", "positive")
+        True
     """
     names = _check_classes(classes, multi_label)
     check_ranges({"dropout": dropout, "learning_rate": learning_rate})

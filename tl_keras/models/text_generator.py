@@ -19,12 +19,6 @@ def text_generator(language_model: LanguageModel, *, learning_rate: float | None
 
     Returns:
         A `keras.Model`: token ids -> logits float `[batch, length, vocabulary]`. Export it with `export`, write with `generate`.
-
-    Example: ::
-
-        language_model = load_language_model("runs/gpt")
-        model = text_generator(language_model)
-        model.fit(language_model.batches(Examples.from_lists(texts), training=True), epochs=3)
     """
     network = language_model.network
     model = TransferModel(network.input, network.output, name="text_generator")

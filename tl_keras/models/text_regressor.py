@@ -56,12 +56,12 @@ def text_regressor(
 
     Source: Devlin et al., "BERT", https://arxiv.org/abs/1810.04805, section 4.1 (STS-B as a pair task).
 
-    Example: ::
-
-        pairs = tlk.read_scored("sts.csv", "sentence1", "sentence2", "score", score_range=(0, 5))
-        model = tlk.text_regressor(encoder, pairs.score_range)
-        model.fit(tlk.batches(encoder, pairs, training=True), epochs=4)
-        tlk.predict(model, ["A cat sleeps."], ["A cat is asleep."])
+    Example:
+        >>> pairs = tlk.data.ScoredExamples.from_lists(["A cat sleeps."], [4.5], text_pairs=["A cat is asleep."], score_range=(0, 5))
+        >>> model = tlk.text_regressor(encoder, pairs.score_range, transfer="freeze")
+        >>> history = model.fit(tlk.batches(model, pairs, training=True), verbose=0)
+        >>> tlk.predict(model, ["A cat sleeps."], ["A cat is asleep."]).score.between(0, 5).item()
+        True
     """
     low, high = check_range(score_range)
     check_ranges({"dropout": dropout, "learning_rate": learning_rate})

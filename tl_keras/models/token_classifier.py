@@ -53,13 +53,14 @@ def token_classifier(
 
     Source: Devlin et al., "BERT", https://arxiv.org/abs/1810.04805, section 5.3 and figure 4 (d).
 
-    Example: ::
-
-        examples = tlk.read_tagged("entities.jsonl")
-        train, valid = examples.split(0.1)
-        model = tlk.token_classifier(encoder, train.tag_set)
-        model.fit(tlk.batches(model, train, training=True), validation_data=tlk.batches(model, valid), epochs=5)
-        tlk.predict(model, ["Ines Oakwood flew to Lima."]).entities[0]
+    Example:
+        >>> text = "Ines Oakwood flew to Lima."
+        >>> examples = tlk.data.TaggedExamples.from_spans([text], [[(0, 12, "PER"), (21, 25, "LOC")]])
+        >>> model = tlk.token_classifier(encoder, examples.tag_set, transfer="freeze")
+        >>> history = model.fit(tlk.batches(model, examples, training=True), verbose=0)
+        >>> found = tlk.predict(model, [text]).entities[0]
+        >>> all(entity["text"] == text[entity["start"] : entity["end"]] for entity in found)
+        True
     """
     tag_set = labels if isinstance(labels, TagSet) else TagSet(labels)
     check_ranges({"dropout": dropout, "learning_rate": learning_rate})

@@ -33,13 +33,6 @@ def set_transfer(model: keras.Model, transfer: str | Transfer, learning_rate: fl
 
     Raises:
         UserError: the encoder's blocks do not allow it, or there is no encoder in the model.
-
-    Example: ::
-
-        model = tlk.text_classifier(encoder, classes, transfer="freeze")
-        model.fit(batches, epochs=3)
-        tlk.set_transfer(model, "top-2")
-        model.fit(batches, epochs=2)
     """
     layer = require_encoder_layer(model)
     changed = layer.transfer.trains_encoder != Transfer.of(transfer).trains_encoder

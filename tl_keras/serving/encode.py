@@ -63,10 +63,9 @@ def encode(
     Raises:
         UserError: the model gives no vectors, the texts are no list of strings, or an option does not fit the model.
 
-    Example: ::
-
-        vectors = tlk.encode("ko-en-small", reviews.texts)   # [n, 384]
-        LogisticRegression(max_iter=1000).fit(vectors, reviews.labels)
+    Example:
+        >>> encode(encoder, reviews.texts).shape
+        (64, 16)
     """
     if isinstance(texts, str):
         raise UserError(f"texts must be a list of strings, not one string: write [{texts[:40]!r}].")

@@ -134,10 +134,11 @@ def explain(
         as in Castro et al., https://doi.org/10.1016/j.cor.2008.04.004, with reversed orders of Mitchell et al.,
         https://arxiv.org/abs/2104.12199, section 3.1.
 
-    Example: ::
-
-        explanation = tlk.explain("runs/reviews", "A dull plot, but what actors!")
-        explanation.words.sort_values("weight")
+    Example:
+        >>> model = tlk.few_shot_classifier(encoder, tlk.data.sample_per_class(reviews, 8), "nearest-mean")
+        >>> explanation = explain(model, "a dull plot", evaluations=50)
+        >>> explanation.words.word.tolist()
+        ['a', 'dull', 'plot']
     """
     texts = (text,) if text_pair is None else (text, text_pair)
     for given in texts:

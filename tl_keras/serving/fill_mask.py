@@ -39,9 +39,10 @@ def fill_mask(
 
     Source: Devlin et al., "BERT", https://arxiv.org/abs/1810.04805, section 3.1.
 
-    Example: ::
-
-        tlk.fill_mask("models/my_encoder", "이 영화는 정말 [MASK].")
+    Example:
+        >>> found = tlk.fill_mask(mlm_pair, "이 영화는 정말 [MASK].", top=3)
+        >>> len(found)
+        3
     """
     if top < 1:
         raise UserError(f"top must be at least 1, not {top}.")

@@ -62,12 +62,13 @@ class TextIndex:
         words: the texts' terms, for a search by shared words too.
         lexical_weight: how much these count, at least 0 and below 1; meaning has the rest.
 
-    Example: ::
-
-        index = tlk.TextIndex.build(model, tlk.data.read_collection("articles.csv", "body"), lexical_weight=0.5)
-        index.search(["Who won in 1998?"], k=5)
-        index.save("articles-index")
-        index = tlk.TextIndex.load("articles-index", model)
+    Example:
+        >>> model = tlk.sentence_encoder(encoder)
+        >>> index = tlk.TextIndex.build(model, tlk.data.read_collection("articles.csv", "body"), lexical_weight=0.5)
+        >>> index.search(["great music"], k=1).text.item()
+        'the music was great'
+        >>> folder = index.save("articles-index")
+        >>> index = tlk.TextIndex.load(folder, model)
     """
 
     def __init__(

@@ -32,13 +32,6 @@ def choose_lexical_weight(model, examples: ScoredExamples | RetrievalPairs, batc
 
     Raises:
         UserError: the model has no lexical part, or the examples are neither.
-
-    Example: ::
-
-        model = tlk.sentence_encoder(encoder, lexical_weight=0.5, lexical_texts=[*train.texts, *train.text_pairs])
-        towers = tlk.bi_encoder(model, score_range=train.score_range)
-        towers.fit(tlk.batches(towers, train, training=True), epochs=4)
-        tlk.choose_lexical_weight(model, valid)
     """
     model = sentence_encoder_of(model)
     layer = join_layer_of(model)

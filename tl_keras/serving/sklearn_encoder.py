@@ -34,13 +34,12 @@ class TextEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     Call arguments: a list, array or Series of `n` strings, or a table of one column; returns float32 `[n, width]`.
 
-    Example: ::
-
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-
-        model = make_pipeline(tlk.TextEncoder("ko-en-small"), LogisticRegression(max_iter=1000))
-        model.fit(["정말 재미있었어요", "두 시간이 아깝다"], ["positive", "negative"])
+    Example:
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from sklearn.pipeline import make_pipeline
+        >>> model = make_pipeline(tlk.TextEncoder(encoder), LogisticRegression(max_iter=1000))
+        >>> model.fit(["정말 재미있었어요", "very dull"], ["positive", "negative"]).predict(["very dull"]).tolist()
+        ['negative']
     """
 
     def __init__(

@@ -50,11 +50,11 @@ def zero_shot_classifier(
     Source: similarity: Reimers and Gurevych, https://arxiv.org/abs/1908.10084; entailment: Yin et al., "Benchmarking Zero-shot Text
         Classification", https://arxiv.org/abs/1909.00161.
 
-    Example: ::
-
-        topics = {"ABBR": "an abbreviation and what it stands for", "LOC": "a place, a city or a country"}
-        asked = tlk.zero_shot_classifier("ko-en-small", topics)
-        asked.predict(["What is the capital of Peru?"])
+    Example:
+        >>> topics = {"MUSIC": "music", "FILM": "a film, its plot or an actor"}
+        >>> asked = tlk.zero_shot_classifier(encoder, topics)
+        >>> asked.predict(["the music was very good"]).label.item() in topics
+        True
     """
     if isinstance(model, (str, os.PathLike)) and not is_export(model):
         model = load_encoder(os.fspath(model), seq_length)

@@ -54,11 +54,13 @@ def resumable_fit(
         WorkerLost: of several workers one has gone.
         UserError: the checkpoint does not fit, or a layer was made outside the strategy's scope.
 
-    Example: ::
-
-        best = early_stopping(3)
-        checkpoints = Checkpoints("backup", every_steps=200, best=best)
-        resumable_fit(model, encoder.batches(train, training=True), epochs=10, checkpoints=checkpoints, callbacks=[best])
+    Example:
+        >>> from tl_keras.training.checkpoints import Checkpoints
+        >>> model = tlk.text_classifier(encoder, reviews.classes, transfer="freeze")
+        >>> best = tlk.training.early_stopping(3)
+        >>> batches = tlk.batches(model, reviews, training=True)
+        >>> checkpoints = Checkpoints("backup", every_steps=2, best=best)
+        >>> history = resumable_fit(model, batches, epochs=1, checkpoints=checkpoints, callbacks=[best], verbose=0)
     """
     if hasattr(model, "align_batches"):
         # Here, because what stands in for the batches in `model.fit` tells nothing of their labels.

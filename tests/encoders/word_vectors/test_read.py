@@ -11,6 +11,8 @@ import pytest
 from tl_keras import UserError
 from tl_keras.encoders.word_vectors.read import looks_like_vectors, read_vectors
 
+pytestmark = pytest.mark.one_keras
+
 WORDS = ("영화", "good", "the", "지루하다")
 MATRIX = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
 

@@ -251,11 +251,9 @@ def word_vector_encoder(
     Raises:
         UserError: a file cannot be read, no word of the texts has a vector, or there are neither vectors nor texts.
 
-    Example: ::
-
-        encoder = tlk.word_vector_encoder("ko.vec", train.texts)
-        tagger = tlk.token_classifier(encoder, train.tag_set)
-        tagger.fit(tlk.batches(tagger, train, training=True), epochs=10)
+    Example:
+        >>> words = tlk.word_vector_encoder("ko.vec", ["a good film"])
+        >>> tagger = tlk.token_classifier(words, ["PER", "LOC"])
     """
     if texts is not None:
         check_texts(texts)

@@ -51,10 +51,10 @@ def read_vectors(
         UserError: there is no such file, it holds no word vectors, or it is damaged: the header promises another count, a row has too few
             or too many numbers, a word occurs twice, a number is NaN or infinite, or bytes are not in this encoding. Says which row.
 
-    Example: ::
-
-        vectors = tlk.read_vectors("cc.ko.300.vec.gz", limit=200_000)
-        print(vectors.coverage(train.texts))
+    Example:
+        >>> vectors = tlk.read_vectors("ko.vec")
+        >>> vectors.width, vectors.coverage(["good film", "bad film"]).token_fraction
+        (2, 0.5)
     """
     path = Path(path)
     if duplicates not in ("error", "first"):

@@ -1,4 +1,4 @@
-"""What every test may use: tiny encoders made once per session, and the shared real data where it is there."""
+"""What every test and every example of a docstring may use: tiny encoders made once per session, and the shared real data where it is there."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from _pytest.doctest import DoctestItem
 
 pytest_plugins = ["stacks"]
+
+# Tiny networks gain nothing from threads that wait for each other, and several test processes share the machine.
+for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 # Garbage is looked for between tests only. Graphs are made of very many small objects, so that Python's own thresholds cost a tenth of
 # the tests' time; and a collection that begins while TensorFlow notes an operation's stack frames has crashed the interpreter (3.11,
@@ -20,24 +25,44 @@ pytest_plugins = ["stacks"]
 gc.disable()
 
 
+@pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_teardown(item, nextitem):
-    """Collect garbage where much has been made since the last time, and at the end of each file."""
-    if nextitem is None or nextitem.path != item.path or gc.get_count()[0] > 1_000_000:
+    """Collect garbage where much has been made since the last time, and at the end of each file, when its fixtures have ended."""
+    yield
+    file_ends = nextitem is None or nextitem.path != item.path
+    if file_ends or gc.get_count()[0] > 1_000_000:
         gc.collect()
+    if file_ends:
+        # What outlives a file is imported modules and what the session shares. Looking through them again each time cost half a
+        # second a file, and more the longer the session lasted.
+        gc.freeze()
 
 
-def pytest_collection_modifyitems(items):
-    """Leave out the tests marked `slow`, unless they are asked for."""
+def pytest_collection_modifyitems(config, items):
+    """Leave out the tests marked `slow`, unless they are asked for, and those that the other Keras is enough for."""
     if not os.environ.get("TL_KERAS_SLOW"):
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.skip(reason="takes long: set TL_KERAS_SLOW=1"))
+    version = 2 if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true") else 3
+    again = {item for item in items if enough_with(item) not in (None, version)}
+    config.hook.pytest_deselected(items=list(again))
+    items[:] = [item for item in items if item not in again]
+
+
+def enough_with(item) -> int | None:
+    """The Keras that a test is run under; None for both."""
+    marker = item.get_closest_marker("one_keras")
+    if marker is not None:
+        return marker.args[0] if marker.args else 3
+    # Examples show how something is called; whether it is right, tests say.
+    return 3 if isinstance(item, DoctestItem) else None
 
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder with real data beside the checkout; tests that need it skip, visibly, without it."""
-    folder = Path(os.environ.get("TL_KERAS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    folder = Path(os.environ.get("TL_KERAS_SHARED", Path(__file__).resolve().parents[1] / "shared"))
     if not (folder / "data").is_dir():
         pytest.skip(f"real data not found in {folder} (set TL_KERAS_SHARED)")
     return folder
@@ -108,7 +133,7 @@ def suggesting_pair(tiny_pair, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def tiny_pair(tmp_path_factory) -> Path:
+def tiny_pair(tmp_path_factory, shared_preprocessors) -> Path:
     """An encoder pair with random weights: one layer of width 16, 64 positions, no dropout.
 
     One layer, because most of a test's time goes into tracing gradients through it.
@@ -175,7 +200,7 @@ def sentencepiece_model() -> bytes:
 
 
 @pytest.fixture(scope="session")
-def sentencepiece_pair(sentencepiece_model, tmp_path_factory) -> Path:
+def sentencepiece_pair(sentencepiece_model, tmp_path_factory, shared_preprocessors) -> Path:
     """An encoder pair with random weights and XLM-R's kind of vocabulary: one layer of width 16, no dropout."""
     keras = pytest.importorskip("keras")
     keras_hub = pytest.importorskip("keras_hub")
@@ -202,7 +227,7 @@ def sentencepiece_pair(sentencepiece_model, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def mlm_pair(tmp_path_factory, vocabulary) -> Path:
+def mlm_pair(tmp_path_factory, vocabulary, shared_preprocessors) -> Path:
     """An encoder pair with a masked-LM head: one block of width 16, weights far enough from zero for every part to matter."""
     import numpy as np
 
@@ -233,12 +258,33 @@ def mlm_pair(tmp_path_factory, vocabulary) -> Path:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def encoder(tiny_pair):
-    """The tiny encoder, cutting texts at 32 tokens."""
+    """The tiny encoder, cutting texts at 32 tokens. Its layers are loaded for each model; its preprocessor is the same for all."""
     from tl_keras import load_encoder
 
     return load_encoder(str(tiny_pair), seq_length=32)
+
+
+@pytest.fixture(scope="session")
+def shared_preprocessors():
+    """A preprocessing module is loaded once for each state of its files: nothing changes it, and loading it takes 0.3 s each time."""
+    from tl_keras import saved_models
+    from tl_keras.text import preprocessor
+
+    loaded = {}
+
+    def load_once(folder):
+        saved_models.check_saved_model(folder)
+        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+        key = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+        if key not in loaded:
+            loaded[key] = saved_models.load_saved_model(folder)
+        return loaded[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preprocessor, "load_saved_model", load_once)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -272,6 +318,35 @@ def reviews():
         texts.append(" ".join(words) + ("!" if row % 3 else "."))
         labels.append("positive" if row % 2 else "negative")
     return Examples.from_lists(texts, labels)
+
+
+@pytest.fixture(autouse=True)
+def names_of_examples(request, doctest_namespace):
+    """For the examples of docstrings: `tlk`, the tiny `encoder`, `reviews`, and a folder of their own with files to read.
+
+    They run without graphs, which is slower a step and quicker for the few that an example takes.
+    """
+    if not isinstance(request.node, DoctestItem) or "tlk." not in request.node.dtest.docstring:
+        yield
+        return
+    import tensorflow as tf
+
+    import tl_keras
+
+    folder = request.getfixturevalue("tmp_path")
+    (folder / "ko.vec").write_text("3 2\ngood 1 0\nbad 0 1\n영화 1 1\n", "utf-8")
+    (folder / "articles.csv").write_text("body\nthe music was great\na dull plot\n", "utf-8")
+    doctest_namespace.update(
+        tlk=tl_keras,
+        encoder=request.getfixturevalue("encoder"),
+        reviews=request.getfixturevalue("reviews"),
+        mlm_pair=request.getfixturevalue("mlm_pair") if "mlm_pair" in request.node.dtest.docstring else None,
+        bilm=request.getfixturevalue("bilm_folder") if "bilm" in request.node.dtest.docstring else None,
+    )
+    request.getfixturevalue("monkeypatch").chdir(folder)
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 # What a user's serving process does: nothing of ours, nothing of Keras.
