@@ -90,7 +90,9 @@ Run = Annotated[str, typer.Argument(help="Run folder, or an export.")]
 OtherColumn = Optional[str]  # noqa: UP045
 Separator = Annotated[
     OtherColumn,
-    typer.Option(help="What stands between the columns of a text file. Default: as in training, or by its header."),
+    typer.Option(
+        help="Separator between the columns of a text file. Default: as in training, or the one in its header."
+    ),
 ]
 
 
@@ -255,7 +257,7 @@ def predict(
 @app.command(context_settings=HELP)
 @as_command
 def export(
-    run: Annotated[str, typer.Argument(help="Run folder.")],
+    run: Annotated[str, typer.Argument(help="Run folder to export from.")],
     out: Annotated[str, typer.Option(help="Folder for numbered versions, as TensorFlow Serving expects.")],
 ) -> None:
     """Copy a run's SavedModel to the next version folder."""

@@ -25,9 +25,11 @@ def compress(
         Optional[str], typer.Option(help="Keep the tokens of these languages' frequent words: ko,en.")
     ] = None,
     min_count: Annotated[
-        int, typer.Option(min=1, help="How often a token must occur in the files of --vocabulary-from.")
+        int, typer.Option(min=1, help="How often a token must occur in the files of --vocabulary-from to be kept.")
     ] = 3,
-    words: Annotated[int, typer.Option(min=1, help="How many words of each of --languages.")] = 20_000,
+    words: Annotated[
+        int, typer.Option(min=1, help="How many of the most frequent words of each of --languages to read.")
+    ] = 20_000,
     layers: Annotated[Optional[str], typer.Option(help="Blocks to keep, counted from 0: 1,3,5. Default: all.")] = None,
     distil_on: Annotated[
         Optional[list[Path]],
@@ -38,7 +40,7 @@ def compress(
     ] = None,
     minutes: Annotated[Optional[float], typer.Option(help="Length of the distillation in minutes.")] = None,
     steps: Annotated[Optional[int], typer.Option(help="Length of the distillation in steps.")] = None,
-    learning_rate: Annotated[float, typer.Option(help="Peak rate.")] = 1.2e-3,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.2e-3,
     batch_tokens: Annotated[int, typer.Option(help="Tokens in a batch, padding included.")] = 1536,
     seq_length: Annotated[int, typer.Option(help="Longest row to learn on, in tokens.")] = 256,
     masked_rows: Annotated[
@@ -53,11 +55,11 @@ def compress(
     heldout_fraction: Annotated[float, typer.Option(help="Fraction of the texts kept back for measuring.")] = 0.01,
     checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 200,
     history_steps: Annotated[int, typer.Option(help="Steps between rows of history.csv.")] = 50,
-    seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the whole run.")] = 0,
     resume: Annotated[
         bool, typer.Option(help="Go on from the checkpoint in OUT; --minutes or --steps may be new.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace an encoder pair.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace the encoder pair in OUT.")] = False,
 ) -> None:
     """Make an encoder smaller: fewer tokens, fewer blocks, and distillation to make up for them."""
     if resume and (distil_on or vocabulary_from or languages or layers):

@@ -38,7 +38,9 @@ def encode(
     ] = options.DEFAULT_ENCODER,
     text: Annotated[str, typer.Option(help=_FIELDS["text"]["help"])] = "text",
     text_pair: Annotated[Optional[str], typer.Option(help="Column with a second text, to be read with it.")] = None,
-    label: Annotated[Optional[str], typer.Option(help="Column with the label, to be written along.")] = None,
+    label: Annotated[
+        Optional[str], typer.Option(help="Column with the label; labels are written beside the vectors.")
+    ] = None,
     pooling: Annotated[
         Optional[str],
         typer.Option(
@@ -49,8 +51,8 @@ def encode(
     seq_length: Annotated[
         Optional[int], typer.Option(min=3, help="Longest text in tokens; longer ones are cut. Default: 128.")
     ] = None,
-    layers: Annotated[Optional[int], typer.Option(min=1, help="Use the encoder's first so many blocks only.")] = None,
-    normalize: Annotated[bool, typer.Option("--normalize", help="Vectors of length 1.")] = False,
+    layers: Annotated[Optional[int], typer.Option(min=1, help="Use only the first N blocks of the encoder.")] = None,
+    normalize: Annotated[bool, typer.Option("--normalize", help="Scale each vector to length 1.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts in a batch.")] = 64,
     preprocessor: options.Preprocessor = None,
     encoding: options.Encoding = "utf-8",

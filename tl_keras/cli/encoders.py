@@ -30,12 +30,12 @@ def convert(
     seq_length: Annotated[int, typer.Option(help="Default length of the preprocessing module.")] = 128,
     query_prompt: Annotated[
         Optional[str],
-        typer.Option(help='Put before texts that ask, are compared or classified, such as "query: " for E5.'),
+        typer.Option(help='Prompt put before texts that ask, are compared or classified, such as "query: " for E5.'),
     ] = None,
     passage_prompt: Annotated[
-        Optional[str], typer.Option(help='Put before texts that are searched, such as "passage: " for E5.')
+        Optional[str], typer.Option(help='Prompt put before texts that are searched, such as "passage: " for E5.')
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace the folder.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace the folder if it exists.")] = False,
 ) -> None:
     """Make an encoder pair (encoder/ and preprocess/) from another library's checkpoint."""
     import_tensorflow()
@@ -50,7 +50,7 @@ def convert(
 
 
 def encoders(
-    match: Annotated[str, typer.Argument(help="Only those whose name or language holds this.")] = "",
+    match: Annotated[str, typer.Argument(help="List only the presets whose name or language contains this.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
     """List the presets: language, size, licence, where they come from."""

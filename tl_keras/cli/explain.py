@@ -19,11 +19,16 @@ from tl_keras.errors import UserError
 def explain(
     run: Annotated[str, typer.Argument(help="Run folder, or an export, of a classifier or of sentence similarity.")],
     texts: Annotated[list[str], typer.Argument(metavar="TEXT [TEXT]", help="The text; for pairs, two of them.")],
-    label: Annotated[Optional[str], typer.Option(help="Whose score to explain. Default: the likeliest label.")] = None,
+    label: Annotated[
+        Optional[str], typer.Option(help="Label whose score to explain. Default: the most likely one.")
+    ] = None,
     evaluations: Annotated[
-        int, typer.Option(min=1, help="About how many texts to ask the model at most; more make the weights surer.")
+        int,
+        typer.Option(
+            min=1, help="How many texts to ask the model about, at most (roughly); more make the weights more certain."
+        ),
     ] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the orders in which words are put in.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the orders in which words are put in.")] = 0,
     out: Annotated[Optional[str], typer.Option(help="HTML file to write, with the words in colours.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, as the last line.")] = False,
 ) -> None:

@@ -17,25 +17,29 @@ def generate(
     ],
     prompt: Annotated[
         Optional[list[str]],  # noqa: UP045  (typer reads annotations at run time, also on Python 3.10)
-        typer.Option(help="What to go on from. Can be repeated. Default: nothing, a text from its beginning."),
+        typer.Option(help="Text to continue. Can be repeated. Default: an empty one."),
     ] = None,
     max_length: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(help="Tokens of prompt and text together, at most. Default: as many as the model can write."),
+        typer.Option(help="Most tokens of prompt and text together. Default: as many as the model can write."),
     ] = None,
     temperature: Annotated[
-        float, typer.Option(help="Below 1 likely tokens become likelier; 0 takes the likeliest each time.")
+        float,
+        typer.Option(
+            help="Sampling temperature: below 1, likely tokens become more likely; 0 takes the most likely one each time."
+        ),
     ] = 1.0,
-    top_k: Annotated[int, typer.Option(help="Choose among so many of the likeliest tokens; 0 for all.")] = 0,
+    top_k: Annotated[int, typer.Option(help="Choose among the N most likely tokens; 0: among all.")] = 0,
     top_p: Annotated[
-        float, typer.Option(help="Choose among the likeliest tokens that have this probability together; 1 for all.")
+        float,
+        typer.Option(help="Choose among the most likely tokens that have this probability together; 1: among all."),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed of the choices; text number i has seed + i.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the choices; text number i uses seed + i.")] = 0,
     stop: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="End a text before this string. Can be repeated."),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="Texts for each prompt.")] = 1,
+    count: Annotated[int, typer.Option(min=1, help="How many texts to write for each prompt.")] = 1,
 ) -> None:
     """Write texts with a causal language model; a single one appears as it is written."""
     prefer_keras_3()

@@ -18,7 +18,10 @@ def launch(
     context: typer.Context,
     workers: Annotated[int, typer.Option(min=1, help="How many processes train together.")] = 2,
     restarts: Annotated[
-        int, typer.Option(min=0, help="Start all again so often after one has failed; give the command --resume.")
+        int,
+        typer.Option(
+            min=0, help="How often to start all workers again after one has failed; give the command --resume."
+        ),
     ] = 0,
 ) -> None:
     """Try out several workers here: tl-keras launch --workers 2 -- train text-classification --train FILE --out RUN."""

@@ -31,9 +31,9 @@ def index(
         ),
     ],
     out: Annotated[str, typer.Option(help="Folder for the index.")],
-    text: Annotated[Optional[str], typer.Option(help="Column with the text, of a table.")] = None,
+    text: Annotated[Optional[str], typer.Option(help="Column with the text, where DATA is a table.")] = None,
     approximate: Annotated[
-        bool, typer.Option("--approximate", help="Also build a graph of neighbours, for far more than 100,000 texts.")
+        bool, typer.Option("--approximate", help="Build a graph of neighbours too, for far more than 100,000 texts.")
     ] = False,
     seq_length: Annotated[
         int, typer.Option(help="With a pre-trained encoder: longest text in tokens; longer ones are cut.")
@@ -97,9 +97,9 @@ def index(
 
 def search(
     index: Annotated[str, typer.Argument(help="Folder that `tl-keras index` wrote.")],
-    queries: Annotated[Optional[list[str]], typer.Argument(metavar="QUERY ...", help="What to look for.")] = None,
+    queries: Annotated[Optional[list[str]], typer.Argument(metavar="QUERY ...", help="Texts to search for.")] = None,
     data: Annotated[Optional[str], typer.Option(help="File with a query on each line, or a table.")] = None,
-    text: Annotated[Optional[str], typer.Option(help="Column with the query, of a table.")] = None,
+    text: Annotated[Optional[str], typer.Option(help="Column with the query, where DATA is a table.")] = None,
     k: Annotated[int, typer.Option("--top", "-k", help="How many texts to find for each query.")] = 5,
     encoder: Annotated[
         Optional[str], typer.Option(help="Where the encoder is now. Default: where it was when the index was built.")

@@ -31,7 +31,9 @@ def serve(
     ] = 64,
     batch_delay_ms: Annotated[
         float,
-        typer.Option(help="Milliseconds a row may wait for others to share a batch with.", rich_help_panel=LIMITS),
+        typer.Option(
+            help="Longest time a row waits for others to share a batch with, in milliseconds.", rich_help_panel=LIMITS
+        ),
     ] = 2.0,
     parallel_batches: Annotated[
         Optional[int],

@@ -26,7 +26,7 @@ has begun is done again."""
 Engine = Annotated[
     Optional[str],  # noqa: UP045  (typer reads it at run time, also on Python 3.10)
     typer.Option(
-        help="spark: Parquet files (--data 'PATTERN.parquet' --out FOLDER), shared out by Spark. Default: this process.",
+        help="Where to compute: spark, for Parquet files (--data 'PATTERN.parquet' --out FOLDER). Default: in this process.",
         callback=one_of("--engine", "spark"),
     ),
 ]

@@ -42,11 +42,13 @@ def zero_shot(
             help='A candidate label, or one with a description: "LOC=a place, a city or a country". Repeat for each.'
         ),
     ] = None,
-    template: Annotated[Optional[str], typer.Option(help="What a description is put into, at {}.")] = None,
+    template: Annotated[Optional[str], typer.Option(help="Sentence that a description is put into, at {}.")] = None,
     multi_label: Annotated[
         bool, typer.Option("--multi-label", help="A text may have several labels, or none (entailment only).")
     ] = False,
-    seq_length: Annotated[int, typer.Option(help="Of a pre-trained encoder: longest text in tokens.")] = 128,
+    seq_length: Annotated[
+        int, typer.Option(help="With a pre-trained encoder: longest text in tokens; longer ones are cut.")
+    ] = 128,
     data: Annotated[Optional[str], typer.Option(help="CSV or TSV file with texts.")] = None,
     text: Annotated[str, typer.Option(help="Column with the text.")] = "text",
     out: Annotated[Optional[str], typer.Option(help="CSV file to write.")] = None,
