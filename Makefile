@@ -7,7 +7,9 @@ MINILM := .work/minilm
 CONSTRAINTS ?= constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-minilm bench test test-keras2 test-keras3 test-oldest lint format notebooks docs wheel clean torture
+MUTANTS ?= 40
+SEED ?= 0
+.PHONY: help install demo demo-minilm bench mutants test test-keras2 test-keras3 test-oldest lint format notebooks docs wheel clean torture
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +71,10 @@ test-oldest:  ## Run the test suite at the lowest declared versions (Python 3.10
 torture: install  ## Kill, starve and damage everything for an hour or two; leaves runs/torture/report.md
 	$(BIN)/python tools/torture.py --keras 2 --out runs/torture/keras2
 	$(BIN)/python tools/torture.py --keras 3 --out runs/torture/keras3
+
+mutants: install  ## Put small faults into the code, and see whether tests notice [MUTANTS=40 SEED=0]; leaves runs/mutants/report.md
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[mutants]"
+	$(BIN)/python tools/mutants.py --count $(MUTANTS) --seed $(SEED)
 
 lint: install  ## Check style, formatting, and which folder imports which
 	$(BIN)/ruff check .
