@@ -64,10 +64,14 @@ class Campaign:
         folder: to work in.
         keras: 2 or 3.
         seed: of all that is drawn.
+        encoder: handle; a smaller one than the package's makes more kills an hour.
+        transfer: of training.
     """
 
-    def __init__(self, folder: Path, keras: int, seed: int):
+    def __init__(self, folder: Path, keras: int, seed: int, encoder: str = "ko-en-small", transfer: str = "freeze"):
         self.folder = folder
+        self.encoder = encoder
+        self.transfer = transfer
         self.random = random.Random(seed)
         self.environment = {
             **os.environ,
@@ -82,6 +86,9 @@ class Campaign:
 
     def count(self, campaign: str, how: str, note: str | None = None) -> None:
         """Note how a case ended; `note` says more of one that should not have ended so."""
+        # At once, so that a campaign that is itself cut off has said something.
+        print(f"{campaign}: {how}", *([note] if note else []), file=sys.stderr, flush=True)
+        print(f"{campaign}: {how}", note or "", flush=True)
         self.counts.setdefault(campaign, collections.Counter())[how] += 1
         if note:
             self.notes.append(f"{campaign}: {note}")
@@ -112,9 +119,13 @@ class Campaign:
     def train(self, out: Path, *more: str) -> list[str]:
         """A command that trains in seconds."""
         return [
-            "train", "text-classification", "--train", str(self.data), "--out", str(out), "--transfer", "freeze", "--epochs", "6",
-            "--seq-length", "16", "--batch-size", "8", *more,
+            "train", "text-classification", "--train", str(self.data), "--out", str(out), "--transfer", self.transfer, "--epochs", "6",
+            "--seq-length", "16", "--batch-size", "8", "--encoder", self.encoder, *more,
         ]  # fmt: skip
+
+    def index(self, data: Path, out: Path, *more: str) -> list[str]:
+        """A command that builds an index."""
+        return ["index", "--encoder", self.encoder, "--data", str(data), "--text", "text", "--out", str(out), *more]
 
 
 def write_reviews(path: Path, rows: int, chance: random.Random) -> None:
@@ -194,18 +205,7 @@ def kills(campaign: Campaign, moments: int) -> None:
     jobs = {
         "kills: export": (["export", whole, "--out", folder / "exported"], lambda: whole_export(folder / "exported")),
         "kills: index": (
-            [
-                "index",
-                "--encoder",
-                "ko-en-small",
-                "--data",
-                large,
-                "--text",
-                "text",
-                "--out",
-                folder / "index",
-                "--overwrite",
-            ],
+            campaign.index(large, folder / "index", "--overwrite"),
             lambda: campaign.run("search", folder / "index", "good film").code == 0,
         ),
         "kills: predict": (
@@ -275,7 +275,7 @@ def damage(campaign: Campaign, moments: int) -> None:
         return
     index = folder / "index"
     remove(index)
-    campaign.run("index", "--encoder", "ko-en-small", "--data", campaign.data, "--text", "text", "--out", index)
+    campaign.run(*campaign.index(campaign.data, index))
     uses = {whole: ["predict", "{}", "good film"], index: ["search", "{}", "good film"]}
     expected = {source: campaign.run(*(part.format(source) for part in use)).out for source, use in uses.items()}
     for _ in range(moments * 2):
@@ -362,10 +362,7 @@ def together(campaign: Campaign, moments: int) -> None:
     out, index = campaign.folder / "both", campaign.folder / "both-index"
     jobs = {
         "run": (campaign.train(out), ["predict", out, "good"]),
-        "index": (
-            ["index", "--encoder", "ko-en-small", "--data", campaign.data, "--text", "text", "--out", index],
-            ["search", index, "good"],
-        ),
+        "index": (campaign.index(campaign.data, index), ["search", index, "good"]),
     }
     for _ in range(max(moments // 5, 1)):
         for path in (out, index):
@@ -378,6 +375,24 @@ def together(campaign: Campaign, moments: int) -> None:
             fair = fair and campaign.run(*use).code == 0
             note = None if fair else "; ".join(map(last_line, ended))
             campaign.count(f"two at once: {name}", "one whole result" if fair else "FAILED", note)
+        if Path(campaign.encoder).is_dir():
+            unpack_together(campaign)
+
+
+def unpack_together(campaign: Campaign) -> None:
+    """Two processes unpack one archive into an empty cache: both have the encoder, and the cache holds it once."""
+    archive, cache = campaign.folder / "encoder.tar.gz", campaign.folder / "cache"
+    shutil.make_archive(str(archive).removesuffix(".tar.gz"), "gztar", campaign.encoder)
+    shutil.rmtree(cache, ignore_errors=True)
+    campaign.environment["TFHUB_CACHE_DIR"] = str(cache)
+    command = ["encode", "--encoder", archive, "--data", campaign.data, "--text", "text", "--out"]
+    started = [campaign.start(*command, campaign.folder / f"vectors-{i}.npz") for i in range(2)]
+    ended = [(p.communicate(), p.returncode) for p in started]
+    ended = [Ended(code, *said, 0.0) for said, code in ended]
+    entries = [path.name for path in cache.iterdir()] if cache.is_dir() else []
+    fair = all(e.code == 0 for e in ended) and not any("partial" in name or ".tmp" in name for name in entries)
+    note = None if fair else f"{'; '.join(map(last_line, ended))}; the cache holds {entries}"
+    campaign.count("two at once: cache", "both have it" if fair else "FAILED", note)
 
 
 CAMPAIGNS = {"kills": kills, "full-disk": full_disk, "damage": damage, "options": options, "together": together}
@@ -392,9 +407,11 @@ def main() -> int:
     )
     parser.add_argument("--keras", type=int, choices=(2, 3), default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--encoder", default="ko-en-small")
+    parser.add_argument("--transfer", default="freeze")
     parser.add_argument("--out", type=Path, default=Path("runs/torture"))
     arguments = parser.parse_args()
-    campaign = Campaign(arguments.out / "work", arguments.keras, arguments.seed)
+    campaign = Campaign(arguments.out / "work", arguments.keras, arguments.seed, arguments.encoder, arguments.transfer)
     started = time.perf_counter()
     for name in arguments.only:
         CAMPAIGNS[name](campaign, arguments.moments)

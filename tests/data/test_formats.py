@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import logging
 from types import SimpleNamespace
@@ -200,12 +201,22 @@ def test_several_label_columns():
             read_table(frame, **options)
 
 
+def test_a_row_read_in_parts_is_named_by_its_place_in_the_file(tmp_path):
+    # This encoding lets half a character through.
+    (tmp_path / "r.csv").write_bytes(b"text,other\n" + b"fine,fine\n" * 5000 + b"fine,a +2D0- b\n")
+    rows = iter(RowStream(tmp_path / "r.csv", ["text"], encoding="utf-7"))
+    assert len(list(itertools.islice(rows, 5000))) == 5000
+    with pytest.raises(UserError, match=r"r\.csv, line 5002 holds half a character \(U\+D83D"):
+        next(rows)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("r.jsonl", b'{"text": "a", "label": 1}\n{"txt": "b", "label": 1}\n', r"line 2: no 'text'; it has: txt, label"),
         ("r.jsonl", b'{"text": "a"}\n[1]\n', "line 2: expected an object"),
         ("r.jsonl", b'{"text": "a \\ud83d b"}\n', r"line 1: half a character \(surrogate '\\ud83d'\)"),
+        ("r.json", b'[{"text": "a", "label": 1}, {"text": "a \\ud83d b"}]', "entry 2: half a character"),
         ("r.jsonl", b"[" * 100_000, "nested too deeply|not JSON"),
         ("r.json", b'{"text": "a",\n "label": }', "line 2: not JSON"),
         ("r.json", b'{"text": ["a"]}', "no column 'label'|expected a list of objects"),

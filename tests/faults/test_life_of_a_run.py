@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 
@@ -12,8 +13,9 @@ import tensorflow as tf
 
 from tl_keras import UserError
 from tl_keras import files as tl_files
+from tl_keras.encoders.resolve import PIN
 from tl_keras.files import lock_folder, unlock
-from tl_keras.manifest import MANIFEST, check_manifest
+from tl_keras.manifest import MANIFEST, check_manifest, tree_sha256
 from tl_keras.serving import export as export_module
 from tl_keras.tasks import folder as folder_module
 from tl_keras.tasks import run as run_module
@@ -93,7 +95,7 @@ def half_saved(root, folder, **_):
         stream.write(b"half")
 
 
-def test_killed_at_every_step_behind_training(settings, undisturbed, dies, tmp_path, monkeypatch):
+def test_killed_at_the_steps_behind_training(settings, undisturbed, dies, tmp_path, monkeypatch):
     out = tmp_path / "run"
     swap, save = folder_module.swap_in, tf.saved_model.save
 
@@ -105,13 +107,10 @@ def test_killed_at_every_step_behind_training(settings, undisturbed, dies, tmp_p
         half_saved(*arguments, **named)
         dies()
 
+    # One of each kind; `make torture` kills everywhere.
     moments = [
-        (run_module, "export", dies),  # trained; nothing exported
-        (export_module.tf.saved_model, "save", half),  # in the middle of the export
-        (export_module, "write_manifest", dies),
+        (export_module.tf.saved_model, "save", half),  # trained; in the middle of the export
         (run_module, "write_numbers", dies),  # exported
-        (TextClassificationRun, "write_page", dies),  # numbers written
-        (folder_module, "write_manifest", dies),
         (folder_module, "swap_in", dies),  # all but the name
     ]
     for place, name, act in moments:
@@ -158,6 +157,39 @@ def test_a_disk_that_is_full_at_the_end_costs_no_training(settings, tmp_path, mo
     # Its batches came in another order than those of a resumable run; trained again, the numbers would be those of that one.
     assert json.loads((out / "metrics.json").read_text())["best_epoch"] in (1, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_frozen_encoders_are_those_that_are_named(settings, tiny_pair, tmp_path, monkeypatch, refused):
+    class Built(Exception):
+        pass
+
+    def build(_):
+        raise Built
+
+    monkeypatch.setattr(TextClassificationRun, "build", build)
+    out, right = tmp_path / "run", tree_sha256(tiny_pair)
+
+    def execute(**more):
+        TextClassificationRun(dataclasses.replace(settings(out, frozen_encoders=True, overwrite=True), **more)).execute(
+            0
+        )
+
+    # Nothing says which it is to be; what the line tells to write is taken.
+    said = refused(execute, "--frozen-encoders", "nothing says which")
+    pinned = said.split("write --encoder ")[1].split()[0]
+    assert pinned == f"{tiny_pair}{PIN}{right}"
+    with pytest.raises(Built):
+        execute(encoder=pinned)
+    refused(lambda: execute(encoder=pinned[:-1] + ("0" if pinned[-1] != "0" else "1")), "has the hash", right)
+    # The run that is to be replaced says it.
+    out.mkdir()
+    for recorded in (right, "0" * 64):
+        (out / "config.json").write_text(json.dumps({"task": "text-classification", "encoder_sha256": recorded}))
+        if recorded == right:
+            with pytest.raises(Built):
+                execute()
+        else:
+            refused(execute, f"used {recorded}", right)
 
 
 def _never_learns(kind):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -71,3 +72,27 @@ def test_what_cannot_be_restored(tmp_path):
     (tmp_path / "checkpoint.npz").write_bytes(b"PK\3\4 cut short")
     with pytest.raises(UserError, match="cannot be read"):
         read_state(tmp_path)
+
+
+def test_no_byte_changes_unnoticed(tmp_path):
+    model = small()
+    whole = save_checkpoint(tmp_path, model, {"step": 3}).read_bytes()
+    before = values(model)
+    # Every ninetieth byte, the directory at the end among them, and cuts.
+    damages = [whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :] for place in range(0, len(whole), 90)]
+    damages += [whole[: len(whole) * part // 5] for part in range(5)]
+    noticed = 0
+    for content in damages:
+        (tmp_path / "checkpoint.npz").write_bytes(content)
+        with contextlib.suppress(UserError):
+            assert restore_checkpoint(tmp_path, model) == {"step": 3}
+            # A byte that stands for nothing (a date in the archive): all values are as they were.
+            assert all((mine == theirs).all() for mine, theirs in zip(values(model), before, strict=True))
+            noticed -= 1
+        noticed += 1
+    assert noticed > len(damages) / 2
+    # What an earlier version wrote has no hashes, and loads.
+    with np.load(save_checkpoint(tmp_path, model, {"step": 3})) as stored:
+        arrays = {name: stored[name] for name in stored if name != "sha256"}
+    np.savez(tmp_path / "checkpoint.npz", **arrays)
+    assert read_state(tmp_path) == {"step": 3}

@@ -34,7 +34,10 @@ def parse_json(text: str, where: str, whole: bool = True):
         found = json.loads(text)
         # Half a surrogate pair can be written in JSON, but is no text: nothing could be made of it later on.
         if "\\u" in text or "\\U" in text:
-            json.dumps(found, ensure_ascii=False).encode("utf-8")
+            entries = found if isinstance(found, list) else [found]
+            for entry, part in enumerate(entries, 1):
+                at = f"{where}, entry {entry}" if entries is found else where
+                json.dumps(part, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         line = f", line {error.lineno}" if whole else ""
         raise UserError(f"{where}{line}: not JSON ({error.msg}, column {error.colno}).") from error
@@ -42,7 +45,7 @@ def parse_json(text: str, where: str, whole: bool = True):
         raise UserError(f"{where}: the JSON is nested too deeply to be read.") from None
     except UnicodeEncodeError as error:
         raise UserError(
-            f"{where}: half a character (surrogate {error.object[error.start]!a}) stands alone; repair the text."
+            f"{at}: half a character (surrogate {error.object[error.start]!a}) stands alone; repair the text."
         ) from None
     return found
 

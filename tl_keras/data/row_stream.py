@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 
+from tl_keras.data.examples import refuse_half_characters
 from tl_keras.data.formats import Tables
 from tl_keras.errors import UserError
 
@@ -52,8 +53,15 @@ class RowStream:
             self.place(name)
 
     def __iter__(self) -> Iterator[list]:
-        """The cells of each row, in the order of `columns`; empty lines are left out. A cell that is not there is None."""
-        for _, cells in self.tables.rows():
+        """The cells of each row, in the order of `columns`; empty lines are left out. A cell that is not there is None.
+
+        Raises:
+            UserError: a line cannot be read, or a cell holds half a character; names the place in the file.
+        """
+        for place, cells in self.tables.rows():
+            # Here, because whoever gets the rows in parts does not know where in the file they stand.
+            letters = [cell for cell in cells if isinstance(cell, str) and not cell.isascii()]
+            refuse_half_characters(letters, lambda _, at=place: f"{self.source}, {self.tables.where(at)}")
             yield cells
 
     def count(self) -> int:

@@ -18,6 +18,7 @@ from tl_keras.encoders.layer_common import with_text_ops
 from tl_keras.encoders.layer_config import load_options_here
 from tl_keras.encoders.saved_graph import FlatGraph
 from tl_keras.errors import UserError
+from tl_keras.random_operations import global_seed, seed_random_operations
 from tl_keras.saved_models import load_saved_model
 
 
@@ -46,7 +47,10 @@ class CutEncoder:
         self.trainable_variables = trainable_variables
         self.regularization_losses = regularization_losses
         self._by_index = by_index
-        self._graphs = {False: (graph, graph_def(graph)), True: (training_graph, graph_def(training_graph))}
+        training_definition, seed = graph_def(training_graph), global_seed()
+        if seed is not None:
+            seed_random_operations(training_definition.node, seed)
+        self._graphs = {False: (graph, graph_def(graph)), True: (training_graph, training_definition)}
         self._functions: dict[bool, Any] = {}
 
     def __call__(self, inputs: dict[str, tf.Tensor], training: bool = False) -> dict[str, Any]:

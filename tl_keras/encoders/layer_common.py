@@ -14,6 +14,7 @@ import tensorflow as tf
 from tl_keras.encoders.layer_config import load_options_here
 from tl_keras.encoders.resolve import resolve
 from tl_keras.errors import UserError
+from tl_keras.random_operations import seeded_loading
 from tl_keras.saved_models import load_saved_model
 
 
@@ -37,9 +38,10 @@ def load_module(handle: Any, tags: Iterable[str] | None, load_options: tf.saved_
         tags = []
     tags = None if tags is None else list(tags)
     options = load_options or load_options_here()
-    module = load_saved_model(
-        folder, lambda: with_text_ops(lambda: tf.saved_model.load(folder, tags=tags, options=options))
-    )
+    with seeded_loading():
+        module = load_saved_model(
+            folder, lambda: with_text_ops(lambda: tf.saved_model.load(folder, tags=tags, options=options))
+        )
     # The name under which tensorflow_hub keeps this, so that its layer and ours read the same mark.
     module._is_hub_module_v1 = is_tf1_hub
     return module

@@ -22,6 +22,7 @@ from tl_keras.encoders.layer_common import (
 from tl_keras.encoders.layer_config import load_options_config, load_options_from, load_options_here, require_handle
 from tl_keras.encoders.resolve import resolve
 from tl_keras.encoders.tfhub import hub
+from tl_keras.random_operations import seeded_loading
 
 
 class KerasLayer(hub.KerasLayer):
@@ -63,7 +64,8 @@ class KerasLayer(hub.KerasLayer):
             load_options=load_options if callable(handle) else load_options or load_options_here(),
             **kwargs,
         )
-        with_text_ops(initialize)
+        with seeded_loading():
+            with_text_ops(initialize)
         self._handle = handle
         # A tuple, because Keras 2 wraps a list in an object that JSON does not know.
         self._tags = None if tags is None else tuple(sorted(tags))

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tl_keras._keras import IS_KERAS_3, KERAS_NAME, keras, tf_variable
 from tl_keras.errors import NotFiniteError, UserError
+from tl_keras.random_operations import restart_random_operations
 from tl_keras.training.callbacks import BestWeights
 from tl_keras.training.checkpoint_files import KEEP, CheckpointFolder, SavedState
 from tl_keras.training.epoch_batches import EpochBatches
@@ -28,8 +29,9 @@ class Checkpoints(keras.callbacks.Callback):
 
     A checkpoint holds the model's weights, the optimizer's moments, steps and groups (and so how far gradual unfreezing has come), the
     learning-rate plan, the running metrics, the states of Keras's random generators, the best weights so far, the history, and the place
-    in the data. What it cannot hold is the state of random operations inside a published module; converted ones keep theirs in
-    variables. Under Keras 2, call `keep_random_states` before the model is built.
+    in the data. Dropout inside a module draws from counters that nobody can read; these begin anew behind each checkpoint, so that a
+    training that goes on there draws the same (with a global seed; behind a checkpoint that SIGTERM called for, it draws otherwise than
+    an undisturbed one). Under Keras 2, call `keep_random_states` before the model is built.
 
     `tl_keras.training.resume.resumable_fit` puts it to use. Put it behind the callbacks whose logs and weights it is to save.
 
@@ -102,6 +104,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._history, self._since, self._step = {}, 0, 0
         state = self._resumed
         self._agree(state)
+        self._restart_dropout()
         if state is None:
             return
         with self.model.distribute_strategy.scope():
@@ -179,6 +182,7 @@ class Checkpoints(keras.callbacks.Callback):
             "stopped": bool(self.model.stop_training),
         }
         arrays["best"] = [np.asarray(weight) for weight in best._weights] if kept else []
+        self._restart_dropout()
         if not is_chief(self.model.distribute_strategy):
             return None
         return self.folder.write(SavedState(self._epoch, self._step, arrays, facts))
@@ -204,6 +208,15 @@ class Checkpoints(keras.callbacks.Callback):
     def _show_history(self, epochs: range) -> None:
         self.model.history.history = {name: list(values) for name, values in self._history.items()}
         self.model.history.epoch = list(epochs)
+
+    def _restart_dropout(self) -> None:
+        """Have dropout inside a module that learns draw as it will where this training is taken up again.
+
+        The next step is then prepared anew, which takes seconds for a large encoder.
+        """
+        layers = self.model._flatten_layers()
+        if any(layer.trainable and getattr(layer, "resolved_object", None) is not None for layer in layers):
+            restart_random_operations()
 
     def _agree(self, state: SavedState | None) -> None:
         """Refuse workers that found different checkpoints: they would train on different batches and drift apart."""
