@@ -207,10 +207,7 @@ def whole_folder(
         prefix = f".{target.name[:100]}.{_PARTIAL}-"
         for left in target.parent.glob(f"{_escaped(prefix)}*"):
             _remove_abandoned(left)
-        # Beside, not under /tmp: renaming is only one step on the same file system.
-        beside = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
-        beside.chmod(0o777 & ~_umask())
-    lock = lock_folder(beside)
+        beside, lock = _locked_folder(target.parent, prefix)
     try:
         yield beside
         with no_os_error(target):
@@ -218,6 +215,18 @@ def whole_folder(
     finally:
         unlock(lock)
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _locked_folder(parent: Path, prefix: str) -> tuple[Path, int | None]:
+    """A new folder that no other process takes for abandoned, and its lock."""
+    for _ in range(20):
+        # Beside, not under /tmp: renaming is only one step on the same file system.
+        beside = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        beside.chmod(0o777 & ~_umask())
+        # Before it is locked, one that begins at the same moment may tidy it away.
+        with contextlib.suppress(UserError, FileNotFoundError):
+            return beside, lock_folder(beside)
+    raise UserError(f"{parent}: other processes keep removing what is written there; write to another folder.")
 
 
 def swap_in(beside: Path, target: Path, *, replace: bool) -> None:
@@ -262,8 +271,8 @@ def _remove_abandoned(folder: Path) -> None:
     """Remove a folder that nobody writes any more."""
     try:
         lock = lock_folder(folder)
-    except UserError:
-        return
+    except (UserError, FileNotFoundError):
+        return  # it is written, or has got its name
     if lock is not None:
         shutil.rmtree(folder, ignore_errors=True)
         unlock(lock)

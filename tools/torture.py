@@ -119,13 +119,26 @@ class Campaign:
     def train(self, out: Path, *more: str) -> list[str]:
         """A command that trains in seconds."""
         return [
-            "train", "text-classification", "--train", str(self.data), "--out", str(out), "--transfer", self.transfer, "--epochs", "6",
+            "train", "text-classification", "--train", str(self.data), "--out", str(out), "--transfer", self.transfer, "--epochs", "3",
             "--seq-length", "16", "--batch-size", "8", "--encoder", self.encoder, *more,
         ]  # fmt: skip
 
     def index(self, data: Path, out: Path, *more: str) -> list[str]:
         """A command that builds an index."""
-        return ["index", "--encoder", self.encoder, "--data", str(data), "--text", "text", "--out", str(out), *more]
+        return [
+            "index",
+            "--encoder",
+            self.encoder,
+            "--data",
+            str(data),
+            "--text",
+            "text",
+            "--out",
+            str(out),
+            "--seq-length",
+            "64",
+            *more,
+        ]
 
 
 def write_reviews(path: Path, rows: int, chance: random.Random) -> None:
@@ -168,7 +181,11 @@ def until_done(
             campaign.count(name, "FAILED", f"after a kill at {moment:.1f} s: {last_line(ended)}")
     ended = campaign.run(*command)
     right = (ended.code == 0 or finished(ended)) and same()
-    campaign.count(name, "ended as undisturbed" if right else "FAILED", None if right else last_line(ended))
+    campaign.count(
+        name,
+        "ended as undisturbed" if right else "FAILED",
+        None if right else f"killed at {', '.join(f'{m:.1f}' for m in moments)} s: {last_line(ended)}",
+    )
 
 
 def finished(ended: Ended) -> bool:
@@ -187,13 +204,15 @@ def kills(campaign: Campaign, moments: int) -> None:
     folder = campaign.folder
     whole = folder / "whole"
     shutil.rmtree(whole, ignore_errors=True)
-    ended = campaign.run(*campaign.train(whole, "--resume"))
+    # The same command for all: dropout begins anew at each checkpoint.
+    often = ("--resume", "--checkpoint-every", "5")
+    ended = campaign.run(*campaign.train(whole, *often))
     if ended.code:
         campaign.count("kills", "FAILED", last_line(ended))
         return
     spread = [ended.seconds * (place + 0.5) / moments for place in range(moments)]
     out = folder / "killed"
-    command = campaign.train(out, "--resume", "--checkpoint-every", "3")
+    command = campaign.train(out, *often)
     # One kill and one more go, at each moment of a whole life.
     for moment in spread:
         remove(out)

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("keras_hub")
 
 import tl_keras as tlk
+from tl_keras.encoders import packed_pair
 from tl_keras.encoders.packed_arrays import pack_arrays, unpack_arrays
 from tl_keras.encoders.packed_pair import is_packed, pack_pair, unpacked
 from tl_keras.encoders.pair_weights import read_pair_weights
@@ -95,3 +96,20 @@ def test_damage_is_mended_in_the_cache_and_told_in_the_package(packed):
         unpacked(packed)
     assert is_packed(packed)
     assert not is_packed(pair)
+
+
+def test_a_copy_that_another_process_finished_meanwhile_stays(packed, monkeypatch):
+    check, finished = packed_pair._check_files, []
+
+    def check_and_be_late(*arguments):
+        check(*arguments)
+        if not finished:
+            finished.append(None)  # the inner call comes here too
+            pair = unpacked(packed)
+            finished[:] = [(path, path.stat().st_ino) for path in pair.rglob("*")]
+
+    monkeypatch.setattr(packed_pair, "_check_files", check_and_be_late)
+    pair = unpacked(packed)
+    assert len(finished) > 5
+    assert all(path.stat().st_ino == number for path, number in finished)
+    assert [path.name for path in pair.parent.iterdir()] == [pair.name]

@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+from tl_keras import files
 from tl_keras.files import lock_folder, refuse_input_as_output, swap_in, unlock, whole_file, whole_folder, write_whole
 from tl_keras.system_errors import no_os_error, os_error_line, tensorflow_error_line
 
@@ -99,6 +100,25 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_n
         assert not (tmp_path / ".x.partial-dead").exists()
         assert living.exists()
     unlock(lock)
+
+
+def test_two_that_begin_at_the_same_moment_do_not_tidy_each_other_away(tmp_path, monkeypatch):
+    """The other one comes between the making of a folder and its lock."""
+    lock, came = files.lock_folder, []
+
+    def late(folder):
+        if not came:
+            came.append(folder)
+            with files.whole_folder(tmp_path / "x") as other:
+                (other / "a").write_text("of the other")
+            assert not folder.exists()  # tidied away
+        return lock(folder)
+
+    monkeypatch.setattr(files, "lock_folder", late)
+    with whole_folder(tmp_path / "x", replace=True) as mine:
+        (mine / "a").write_text("mine")
+    assert (tmp_path / "x" / "a").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 def test_a_lock_ends_with_its_process(tmp_path, refused):

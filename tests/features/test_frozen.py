@@ -208,6 +208,22 @@ def test_other_folders_are_left_alone(tmp_path):
         feature_store.write(tmp_path / "thesis.txt" / "new", KEY, np.array([b"x"]), None, fail)
 
 
+def test_two_processes_that_compute_the_same_features(tmp_path):
+    names = np.array([b"x"])
+
+    def compute(value, meanwhile=None):
+        def fill(out):
+            if meanwhile is not None:
+                compute(meanwhile)
+            out[:] = value
+
+        return feature_store.write(tmp_path / "features", KEY, names, None, fill)
+
+    # The one that is done first counts.
+    assert (compute(1.5, meanwhile=2.5).vectors == 2.5).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["features"]
+
+
 def test_texts_and_pairs_are_told_apart():
     ways = [Examples.from_lists(["ab"]), Examples.from_lists(["ab"], text_pairs=[""])]
     ways += [Examples.from_lists(["a"], text_pairs=["b"]), Examples.from_lists(["abpair"]), Examples.from_lists([""])]

@@ -17,7 +17,7 @@ from tl_keras.encoders.download import cache_folder
 from tl_keras.encoders.packed_arrays import pack_arrays, unpack_arrays
 from tl_keras.encoders.saved_model_files import damage
 from tl_keras.errors import UserError
-from tl_keras.files import file_sha256
+from tl_keras.files import file_sha256, swap_in
 from tl_keras.manifest import check_manifest
 
 logger = logging.getLogger(__name__)
@@ -90,11 +90,12 @@ def unpacked(folder: Path) -> Path:
         return pair
     _check_files(folder, facts)
     logger.info("unpacking the encoder %s to %s, once", folder.name, pair)
-    shutil.rmtree(pair, ignore_errors=True)
     draft = pair.with_name(f"{pair.name}.{uuid.uuid4().hex}.tmp")
     try:
         _write_pair(folder, facts, draft)
-        draft.rename(pair)
+        # One that another process has finished meanwhile, and is reading, stays where it is.
+        if not _is_whole(pair):
+            swap_in(draft, pair, replace=True)
     except OSError as error:
         # Another process may have been quicker; its copy is as good.
         if not _is_whole(pair):

@@ -153,7 +153,7 @@ def write(
     Raises:
         UserError: it cannot be written.
     """
-    work = None
+    work, mine = None, True
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Beside, not under /tmp: renaming is only atomic on the same file system.
@@ -168,13 +168,19 @@ def write(
         files = {file.name: file_sha256(file) for file in sorted(work.iterdir())}
         (work / KEY).write_text(json.dumps({**key, "files": files}, indent=1) + "\n", "utf-8")
         work.chmod(0o755)
-        work.rename(folder)
+        try:
+            work.rename(folder)
+        except OSError:
+            # Another process may have been quicker; `read` sees whether its vectors are the same.
+            if not (folder / KEY).is_file():
+                raise
+            mine = False
     except OSError as error:
         raise UserError(f"cannot write the features to {folder}: {error.strerror}.") from error
     finally:
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
-    return read(folder, key, check_content=False)
+    return read(folder, key, check_content=not mine)
 
 
 def read(folder: Path, key: dict, check_content: bool = True) -> Features:
