@@ -88,7 +88,6 @@ class Campaign:
         """Note how a case ended; `note` says more of one that should not have ended so."""
         # At once, so that a campaign that is itself cut off has said something.
         print(f"{campaign}: {how}", *([note] if note else []), file=sys.stderr, flush=True)
-        print(f"{campaign}: {how}", note or "", flush=True)
         self.counts.setdefault(campaign, collections.Counter())[how] += 1
         if note:
             self.notes.append(f"{campaign}: {note}")
