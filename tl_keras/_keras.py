@@ -7,6 +7,11 @@ everything else in the user's process.
 
 from __future__ import annotations
 
+import functools
+import weakref
+from collections.abc import Callable
+from typing import TypeVar
+
 import tensorflow as tf
 
 from tl_keras.errors import UserError
@@ -53,6 +58,26 @@ def require_keras_3(what: str) -> None:
 def register(cls):
     """Register a layer, model or optimizer under `tl_keras>Name`, so that `.keras` files can be loaded again."""
     return keras.saving.register_keras_serializable(package="tl_keras")(cls)
+
+
+Made = TypeVar("Made")
+
+
+def kept_with(make: Callable[[keras.Model], Made]) -> Callable[[keras.Model], Made]:
+    """Remember what `make` gave for a model as long as the model lives.
+
+    Args:
+        make: gives what must not keep the model itself, or it lives for ever.
+    """
+    kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+    @functools.wraps(make, updated=())
+    def get(model):
+        if model not in kept:
+            kept[model] = make(model)
+        return kept[model]
+
+    return get
 
 
 def tf_variable(variable) -> tf.Variable:

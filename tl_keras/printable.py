@@ -1,9 +1,13 @@
-"""Texts from files made harmless for a terminal, a Markdown page and a spreadsheet."""
+"""What people read: texts from files made harmless for a terminal, a Markdown page and a spreadsheet; how far long work is."""
 
 from __future__ import annotations
 
+import logging
 import re
+import time
 import unicodedata
+
+logger = logging.getLogger(__name__)
 
 
 def printable(text: str) -> str:
@@ -76,3 +80,25 @@ def spreadsheet_cell(value):
     ):
         return value
     return value if re.fullmatch(r"[+-]?\d+([.,]\d+)?", value) else f"'{value}"
+
+
+class LoggedProgress:
+    """Logs how far a long computation is, at most every ten seconds: a short one stays silent.
+
+    Args:
+        seconds: between two lines.
+        done: what happens to texts.
+    """
+
+    def __init__(self, seconds: float = 10.0, done: str = "texts encoded"):
+        self.seconds = seconds
+        self.done = done
+        self.started = self.last = time.perf_counter()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Tell that `done` of `total` texts are done."""
+        now = time.perf_counter()
+        if done < total and now - self.last >= self.seconds:
+            self.last = now
+            left = (now - self.started) / done * (total - done)
+            logger.info("%d of %d %s, about %.0f s left.", done, total, self.done, left)

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tl_keras.errors import UserError
 from tl_keras.manifest import MANIFEST, check_manifest
 from tl_keras.system_errors import os_error_line, tensorflow_error_line
 
+TASK = "tl_keras_task"
+"""Of an export's object: a function without arguments that gives the task, such as `text-classification`."""
 _REMEDY = "copy or download it again, or make it anew"
 # What TensorFlow's loader raises over files that are cut off or changed: it believes what they say.
 _FAULTS = (
@@ -66,3 +70,26 @@ def check_saved_model(folder: str | os.PathLike) -> None:
         check_manifest(folder, _REMEDY)
     elif (folder.parent / MANIFEST).is_file():
         check_manifest(folder.parent, _REMEDY, below=f"{folder.name}/")
+
+
+def exported_task(folder: str | os.PathLike) -> str | None:
+    """Which task a SavedModel is an export for; None for one that `tl_keras.export` did not write.
+
+    Loading it to see would cost as much as using it: the constant is read from its graph.
+
+    Args:
+        folder: with `saved_model.pb`.
+    """
+    try:
+        saved = saved_model_pb2.SavedModel.FromString((Path(folder) / "saved_model.pb").read_bytes())
+        (graph,) = saved.meta_graphs
+    except (OSError, DecodeError, ValueError):
+        return None  # whoever loads it says what is wrong with it
+    nodes = graph.object_graph_def.nodes
+    places = [child.node_id for child in nodes[0].children if child.local_name == TASK] if nodes else []
+    if not places:
+        return None
+    (name,) = nodes[places[0]].function.concrete_functions
+    body = next(function for function in graph.graph_def.library.function if function.signature.name == name)
+    value = next(node for node in body.node_def if node.op == "Const").attr["value"]
+    return value.tensor.string_val[0].decode()

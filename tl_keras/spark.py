@@ -111,10 +111,10 @@ def answer_schema(model, all_scores: bool = False):
     """
     from pyspark.sql import types
 
-    from tl_keras.serving.exported_generator import TextGenerator
-    from tl_keras.serving.exported_zero_shot import ZeroShotClassifier
+    from tl_keras.serving.generator import TextGenerator
     from tl_keras.serving.predict import predict
     from tl_keras.serving.stream import answer_names
+    from tl_keras.serving.zero_shot_classifier import ZeroShotClassifier
 
     if isinstance(model, (TextGenerator, ZeroShotClassifier)):
         raise UserError(f"a model for {model.task} cannot be asked through Spark.")

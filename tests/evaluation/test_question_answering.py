@@ -14,8 +14,8 @@ from tl_keras.evaluation.question_answering import (
     overlap_f1,
     question_report,
 )
+from tl_keras.serving.answerer import Answerer
 from tl_keras.serving.evaluate import evaluate_questions
-from tl_keras.serving.exported_answerer import Answerer
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ class Fixed(Answerer):
         self.margins = np.array(margins)
 
     def candidates(self, questions, contexts, batch_size=32):
-        from tl_keras.serving.exported_answerer import Candidates
+        from tl_keras.serving.answerer import Candidates
 
         n = len(questions)
         return Candidates(np.zeros((n, 1), int), np.full((n, 1), 3), np.zeros((n, 1)), self.margins[:n])

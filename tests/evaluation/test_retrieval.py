@@ -11,7 +11,7 @@ from tl_keras.data.pairs import RetrievalPairs
 from tl_keras.errors import UserError
 from tl_keras.evaluation.retrieval import mean_reciprocal_rank, ndcg_at, recall_at, retrieval_report
 from tl_keras.serving.evaluate import evaluate, evaluate_retrieval
-from tl_keras.serving.exported_similarity import TextEncoder
+from tl_keras.serving.similarity import SentenceEncoder
 
 
 @pytest.mark.parametrize("k", [1, 5, 10])
@@ -42,7 +42,7 @@ def test_recall_and_reciprocal_rank_by_hand():
 
 def test_questions_search_all_documents():
     vectors = {"q north": [0.1, 2.0], "q east": [3.0, 0.2], "north": [0.0, 1.0], "east": [5.0, 0.0], "both": [1.0, 1.0]}
-    encoder = TextEncoder(lambda texts: tf.constant([vectors[t.decode()] for t in texts.numpy()]), 2, "a table")
+    encoder = SentenceEncoder(lambda texts: tf.constant([vectors[t.decode()] for t in texts.numpy()]), 2, "a table")
     pairs = RetrievalPairs.from_lists(["q north", "q east", "q east"], ["north", "both", "east"])
     report = evaluate(encoder, pairs)
     # "q east" has two right documents, found on ranks 1 and 2.

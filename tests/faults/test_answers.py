@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from tl_keras.files import lock_folder, unlock
-from tl_keras.serving.exported import ExportedClassifier
+from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.stream import predict_file
 
 
-class Always(ExportedClassifier):
+class Always(Classifier):
     """Says the same of every text, and may die on the way."""
 
     def __init__(self, dies_behind: int | None = None):

@@ -5,26 +5,21 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tl_keras.serving.exported import ExportedClassifier
-from tl_keras.serving.exported_answerer import Answerer
-from tl_keras.serving.exported_similarity import Regressor, TextEncoder
-from tl_keras.serving.exported_tagger import Tagger
+from tl_keras.serving.answerer import Answerer
+from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.index import TextIndex
+from tl_keras.serving.similarity import Regressor, SentenceEncoder
+from tl_keras.serving.tagger import Tagger
 
 
-def classifier(folder) -> ExportedClassifier:
+def classifier() -> Classifier:
     """Every character halves the probability of being short."""
-    module = tf.Module()
 
-    def serve(text):
-        short = tf.pow(2.0, -tf.cast(tf.strings.length(text, unit="UTF8_CHAR"), tf.float32))
-        return {"scores": tf.stack([short, 1 - short], axis=1)}
+    def scores(batch):
+        short = tf.pow(2.0, -tf.cast(tf.strings.length(batch["text"], unit="UTF8_CHAR"), tf.float32))
+        return tf.stack([short, 1 - short], axis=1)
 
-    module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None], tf.string, "text")])
-    module.class_names = tf.function(lambda: tf.constant(["short", "긴 글"]), input_signature=[])
-    module.multi_label = tf.function(lambda: tf.constant(False), input_signature=[])
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
-    return ExportedClassifier(folder)
+    return Classifier(scores, ("short", "긴 글"), False, False, "by length")
 
 
 def tagger() -> Tagger:
@@ -58,13 +53,13 @@ def answerer() -> Answerer:
     return Answerer(answers, True, 0.0)
 
 
-def encoder() -> TextEncoder:
+def encoder() -> SentenceEncoder:
     """Vectors of the number of letters a and b."""
 
     def vectors(texts):
         return tf.constant([[text.count(b"a"), text.count(b"b")] for text in texts.numpy()], tf.float32)
 
-    return TextEncoder(vectors, 2, "letters")
+    return SentenceEncoder(vectors, 2, "letters")
 
 
 def regressor() -> Regressor:

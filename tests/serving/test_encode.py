@@ -10,8 +10,10 @@ import tensorflow as tf
 
 from tl_keras import UserError, load_encoder
 from tl_keras.data import Examples
-from tl_keras.models.text_vectors import LoggedProgress
+from tl_keras.printable import LoggedProgress
+from tl_keras.saved_models import exported_task
 from tl_keras.serving.encode import as_vector_source, encode, is_export
+from tl_keras.serving.predictor import constant
 
 TEXTS = ["the film was good", "bad", "", "😀👍", "영화 좋다", "boring plot , awful music", "good film " * 1000, "bad"]
 
@@ -119,8 +121,12 @@ def test_wrong_calls(encoder, call, message):
 
 
 def test_exports_are_told_from_encoders(tiny_pair, tmp_path):
-    for name, content in (("run", b"... embedding_width ..."), ("bare", b"...")):
-        (tmp_path / name / "saved_model" / "1").mkdir(parents=True)
-        (tmp_path / name / "saved_model" / "1" / "saved_model.pb").write_bytes(content)
+    for name in ("run", "bare"):
+        root = tf.Module()
+        root.other = constant("retrieval")
+        if name == "run":
+            root.tl_keras_task = constant("zero-shot-classification")
+        tf.saved_model.save(root, str(tmp_path / name / "saved_model" / "1"))
     found = [is_export(tmp_path / "run"), is_export(tmp_path / "bare"), is_export(tiny_pair), is_export("ko-en-small")]
     assert found == [True, False, False, False]
+    assert exported_task(tmp_path / "run" / "saved_model" / "1") == "zero-shot-classification"

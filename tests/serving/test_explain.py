@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tl_keras import UserError, explain
+from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.explain import delete_words, find_words, shapley_values
-from tl_keras.serving.exported import ExportedClassifier
-from tl_keras.serving.exported_similarity import Regressor
+from tl_keras.serving.similarity import Regressor
 
 
-class ByWords(ExportedClassifier):
+class ByWords(Classifier):
     """A classifier that adds up what words bring, and has one rule for two words together."""
 
     folder, classes, multi_label = "by-words", ("bad", "good"), False

@@ -113,7 +113,7 @@ def test_existing_folders_and_other_models(encoder, tmp_path):
         export(model, tmp_path / "1")
     export(model, tmp_path / "1", overwrite=True)
     assert [f.name for f in tmp_path.iterdir()] == ["1"]
-    with pytest.raises(UserError, match="no export of a tl_keras classifier"):
+    with pytest.raises(UserError, match="no export of tl_keras"):
         load_exported(encoder.folder)
     with pytest.raises(UserError, match="no folder"):
         load_exported(tmp_path / "nothing")

@@ -57,9 +57,9 @@ def model(preset):
 
 @pytest.fixture(scope="module")
 def generator(model):
-    from tl_keras.serving.generation import keras_generator
+    from tl_keras.serving.predict import as_predictor
 
-    return keras_generator(model)
+    return as_predictor(model)
 
 
 @pytest.mark.skipif(IS_KERAS_3, reason="what Keras 2 is told")

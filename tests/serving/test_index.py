@@ -11,21 +11,21 @@ import tensorflow as tf
 
 from tl_keras.errors import UserError
 from tl_keras.evaluation.nearest import nearest
-from tl_keras.serving.exported_similarity import TextEncoder
 from tl_keras.serving.index import TextIndex
 from tl_keras.serving.shared_words import LENGTH, SATURATION, SharedWords, terms_of
+from tl_keras.serving.similarity import SentenceEncoder
 
 WIDTH = 24
 
 
-def letters_encoder(power: float = 1.0, width: int = WIDTH) -> TextEncoder:
+def letters_encoder(power: float = 1.0, width: int = WIDTH) -> SentenceEncoder:
     """Counts letters: a text's vector can be worked out by hand, and no model is needed."""
 
     def function(texts):
         codes = tf.strings.unicode_decode(texts, "UTF-8") % width
         return tf.reduce_sum(tf.one_hot(codes, width), axis=1) ** power + 1e-3
 
-    return TextEncoder(function, width, "letters")
+    return SentenceEncoder(function, width, "letters")
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_approximate_search_finds_nearly_all(tmp_path):
     vectors = rng.normal(size=(2000, 16)).astype("float32")
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     table = {str(i): v for i, v in enumerate(vectors)}
-    encoder = TextEncoder(
+    encoder = SentenceEncoder(
         lambda texts: tf.constant([table.get(t.decode(), vectors[0]) for t in texts.numpy()]), 16, "a table"
     )
     TextIndex.build(encoder, list(table), approximate=True).save(tmp_path / "index")

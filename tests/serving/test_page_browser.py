@@ -126,7 +126,7 @@ def shown(chrome, model, examples=()):
 
 
 def test_every_view_in_the_browser(chrome, tmp_path):
-    with shown(chrome, pages.classifier(tmp_path / "1"), [["ab"]]) as page:
+    with shown(chrome, pages.classifier(), [["ab"]]) as page:
         page.shows("what the run got wrong")
         page.submit("   ")
         page.shows("Write something into every field first.")

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from tl_keras import UserError, predict
-from tl_keras.serving.exported import ExportedClassifier
+from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.stream import predict_file
 
 
-class ByLength(ExportedClassifier):
+class ByLength(Classifier):
     """A classifier whose scores follow from each text alone; counts what it is asked, and may die on the way."""
 
     def __init__(self, dies_behind: int | None = None, multi_label: bool = False):

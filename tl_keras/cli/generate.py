@@ -73,10 +73,9 @@ def _load(run: str):
     except UserError:
         from tl_keras.models.language_model import load_language_model
         from tl_keras.models.text_generator import text_generator
-        from tl_keras.serving.generation import keras_generator
+        from tl_keras.serving.predict import as_predictor
 
-        model = text_generator(load_language_model(run))
-        return keras_generator(model)
+        return as_predictor(text_generator(load_language_model(run)))
     generator = load_exported(run)
     if generator.task != "text-generation":
         raise UserError(

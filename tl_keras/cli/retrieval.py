@@ -1,11 +1,9 @@
-"""`retrieval` from the command line: a search by meaning, learned from questions and their documents.
-
-What it learns is a sentence encoder, so `predict` finds its part in `sentence_similarity`.
-"""
+"""`retrieval` from the command line: a search by meaning, learned from questions and their documents."""
 
 from __future__ import annotations
 
-from tl_keras.cli.running import Columns, refuse_columns, run_settings
+from tl_keras.cli.running import Columns, columns_as_trained, refuse_columns, run_settings
+from tl_keras.cli.sentence_similarity import predict  # noqa: F401  (what it learns is a sentence encoder too)
 from tl_keras.cli.train import train_command
 from tl_keras.tasks.task_settings import RetrievalSettings
 
@@ -32,3 +30,8 @@ def evaluate(model, run: str, data: str, columns: Columns):
         encoding=config.get("encoding", "utf-8"),
     )
     return evaluate_retrieval(model, pairs)
+
+
+def stream(model, run: str, data: str, columns: Columns) -> dict:
+    """How a table of any size is scored; see `predict_file`."""
+    return columns_as_trained(run, columns, "question", "document")

@@ -65,7 +65,6 @@ def index(
     texts = read_collection(data, text, encoding)
     import_tensorflow()
     from tl_keras.encoders.load import encoder_of
-    from tl_keras.serving.exported_similarity import ExportedTextEncoder
     from tl_keras.serving.index import TextIndex
     from tl_keras.serving.text_encoders import load_text_encoder
 
@@ -73,7 +72,7 @@ def index(
     model = load_text_encoder(encoder, **how)
     # So that `search` finds it again, from wherever it is called.
     made_with = {"encoder": str(Path(encoder).resolve()) if Path(encoder).exists() else encoder}
-    if isinstance(model, ExportedTextEncoder):
+    if model.folder:  # an export
         if lexical_weight is not None:
             raise UserError(
                 f"how much shared words count in {encoder} was decided when it was trained; leave --lexical-weight out."
@@ -82,7 +81,7 @@ def index(
     else:
         made_with.update(how)
         if lexical_weight is None:
-            lexical_weight = float(encoder_of(model.keep).suggested.get("lexical_weight", 0.0))
+            lexical_weight = float(encoder_of(model.model).suggested.get("lexical_weight", 0.0))
             if lexical_weight:
                 logger.info(
                     "Shared words count %g and meaning %g, as the makers of %s suggest; --lexical-weight 0 leaves them out.",

@@ -15,15 +15,11 @@ train = train_command(
 
 
 def evaluate(model, run: str, data: str, columns: Columns):
-    """Score a file of scored pairs, or for a run of `retrieval` questions and documents."""
+    """Score a file of scored pairs."""
     from tl_keras.data.pairs import read_scored
     from tl_keras.serving.evaluate import evaluate_similarity
 
     config = run_settings(run)
-    if is_retrieval(config, data):
-        from tl_keras.cli import retrieval
-
-        return retrieval.evaluate(model, run, data, columns)
     pairs = read_scored(
         data,
         columns.text or config.get("text", "text"),
@@ -52,15 +48,7 @@ def predict(model, run: str, texts: list[str] | None, data: str | None, columns:
 
 def stream(model, run: str, data: str, columns: Columns) -> dict:
     """How a table of any size is scored; see `predict_file`."""
-    text, pair = ("question", "document") if run_settings(run).get("task") == "retrieval" else ("text", "text_pair")
-    return columns_as_trained(run, columns, text, pair if getattr(model, "takes_pairs", True) else None)
-
-
-def is_retrieval(config: dict, data: str) -> bool:
-    """Whether a run, or for a bare export the file, is of questions and documents."""
-    from tl_keras.data.pairs import is_squad
-
-    return config.get("task", "retrieval" if is_squad(data) else None) == "retrieval"
+    return columns_as_trained(run, columns, text_pair="text_pair" if getattr(model, "takes_pairs", True) else None)
 
 
 def _wide_range(config: dict) -> tuple[float, float] | None:

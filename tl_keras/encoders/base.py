@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -28,7 +28,7 @@ from tl_keras.text.batches import (
 )
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.pair_batches import pair_batches
-from tl_keras.text.preprocessor import Preprocessor
+from tl_keras.text.preprocessor import Preprocessor, trim
 from tl_keras.text.report import TextReport, text_report
 from tl_keras.text.tagging_batches import tagging_batches
 
@@ -151,6 +151,21 @@ class Encoder:
         # Not every module packs the same three tensors, so ask this one.
         packed = self.preprocessor.pack([self.preprocessor.tokenize(tf.constant(["a"]))], self.seq_length)
         return {name: keras.Input(shape=(None,), dtype="int32", name=name) for name in packed}
+
+    def string_inputs(self, role: str | None = "query") -> Callable[..., dict[str, tf.Tensor] | tf.Tensor]:
+        """A function for use in graphs: one or two texts, string `[batch]` each, read together -> what the encoder takes.
+
+        Args:
+            role: which prompt is put before the texts; see `Preprocessor.tokenize`.
+        """
+        if self.takes_text:
+            return lambda text: text
+        preprocessor = self.preprocessor  # loaded before there is a graph
+
+        def inputs(*texts: tf.Tensor) -> dict[str, tf.Tensor]:
+            return trim(preprocessor.pack([preprocessor.tokenize(text, role) for text in texts], self.seq_length))
+
+        return inputs
 
     def outputs(self, transfer: bool | str | Transfer) -> tuple:
         """Symbolic inputs, and what the encoder makes of them.

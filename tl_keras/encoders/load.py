@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
-
-from tl_keras._keras import keras
+from tl_keras._keras import kept_with, keras
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.encoder_layer import encoder_layer_of
 from tl_keras.encoders.resolve import resolve_pair
@@ -13,10 +11,9 @@ from tl_keras.encoders.word_vectors.layer import WordVectorLayer
 from tl_keras.encoders.word_vectors.read import looks_like_vectors
 from tl_keras.errors import UserError
 
-# Loading a preprocessing module takes a second, so a model's encoder is kept as long as the model lives.
-_ENCODERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
-
+# Loading a preprocessing module takes a second.
+@kept_with
 def encoder_of(model: keras.Model) -> Encoder:
     """The encoder that a model was built on, with its tokenizer loaded once.
 
@@ -26,11 +23,8 @@ def encoder_of(model: keras.Model) -> Encoder:
     Raises:
         UserError: the model was not made by one of them.
     """
-    if model not in _ENCODERS:
-        layer = encoder_layer_of(model)
-        kind = WordVectorEncoder if isinstance(layer, WordVectorLayer) else Encoder
-        _ENCODERS[model] = kind.from_layer(layer)
-    return _ENCODERS[model]
+    layer = encoder_layer_of(model)
+    return (WordVectorEncoder if isinstance(layer, WordVectorLayer) else Encoder).from_layer(layer)
 
 
 def load_encoder(

@@ -9,12 +9,10 @@ import tensorflow as tf
 from tl_keras._keras import keras, register
 from tl_keras.errors import UserError
 from tl_keras.text.question_batches import WindowSettings
+from tl_keras.text.span_decoding import IMPOSSIBLE
 
 if TYPE_CHECKING:
     from tl_keras.encoders.base import Encoder
-
-IMPOSSIBLE = -1e9
-"""The log-probability of places where no answer can begin or end; finite, so that sums and gradients stay finite."""
 
 
 @register

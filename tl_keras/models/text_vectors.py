@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -13,9 +11,8 @@ from tl_keras._keras import keras
 from tl_keras.data.examples import Examples, length_order
 from tl_keras.encoders.base import Encoder
 from tl_keras.errors import UserError
-from tl_keras.text.preprocessor import token_counts, trim
-
-logger = logging.getLogger(__name__)
+from tl_keras.printable import LoggedProgress
+from tl_keras.text.preprocessor import token_counts
 
 COUNTED_AT_ONCE = 4096
 """Texts whose tokens are counted in one call."""
@@ -35,17 +32,13 @@ class TextVectors:
         self.model = model
         self.encoder = encoder
         self.shape = tuple(int(size) for size in model.output_shape[1:])
-        # Loaded before there is a graph.
-        preprocessor = None if encoder.takes_text else encoder.preprocessor
+        inputs_of = encoder.string_inputs()
 
         def run(*segments: tf.Tensor) -> tf.Tensor:
-            if preprocessor is None:
-                return tf.cast(model(segments[0], training=False), tf.float32)
-            packed = preprocessor.pack([preprocessor.tokenize(segment) for segment in segments], encoder.seq_length)
-            return tf.cast(model(trim(packed), training=False), tf.float32)
+            return tf.cast(model(inputs_of(*segments), training=False), tf.float32)
 
         def count(*segments: tf.Tensor) -> tf.Tensor:
-            return tf.add_n([token_counts(preprocessor.tokenize(segment)) for segment in segments])
+            return tf.add_n([token_counts(encoder.preprocessor.tokenize(segment)) for segment in segments])
 
         self._run, self._count = _Traced(run), _Traced(count)
 
@@ -112,28 +105,6 @@ class TextVectors:
             return length_order(examples.texts, examples.text_pairs)[::-1]
         tokens = self.tokens(examples) if tokens is None else tokens
         return np.argsort(np.minimum(tokens, self.encoder.seq_length), kind="stable")[::-1]
-
-
-class LoggedProgress:
-    """Logs how far a long computation is, at most every ten seconds: a short one stays silent.
-
-    Args:
-        seconds: between two lines.
-        done: what happens to texts.
-    """
-
-    def __init__(self, seconds: float = 10.0, done: str = "texts encoded"):
-        self.seconds = seconds
-        self.done = done
-        self.started = self.last = time.perf_counter()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Tell that `done` of `total` texts are done."""
-        now = time.perf_counter()
-        if done < total and now - self.last >= self.seconds:
-            self.last = now
-            left = (now - self.started) / done * (total - done)
-            logger.info("%d of %d %s, about %.0f s left.", done, total, self.done, left)
 
 
 def _columns(examples: Examples) -> list[np.ndarray]:

@@ -15,10 +15,12 @@ from tl_keras.encoders.load import load_encoder
 from tl_keras.errors import UserError
 from tl_keras.models.body import pooled_features
 from tl_keras.models.heads import POOLINGS
-from tl_keras.models.text_vectors import LoggedProgress, TextVectors
+from tl_keras.models.text_vectors import TextVectors
+from tl_keras.printable import LoggedProgress
 from tl_keras.serving.exported import load_exported
-from tl_keras.serving.exported_similarity import TextEncoder
-from tl_keras.serving.versions import find_saved_model
+from tl_keras.serving.predict import as_predictor
+from tl_keras.serving.similarity import SentenceEncoder
+from tl_keras.serving.versions import find_saved_model, is_export
 
 FIXED_POOLINGS = ("mean", "max", "cls")
 """Those that need no training."""
@@ -89,7 +91,7 @@ def as_vector_source(
     seq_length: int | None = None,
     layers: int | None = None,
     preprocessor: str | None = None,
-) -> TextVectors | TextEncoder:
+) -> TextVectors | SentenceEncoder:
     """What turns texts into vectors, loaded once for the same encoder and options; the arguments are those of `encode`.
 
     Raises:
@@ -109,11 +111,8 @@ def as_vector_source(
     if isinstance(model, (str, os.PathLike)):
         found = _exported(os.fspath(model), _file_state(find_saved_model(model)))
     else:
-        # Here, because that module imports this one's neighbours.
-        from tl_keras.serving.predict import as_predictor
-
         found = as_predictor(model)
-    if not hasattr(found, "encode"):
+    if not isinstance(found, SentenceEncoder):
         raise UserError(
             "the model gives no vectors for texts: build it with sentence_encoder(...), or give a pre-trained encoder."
         )
@@ -159,27 +158,3 @@ def _file_state(path: str | os.PathLike) -> tuple:
             continue
         found.append((inside, status.st_mtime_ns, status.st_size))
     return tuple(found)
-
-
-_ONLY_IN_EXPORTS = (
-    b"embedding_width",
-    b"score_range",
-    b"class_names",
-    b"span_labels",
-    b"answer_settings",
-    b"label_template",
-    b"context_length",
-)
-
-
-def is_export(path: str | os.PathLike) -> bool:
-    """Whether a path is a run folder or an export of this package, rather than a pre-trained encoder."""
-    if not os.path.isdir(path):
-        return False
-    try:
-        content = (find_saved_model(path) / "saved_model.pb").read_bytes()
-    except UserError:
-        return False
-    # A bare encoder is a SavedModel too. The names of what only our exports have stand in the file as they are; loading it to see
-    # would cost as much as using it.
-    return any(name in content for name in _ONLY_IN_EXPORTS)

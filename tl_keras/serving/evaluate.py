@@ -23,7 +23,11 @@ from tl_keras.evaluation.question_answering import (
 from tl_keras.evaluation.retrieval import DEPTH, RetrievalReport, retrieval_report
 from tl_keras.evaluation.similarity import SimilarityReport, similarity_report
 from tl_keras.evaluation.tagging import TaggingReport, in_words, span_report
+from tl_keras.serving.answerer import Answerer
+from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.predict import as_predictor
+from tl_keras.serving.similarity import Regressor, SentenceEncoder
+from tl_keras.serving.tagger import Tagger
 
 
 def evaluate(
@@ -50,6 +54,10 @@ def evaluate(
     if examples.labels is None:
         raise UserError(f"{examples.source} has no labels to compare with.")
     predictor = as_predictor(model)
+    if not isinstance(predictor, Classifier):
+        raise UserError(
+            f"the model gives no classes (it is for {predictor.task}); labelled examples need a model of text_classifier."
+        )
     if predictor.multi_label != examples.multi_label:
         kind = "several labels a text" if predictor.multi_label else "one label a text"
         raise UserError(f"the model gives {kind}, {examples.source} does not; check the label separator.")
@@ -78,7 +86,7 @@ def evaluate_questions(
     if examples.answers is None:
         raise UserError(f"{examples.source} has no answers to compare with.")
     answerer = as_predictor(model)
-    if not hasattr(answerer, "candidates"):
+    if not isinstance(answerer, Answerer):
         raise UserError("the model does not answer questions; these examples need a model of question_answerer.")
     right = [[answer.text for answer in given] for given in examples.answers]
     normalisation = normalisation_for(
@@ -113,11 +121,11 @@ def evaluate_similarity(model, examples: ScoredExamples, batch_size: int = 64) -
     """
     predictor = as_predictor(model)
     texts, pairs = examples.texts, examples.text_pairs
-    if hasattr(predictor, "encode"):
+    if isinstance(predictor, SentenceEncoder):
         if pairs is None:
             raise UserError(f"{examples.source} holds single texts; a sentence encoder compares pairs (--text-pair).")
         return similarity_report(examples.labels, predictor.similarity(texts, pairs, batch_size), same_unit=False)
-    if not hasattr(predictor, "score_range"):
+    if not isinstance(predictor, Regressor):
         raise UserError("the model gives no scores; scored examples need text_regressor or sentence_encoder.")
     return similarity_report(examples.labels, predictor.scores(texts, pairs, batch_size))
 
@@ -137,7 +145,7 @@ def evaluate_retrieval(
         UserError: the model gives no vectors.
     """
     predictor = as_predictor(model)
-    if not hasattr(predictor, "encode"):
+    if not isinstance(predictor, SentenceEncoder):
         raise UserError("the model gives no vectors to search with; retrieval needs a model of sentence_encoder.")
     questions, relevant = pairs.questions()
     documents = list(dict.fromkeys([*pairs.documents, *among]))
@@ -165,7 +173,7 @@ def evaluate_tagging(model, examples: TaggedExamples, batch_size: int = 64) -> T
     if examples.spans is None:
         raise UserError(f"{examples.source} has no entities to compare with.")
     tagger = as_predictor(model)
-    if not hasattr(tagger, "entities"):
+    if not isinstance(tagger, Tagger):
         raise UserError("the model labels whole texts; tagged examples need a model of token_classifier.")
     unknown = sorted({span.label for spans in examples.spans for span in spans} - set(tagger.labels))
     if unknown:

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from tl_keras.errors import UserError
-from tl_keras.serving.exported_similarity import Regressor, TextEncoder
+from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.predict import as_predictor
+from tl_keras.serving.similarity import Regressor, SentenceEncoder
 
 EXACT_WORDS = 9
 """Up to so many words all subsets are scored (at most 512), and the weights are exact."""
@@ -253,14 +254,14 @@ def _scorer(model, texts: Sequence[str], label: str | None, batch_size: int) -> 
     def columns(rows):
         return [list(column) for column in zip(*rows, strict=True)]
 
-    if isinstance(predictor, (Regressor, TextEncoder)):
+    if isinstance(predictor, (Regressor, SentenceEncoder)):
         if label is not None:
             raise UserError("this model gives a number and has no labels; leave label out.")
-        if isinstance(predictor, TextEncoder) and len(texts) == 1:
+        if isinstance(predictor, SentenceEncoder) and len(texts) == 1:
             raise UserError("a sentence encoder compares two texts: give the second one as text_pair.")
-        ask = predictor.similarity if isinstance(predictor, TextEncoder) else predictor.scores
+        ask = predictor.similarity if isinstance(predictor, SentenceEncoder) else predictor.scores
         return lambda rows: [float(x) for x in ask(*columns(rows), batch_size=batch_size)], None
-    if not hasattr(predictor, "classes"):
+    if not isinstance(predictor, Classifier):
         raise UserError(
             "only classifiers and models of similarity can be explained: this one answers with parts of the text."
         )

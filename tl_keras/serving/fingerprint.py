@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tl_keras.serving.exported_similarity import TextEncoder
+from tl_keras.serving.similarity import SentenceEncoder
 
 # A short text, other scripts, upper case and accents, digits, and one long enough to show another seq_length.
 PROBES = (
@@ -17,7 +17,7 @@ TOLERANCE = 1e-3
 """The largest difference, for vectors of length 1: rounding on other machines and exports gives 1e-5, another model far more."""
 
 
-def fingerprint(encoder: TextEncoder) -> np.ndarray:
+def fingerprint(encoder: SentenceEncoder) -> np.ndarray:
     """The vectors of the probe texts, float32 `[probes, width]`, of length 1.
 
     A model and its export, which store their weights differently, have the same fingerprint; another training run, pooling,

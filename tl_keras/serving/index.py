@@ -19,11 +19,11 @@ from tl_keras.evaluation.nearest import nearest
 from tl_keras.files import need_space, whole_folder
 from tl_keras.manifest import check_manifest, write_manifest
 from tl_keras.serving.approximate import ApproximateIndex
-from tl_keras.serving.exported_similarity import TextEncoder
 from tl_keras.serving.fingerprint import fingerprint, same_encoder
 from tl_keras.serving.joined_search import joined_search
 from tl_keras.serving.predict import as_predictor
 from tl_keras.serving.shared_words import SharedWords
+from tl_keras.serving.similarity import SentenceEncoder
 from tl_keras.system_errors import no_os_error
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class TextIndex:
 
     def __init__(
         self,
-        encoder: TextEncoder,
+        encoder: SentenceEncoder,
         texts: Sequence[str],
         vectors: np.ndarray,
         probes: np.ndarray,
@@ -343,11 +343,11 @@ def _check_count(k: int) -> None:
         raise UserError(f"the number of texts to find must be at least 1, not {k}.")
 
 
-def _encoder(model) -> TextEncoder:
+def _encoder(model) -> SentenceEncoder:
     encoder = as_predictor(model)
-    if not isinstance(encoder, TextEncoder):
+    if not isinstance(encoder, SentenceEncoder):
         raise UserError("the model gives no vectors to search with; build it with sentence_encoder(...).")
     # An index outlives the variable that its model was in.
     if encoder is model:
         return encoder
-    return TextEncoder(encoder.function, encoder.width, encoder.name, keep=model, passages=encoder.passages)
+    return SentenceEncoder(encoder.function, encoder.width, encoder.name, keep=model, passages=encoder.passages)

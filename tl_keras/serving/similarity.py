@@ -1,155 +1,174 @@
-"""Raw strings to vectors and scores: one graph for `predict`, the export and TensorFlow Serving."""
+"""Vectors of texts, and scores of texts and pairs of texts: the predictors, and what is exported."""
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
 import tensorflow as tf
 
-from tl_keras._keras import keras, tf_variable
-from tl_keras.encoders.base import Encoder
-from tl_keras.encoders.encoder_layer import encoder_layer_of
-from tl_keras.encoders.load import encoder_of
-from tl_keras.errors import UserError
-from tl_keras.models.similarity_head import score_head_of, sentence_encoder_of
-from tl_keras.serving.exported_similarity import Regressor, TextEncoder
-from tl_keras.text.preprocessor import trim
+from tl_keras.data.examples import Examples
+from tl_keras.serving.predictor import Predictor, TextScorer, by_length, constant, strings, text_frame
+
+if TYPE_CHECKING:
+    from tl_keras.serving.served_model import ServedModel
 
 
-def string_graph(model: Callable, encoder: Encoder, role: str = "query") -> Callable[[list[tf.Tensor]], tf.Tensor]:
-    """The segments of texts, string `[batch]` each -> what the model gives for them.
+class SentenceEncoder(Predictor):
+    """What turns texts into vectors.
 
     Args:
-        model: takes the encoder's inputs.
-        encoder: tokenizes and packs.
-        role: which prompt is put before the texts; see `Preprocessor.tokenize`.
+        function: string `[batch]` -> float32 `[batch, width]`.
+        width: numbers in a vector.
+        name: how to call it in messages.
+        passages: the same as `function` for texts that are searched, where they want another prompt than queries.
     """
-    # Loaded before there is a graph.
-    preprocessor = None if encoder.takes_text else encoder.preprocessor
 
-    def run(segments: list[tf.Tensor]) -> tf.Tensor:
-        if preprocessor is None:
-            return model(segments[0])
-        tokens = [preprocessor.tokenize(segment, role) for segment in segments]
-        return model(trim(preprocessor.pack(tokens, encoder.seq_length)))
+    task = "sentence-similarity"
 
-    return run
+    def __init__(self, function: Callable, width: int, name: str, passages: Callable | None = None):
+        self.function = function
+        self.passages = passages or function
+        self.width = width
+        self.name = name
 
+    @classmethod
+    def of_model(cls, served: ServedModel) -> SentenceEncoder:
+        """That of a model of `sentence_encoder`, or of the towers around one."""
+        passages = served.on_strings("text", role="passage") if served.tells_passages_apart else None
+        return cls(served.on_strings("text"), served.head, served.name, passages)
 
-# Tracing takes seconds, so a model's graph is kept as long as the model lives.
-_ENCODERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-_REGRESSORS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+    @classmethod
+    def of_export(cls, module, folder: str) -> SentenceEncoder:
+        """That of an export."""
+        default = module.signatures["serving_default"]
+        passages = module.signatures.get("passage", default)
+        width = int(module.embedding_width().numpy())
+        return cls(
+            lambda texts: default(text=texts)["embedding"],
+            width,
+            folder,
+            lambda texts: passages(text=texts)["embedding"],
+        )
 
+    def to_module(self, pairs: bool) -> tuple[tf.Module, dict[str, Callable]]:
+        """`serving_default` takes `text`, string `[batch]`, and gives `embedding`, float32 `[batch, width]`.
 
-def keras_text_encoder(model: keras.Model) -> TextEncoder:
-    """The text encoder of a Keras model of `sentence_encoder`, or of the towers around one.
+        Where the encoder was trained with another prompt before the texts that are searched, `passage` does the same for those.
+        """
+        root = self.served.module("sentence_encoder")
 
-    Raises:
-        UserError: the model is no sentence encoder of this package.
-    """
-    model = sentence_encoder_of(model)
-    if model not in _ENCODERS:
-        reference = weakref.ref(model)
-        encoder = encoder_of(model)
-
-        def function(role):
-            graph = string_graph(lambda batch: reference()(batch, training=False), encoder, role)
+        def serving(graph):
             return tf.function(
-                lambda text: graph([text]), input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
+                lambda text: {"embedding": graph(text)}, input_signature=[strings("text")], autograph=False
             )
 
-        passages = function("passage") if _tells_passages_apart(encoder) else None
-        _ENCODERS[model] = TextEncoder(function("query"), int(model.output_shape[-1]), model.name, passages=passages)
-    return _ENCODERS[model]
+        root.serve = serving(self.function)
+        root.embedding_width = constant(self.width)
+        signatures = {"serving_default": root.serve}
+        if self.served.tells_passages_apart:
+            root.serve_passages = signatures["passage"] = serving(self.passages)
+        return root, signatures
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        batch_size: int = 64,
+        progress: Callable[[int, int], None] | None = None,
+        role: str = "query",
+    ) -> np.ndarray:
+        """The vectors of texts.
+
+        Args:
+            texts: `n` strings.
+            batch_size: texts at once.
+            progress: called with how many are done and `n`.
+            role: `"passage"` for texts that are searched; `"query"` for those that ask, and all others.
+
+        Returns:
+            Float32 `[n, width]`, in the order of the texts.
+
+        Raises:
+            UserError: one string instead of a list, or an entry that is none.
+        """
+        examples = Examples.from_lists(texts)
+        function = self.passages if role == "passage" else self.function
+        vectors = np.empty((len(examples), self.width), "float32")
+        for rows, (batch,) in by_length([examples.texts], batch_size, progress):
+            vectors[rows] = function(batch).numpy()
+        return vectors
+
+    def unit_vectors(
+        self,
+        texts: Sequence[str],
+        batch_size: int = 64,
+        progress: Callable[[int, int], None] | None = None,
+        role: str = "query",
+    ) -> np.ndarray:
+        """Vectors of length 1, whose dot product is the cosine; see `encode`."""
+        vectors = self.encode(texts, batch_size, progress, role)
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+    def similarity(self, texts: Sequence[str], text_pairs: Sequence[str], batch_size: int = 64) -> np.ndarray:
+        """The cosine of each text and its partner, float32 `[n]`; a text that occurs often is encoded once.
+
+        Raises:
+            UserError: not as many of one as of the other.
+        """
+        pairs = Examples.from_lists(texts, text_pairs=text_pairs)
+        together = np.concatenate([pairs.texts, pairs.text_pairs]).tolist()
+        different = {text: place for place, text in enumerate(dict.fromkeys(together))}
+        vectors = self.unit_vectors(list(different), batch_size)
+        places = np.array([different[text] for text in together], "int64")
+        return np.einsum("ij,ij->i", vectors[places[: len(pairs)]], vectors[places[len(pairs) :]])
+
+    def frame(
+        self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, *, batch_size: int = 64
+    ) -> pd.DataFrame:
+        """`text` and `embedding` (an array for each text), or for pairs `text`, `text_pair` and `score`, the cosine."""
+        if text_pairs is not None:
+            return text_frame(texts, text_pairs, score=self.similarity(texts, text_pairs, batch_size))
+        return text_frame(texts, None, embedding=pd.Series(list(self.encode(texts, batch_size)), dtype=object))
 
 
-def _tells_passages_apart(encoder: Encoder) -> bool:
-    prompts = {} if encoder.takes_text else encoder.preprocessor.prompts
-    return prompts.get("passage", "") != prompts.get("query", "")
+class Regressor(TextScorer):
+    """What gives texts or pairs a number.
 
-
-def keras_regressor(model: keras.Model) -> Regressor:
-    """The regressor of a Keras model of `text_regressor`; it takes single texts and pairs.
-
-    Raises:
-        UserError: the model is no regressor of this package.
+    Args:
+        function: `{"text": string [batch], perhaps "text_pair"}` -> float32 `[batch]`.
+        score_range: lowest and highest score.
+        takes_pairs: whether it wants pairs; None if it takes both.
+        name: how to call it in messages.
     """
-    if model not in _REGRESSORS:
-        reference, encoder = weakref.ref(model), encoder_of(model)
-        graph = string_graph(lambda batch: reference()(batch, training=False), encoder)
-        text = tf.TensorSpec([None], tf.string)
-        single = tf.function(lambda a: graph([a]), input_signature=[text], autograph=False)
-        double = tf.function(lambda a, b: graph([a, b]), input_signature=[text, text], autograph=False)
-        _REGRESSORS[model] = Regressor(
-            lambda batch: double(batch["text"], batch["text_pair"]) if "text_pair" in batch else single(batch["text"]),
-            score_head_of(model).score_range,
-            False if encoder.takes_text else None,
-            model.name,
-        )
-    return _REGRESSORS[model]
 
+    task = "sentence-similarity"
 
-def embedding_module(model: keras.Model) -> tf.Module:
-    """What is saved of a sentence encoder: `serving_default` takes `text`, string `[batch]`, and gives `embedding`.
+    def __init__(self, function: Callable, score_range: tuple[float, float], takes_pairs: bool | None, name: str):
+        super().__init__(function, takes_pairs, name)
+        self.score_range = score_range
 
-    Where the encoder was trained with another prompt before the texts that are searched, `passage` does the same for those.
-    """
-    model = sentence_encoder_of(model)
-    root, graph = _module(model, "sentence_encoder")
+    @classmethod
+    def of_model(cls, served: ServedModel) -> Regressor:
+        """That of a model of `text_regressor`, which takes single texts and pairs."""
+        return cls(cls.function_of_model(served), served.head.score_range, served.takes_pairs, served.name)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")], autograph=False)
-    def serve(text):
-        return {"embedding": graph([text])}
+    @classmethod
+    def of_export(cls, module, folder: str) -> Regressor:
+        """That of an export."""
+        function, takes_pairs = cls.function_of_export(module, "score")
+        low, high = (float(end) for end in module.score_range().numpy())
+        return cls(function, (low, high), takes_pairs, folder)
 
-    root.serve = serve
-    encoder = encoder_of(model)
-    if _tells_passages_apart(encoder):
-        passages = string_graph(lambda inputs: model(inputs, training=False), encoder, "passage")
+    def to_module(self, pairs: bool) -> tuple[tf.Module, dict[str, Callable]]:
+        """`serving_default` gives `score`, float32 `[batch]`."""
+        root, signatures = self.string_module("text_regressor", pairs, lambda scores: {"score": scores})
+        root.score_range = constant(self.score_range, tf.float32)
+        return root, signatures
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")], autograph=False)
-        def serve_passages(text):
-            return {"embedding": passages([text])}
-
-        root.serve_passages = serve_passages
-    width = int(model.output_shape[-1])
-    root.embedding_width = tf.function(lambda: tf.constant(width), input_signature=[])
-    return root
-
-
-def regressor_module(model: keras.Model, pairs: bool) -> tf.Module:
-    """What is saved of a regressor: `serving_default` takes `text`, with `pairs` also `text_pair`, and gives `score`."""
-    root, graph = _module(model, "text_regressor")
-    if pairs and encoder_of(model).takes_text:
-        raise UserError("a text embedding module takes one text, not pairs.")
-    text, text_pair = (tf.TensorSpec([None], tf.string, name) for name in ("text", "text_pair"))
-    if pairs:
-
-        @tf.function(input_signature=[text, text_pair], autograph=False)
-        def serve(text, text_pair):
-            return {"score": graph([text, text_pair])}
-
-    else:
-
-        @tf.function(input_signature=[text], autograph=False)
-        def serve(text):
-            return {"score": graph([text])}
-
-    root.serve = serve
-    score_range = score_head_of(model).score_range
-    root.score_range = tf.function(lambda: tf.constant(score_range, tf.float32), input_signature=[])
-    return root
-
-
-def _module(model: keras.Model, name: str) -> tuple[tf.Module, Callable]:
-    """A module that holds what the model needs: tokenizer or table, vocabulary and weights; and its graph."""
-    encoder = encoder_of(model)
-    root = tf.Module(name=name)
-    if encoder.takes_text:
-        # Such a module carries its vocabulary table with it, which has to be tracked to be saved.
-        root.encoder = encoder_layer_of(model).resolved_object
-    else:
-        root.preprocessor = encoder.preprocessor.module
-    # The variables only, not the Keras model: both together would be stored twice.
-    root.model_variables = [tf_variable(variable) for variable in model.variables]
-    return root, string_graph(lambda batch: model(batch, training=False), encoder)
+    def frame(
+        self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, *, batch_size: int = 64
+    ) -> pd.DataFrame:
+        """`text`, perhaps `text_pair`, and `score`."""
+        return text_frame(texts, text_pairs, score=self.scores(texts, text_pairs, batch_size))

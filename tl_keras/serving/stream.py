@@ -18,12 +18,11 @@ from tl_keras.data.row_stream import RowStream, shard_of
 from tl_keras.data.text_files import COMPRESSED, kind_of
 from tl_keras.errors import UserError
 from tl_keras.files import lock_folder, refuse_input_as_output, unlock
-from tl_keras.models.text_vectors import LoggedProgress
-from tl_keras.printable import spreadsheet_cell
-from tl_keras.serving.exported_answerer import Answerer
-from tl_keras.serving.exported_similarity import TextEncoder
-from tl_keras.serving.exported_tagger import Tagger
+from tl_keras.printable import LoggedProgress, spreadsheet_cell
+from tl_keras.serving.answerer import Answerer
 from tl_keras.serving.predict import as_predictor, predict
+from tl_keras.serving.similarity import SentenceEncoder
+from tl_keras.serving.tagger import Tagger
 from tl_keras.system_errors import os_error_line
 
 logger = logging.getLogger(__name__)
@@ -105,7 +104,7 @@ def predict_file(
     predictor = as_predictor(model)
     wanted = shard_of(stream.count(), shard)
     # Spans and vectors do not fit into the cells of a table.
-    lists = isinstance(predictor, (Answerer, Tagger)) or (isinstance(predictor, TextEncoder) and text_pair is None)
+    lists = isinstance(predictor, (Answerer, Tagger)) or (isinstance(predictor, SentenceEncoder) and text_pair is None)
     columns = [name for name in stream.columns if keep is None or name in keep or name in texts_of]
     stats = [path.stat() for path in stream.paths]
     job = {

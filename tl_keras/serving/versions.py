@@ -44,6 +44,18 @@ def find_saved_model(path: str | os.PathLike) -> Path:
     return versions[max(versions)]
 
 
+def is_export(path: str | os.PathLike) -> bool:
+    """Whether a path is a run folder or an export of this package, rather than a pre-trained encoder, which is a SavedModel too."""
+    if not os.path.isdir(path):
+        return False
+    from tl_keras.saved_models import exported_task
+
+    try:
+        return exported_task(find_saved_model(path)) is not None
+    except UserError:
+        return False
+
+
 def add_version(run: str | os.PathLike, directory: str | os.PathLike) -> Path:
     """Copy a run's SavedModel into the next version folder of `directory`.
 

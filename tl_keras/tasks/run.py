@@ -171,7 +171,9 @@ class Run:
             with self._kept_trained(folder, trained):
                 outcome = self._score(trained)
                 # All workers save together, or those that do would wait for the others.
-                export(self.exported_model(), folder.work / "saved_model" / "1", **self.export_options())
+                export(
+                    self.exported_model(), folder.work / "saved_model" / "1", task=self.task, **self.export_options()
+                )
                 if chief:
                     write_numbers(folder, settings, outcome)
                     self.write_page(folder.work, outcome)

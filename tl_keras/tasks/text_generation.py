@@ -17,7 +17,7 @@ from tl_keras.errors import UserError
 from tl_keras.manifest import tree_sha256
 from tl_keras.models.language_model import PRESET, LanguageModel, load_language_model, save_preset
 from tl_keras.models.text_generator import text_generator
-from tl_keras.serving.generation import keras_generator
+from tl_keras.serving.predict import as_predictor
 from tl_keras.tasks.outcome import Outcome
 from tl_keras.tasks.page import best_epoch_line, cell, draw, section, write_page
 from tl_keras.tasks.run import Run
@@ -94,7 +94,7 @@ class TextGenerationRun(Run):
 
     def evaluate(self):
         """Perplexity on the validation texts; of pairs, on the completions after their prompts."""
-        return keras_generator(self.model).perplexity(self.valid.texts, self.valid.text_pairs)
+        return as_predictor(self.model).perplexity(self.valid.texts, self.valid.text_pairs)
 
     def extra_config(self, report):
         """What the model can read and write."""
@@ -121,7 +121,7 @@ def write_generation_page(folder: Path, outcome: Outcome, model, valid: Examples
     """
     config, report = outcome.config, outcome.report
     draw(folder, outcome)
-    generator, prompts = keras_generator(model), [""] * SAMPLES
+    generator, prompts = as_predictor(model), [""] * SAMPLES
     if valid.text_pairs is not None:
         # A prompt that fills the row leaves nothing to show.
         lengths = generator.module.prompt_lengths(tf.constant(valid.texts.tolist())).numpy()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tl_keras.serving.exported_zero_shot import entailment_places
 from tl_keras.serving.zero_shot import zero_shot_classifier
+from tl_keras.serving.zero_shot_classifier import entailment_places
 from tl_keras.tasks.text_classification import TextClassificationRun
 
 

@@ -10,12 +10,12 @@ import gradio as gr
 import pandas as pd
 
 from tl_keras.errors import UserError
+from tl_keras.serving.answerer import Answerer
+from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.explain import explain
-from tl_keras.serving.exported import ExportedClassifier
-from tl_keras.serving.exported_answerer import Answerer
-from tl_keras.serving.exported_similarity import Regressor, TextEncoder
-from tl_keras.serving.exported_tagger import Tagger
 from tl_keras.serving.index import TextIndex
+from tl_keras.serving.similarity import Regressor, SentenceEncoder
+from tl_keras.serving.tagger import Tagger
 
 LONGEST = 100_000
 """Characters of a text: a page is no place for books, and a context is read in full."""
@@ -97,8 +97,8 @@ def _words(model, wanted: bool, *texts: str) -> str:
     )
 
 
-def _classifier(model: ExportedClassifier) -> View:
-    pairs = "text_pair" in model.inputs
+def _classifier(model: Classifier) -> View:
+    pairs = bool(model.takes_pairs)
 
     def answer(text, *others):
         *text_pair, explained = others
@@ -152,7 +152,7 @@ def _meter(value: float, low: float, high: float, name: str) -> str:
     )
 
 
-def _encoder(model: TextEncoder) -> View:
+def _encoder(model: SentenceEncoder) -> View:
     def answer(text, other, explained):
         cosine = float(model.similarity([text], [other])[0])
         return _meter(cosine, -1.0, 1.0, "cosine"), _words(model, explained, text, other)
@@ -188,10 +188,10 @@ def _index(model: TextIndex) -> View:
 
 
 _VIEWS = {
-    ExportedClassifier: _classifier,
+    Classifier: _classifier,
     Tagger: _tagger,
     Answerer: _answerer,
-    TextEncoder: _encoder,
+    SentenceEncoder: _encoder,
     Regressor: _regressor,
     TextIndex: _index,
 }

@@ -1,9 +1,9 @@
-"""Write texts with an exported language model: plain TensorFlow, no Keras."""
+"""Texts that go on from prompts: the predictor; its graph stands in `generation_graph`."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,10 +11,14 @@ import tensorflow as tf
 
 from tl_keras.errors import UserError
 from tl_keras.evaluation.language_model import PerplexityReport
+from tl_keras.serving.predictor import Predictor
+
+if TYPE_CHECKING:
+    from tl_keras.serving.served_model import ServedModel
 
 
-class TextGenerator:
-    """What writes texts: the graph of a Keras model, or of an export (`ExportedGenerator`).
+class TextGenerator(Predictor):
+    """What writes texts.
 
     Args:
         module: see `generation_module`.
@@ -26,6 +30,34 @@ class TextGenerator:
         self.module = module
         self.max_length = int(module.context_length())
         """The longest prompt and text together, in tokens."""
+
+    @classmethod
+    def of_model(cls, served: ServedModel) -> TextGenerator:
+        """That of a model of `text_generator`; its graph is that of the export."""
+        from tl_keras.serving.generation_graph import generation_module  # needs Keras, which is there with the model
+
+        return cls(served.once("module", lambda: generation_module(served.head)))
+
+    @classmethod
+    def of_export(cls, module, folder: str) -> TextGenerator:
+        """That of an export."""
+        return cls(module)
+
+    def to_module(self, pairs: bool) -> tuple[tf.Module, dict[str, Callable]]:
+        """See `generation_module`."""
+        return self.module, {"serving_default": self.module.serve, "losses": self.module.losses}
+
+    def frame(
+        self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, *, batch_size: int = 64
+    ) -> pd.DataFrame:
+        """What `generate` gives for prompts.
+
+        Raises:
+            UserError: pairs.
+        """
+        if text_pairs is not None:
+            raise UserError("a language model takes prompts, not pairs of texts.")
+        return self.generate(texts, batch_size=batch_size)
 
     def generate(
         self,
@@ -152,19 +184,6 @@ class TextGenerator:
                     + (", or give a larger max_length." if limit < self.max_length else ".")
                 )
         return limit
-
-
-class ExportedGenerator(TextGenerator):
-    """A language model loaded from a SavedModel that `export` wrote: plain TensorFlow, no Keras.
-
-    Args:
-        folder: the SavedModel.
-        module: what `tf.saved_model.load` gave for it.
-    """
-
-    def __init__(self, folder: str | os.PathLike, module):
-        super().__init__(module)
-        self.folder = str(folder)
 
 
 def check_sampling(temperature: float, top_k: int, top_p: float) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tl_keras.models.span_head import IMPOSSIBLE
 from tl_keras.text.offsets import Tokens
+
+IMPOSSIBLE = -1e9
+"""The log-probability of places where no answer can begin or end; finite, so that sums and gradients stay finite."""
 
 
 def best_in_windows(scores: tf.Tensor, max_answer_length: int, n_best: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

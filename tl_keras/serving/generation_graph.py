@@ -1,14 +1,12 @@
-"""Prompts to texts: one graph for `generate`, the stream in a terminal, the export and TensorFlow Serving."""
+"""Prompts to texts: the graph of a language model, for `generate`, the stream in a terminal and the export."""
 
 from __future__ import annotations
 
-import weakref
-
 import tensorflow as tf
 
-from tl_keras._keras import keras, tf_variable
+from tl_keras._keras import tf_variable
 from tl_keras.models.language_model import LanguageModel
-from tl_keras.serving.exported_generator import TextGenerator
+from tl_keras.serving.predictor import constant
 
 _TEXTS = tf.TensorSpec([None], tf.string, "text")
 _SETTINGS = [
@@ -113,7 +111,7 @@ class _Decoder:
         return {"loss": tf.reduce_sum(tf.where(counted, losses, 0.0), -1), "tokens": counts}
 
 
-def generation_module(model: keras.Model) -> tf.Module:
+def generation_module(language_model: LanguageModel) -> tf.Module:
     """What is saved: the graph with its tokenizer and weights.
 
     `serving_default` takes `text`, the prompts, string `[batch]`, and settings, each `[batch]` or of one number for all: `max_length`
@@ -125,9 +123,8 @@ def generation_module(model: keras.Model) -> tf.Module:
     number, the end of the text among them; of a text longer than the model can read only the beginning counts.
 
     Args:
-        model: of `text_generator`.
+        language_model: network and tokenizer.
     """
-    language_model = LanguageModel.of(model)
     decoder = _Decoder(language_model)
     root = tf.Module(name="text_generator")
     # The variables only, not the Keras model: both together would be stored twice.
@@ -148,8 +145,7 @@ def generation_module(model: keras.Model) -> tf.Module:
         input_signature=[ids, *(tf.TensorSpec([None, None], tf.bool, name) for name in ("given", "mask"))],
         autograph=False,
     )
-    context = language_model.max_length
-    root.context_length = tf.function(lambda: tf.constant(context), input_signature=[])
+    root.context_length = constant(language_model.max_length)
     root.prompt_lengths = tf.function(
         lambda text: tf.cast(decoder.tokens(text).row_lengths(), tf.int32), input_signature=[_TEXTS], autograph=False
     )
@@ -161,18 +157,3 @@ def _resources(tokenizer) -> list:
     tokenizer(tf.constant([""]))  # some make their tables at the first call
     kinds = (tf.Module, tf.saved_model.experimental.TrackableResource)
     return [value for value in vars(tokenizer).values() if isinstance(value, kinds)]
-
-
-# Tracing takes seconds, so a model's graph is kept as long as the model lives.
-_GENERATORS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
-def keras_generator(model: keras.Model) -> TextGenerator:
-    """The generator of a Keras model of `text_generator`; its graph is that of the export.
-
-    Raises:
-        UserError: the model is none.
-    """
-    if model not in _GENERATORS:
-        _GENERATORS[model] = TextGenerator(generation_module(model))
-    return _GENERATORS[model]
