@@ -38,7 +38,7 @@ _PUBLIC = {
     "predict": "tl_keras.serving.predict",
     "predict_file": "tl_keras.serving.stream",
     "question_answerer": "tl_keras.models.question_answerer",
-    "read_retrieval_pairs": "tl_keras.data.pairs",
+    "read_retrieval_pairs": "tl_keras.data.search_files",
     "read_scored": "tl_keras.data.pairs",
     "read_squad": "tl_keras.data.squad",
     "read_table": "tl_keras.data.table",

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tl_keras.data.pairs import RetrievalPairs, ScoredExamples, read_collection, read_retrieval_pairs, read_scored
+from tl_keras.data.pairs import RetrievalPairs, ScoredExamples, read_scored
+from tl_keras.data.search_files import read_collection, read_retrieval_pairs
 from tl_keras.errors import UserError
 
 pytestmark = pytest.mark.one_keras
@@ -110,7 +111,7 @@ def test_squad_files(tmp_path):
     assert pairs.texts.tolist() == ["When was it built?", "어디를 지나나?"]
     assert pairs.text_pairs.tolist() == ["The tower was built in 1889.", "한강은 서울을 지난다."]
     path.write_text('{"data": [{"title": "x"}]}')
-    with pytest.raises(UserError, match="not in the format of SQuAD"):
+    with pytest.raises(UserError, match='data\\[0\\]: there is no "paragraphs"'):
         read_retrieval_pairs(path)
     path.write_text('{"data":\n [}')
     with pytest.raises(UserError, match="line 2: not JSON"):

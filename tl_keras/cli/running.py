@@ -175,7 +175,7 @@ def refuse_columns(task: str, columns: Columns, *names: str) -> None:
 def is_rows(path: str) -> bool:
     """Whether files can be answered row by row: they are tables, and not SQuAD's JSON."""
     from tl_keras.data.formats import is_table
-    from tl_keras.data.pairs import is_squad
+    from tl_keras.data.squad import is_squad
 
     return is_table(path) and not is_squad(path)
 

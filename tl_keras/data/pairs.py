@@ -11,11 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tl_keras.data.examples import Examples
-from tl_keras.data.formats import expand, is_table
-from tl_keras.data.frames import is_path
-from tl_keras.data.json_text import is_json_lines, parse_json
 from tl_keras.data.table import read_table
-from tl_keras.data.text_files import decode_file, kind_of, open_text
 from tl_keras.errors import UserError
 from tl_keras.ranges import check_ranges
 
@@ -190,107 +186,6 @@ def read_scored(
         examples.texts, examples.label_names, examples.text_pairs, score_range, examples.source
     )
     return dataclasses.replace(scored, rows=examples.rows)
-
-
-def read_retrieval_pairs(
-    table: str | os.PathLike | pd.DataFrame, question: str = "question", document: str = "document", **options
-) -> RetrievalPairs:
-    """Read questions and the documents that answer them.
-
-    Args:
-        table: as for `read_table`; or a `.json` file in the format of SQuAD, whose paragraphs are the documents.
-        question: the column with the question.
-        document: the column with the document.
-        **options: as for `read_table`: `separator`, `quoting`, `encoding`, `on_empty`.
-
-    Raises:
-        UserError: as for `read_table`, or the JSON is not in the format of SQuAD.
-    """
-    if is_squad(table):
-        questions, documents = squad_pairs(table, options.get("encoding", "utf-8"))
-        return RetrievalPairs.from_lists(questions, documents, str(table))
-    examples = read_table(table, question, None, document, **options)
-    pairs = RetrievalPairs.from_lists(examples.texts, examples.text_pairs, examples.source)
-    return dataclasses.replace(pairs, rows=examples.rows)
-
-
-def squad_pairs(path: str | os.PathLike, encoding: str = "utf-8") -> tuple[list[str], list[str]]:
-    """Questions and their paragraphs from a file in the format of SQuAD; questions without an answer are left out.
-
-    Args:
-        path: `{"data": [{"paragraphs": [{"context": ..., "qas": [{"question": ..., "answers": [...]}]}]}]}`.
-        encoding: of the file.
-
-    Returns:
-        `(questions, paragraphs)`, two lists of the same length.
-
-    Raises:
-        UserError: the file is not in that format, or holds no questions.
-
-    Source: the format is that of https://rajpurkar.github.io/SQuAD-explorer/
-    """
-    content = parse_json(decode_file(path, encoding), str(path))
-    questions, paragraphs = [], []
-    try:
-        for article in content["data"]:
-            for paragraph in article["paragraphs"]:
-                for entry in paragraph["qas"]:
-                    if entry.get("is_impossible"):
-                        continue
-                    questions.append(str(entry["question"]))
-                    paragraphs.append(str(paragraph["context"]))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f'{path} is not in the format of SQuAD: {{"data": [{{"paragraphs": [{{"context", "qas"}}]}}]}} was expected '
-            f"({type(error).__name__}: {error})."
-        ) from error
-    if not questions:
-        raise UserError(f"{path} holds no questions with answers.")
-    return questions, paragraphs
-
-
-def read_collection(path, text: str | None = None, encoding: str = "utf-8") -> list[str]:
-    """The texts of a file to search in.
-
-    Args:
-        path: a table of any kind that `read_table` reads (a pattern or a list, too), a `.json` file in the format of SQuAD (its
-            paragraphs, each once), or any other file with a text on each line, perhaps packed.
-        text: the column of a table with the text; by default `text`.
-        encoding: of the file.
-
-    Returns:
-        The texts in file order, without empty ones.
-
-    Raises:
-        UserError: the file cannot be read, or holds no text.
-    """
-    if not is_path(path):
-        return read_table(path, text or "text", None).texts.tolist()
-    if is_squad(path):
-        _no_column_in(path, text)
-        return list(dict.fromkeys(squad_pairs(path, encoding)[1]))
-    files = expand(path)
-    if any(is_table(file) for file in files):
-        return read_table(path, text or "text", None, encoding=encoding).texts.tolist()
-    _no_column_in(path, text)
-    texts = [line.strip() for file in files for line in decode_file(file, encoding).split("\n") if line.strip()]
-    if not texts:
-        raise UserError(f"{path} holds no text.")
-    return texts
-
-
-def is_squad(path) -> bool:
-    """Whether a file is one JSON object, as SQuAD's are, and not a list of rows."""
-    if not is_path(path) or isinstance(path, (list, tuple)) or kind_of(path) != ".json" or not os.path.isfile(path):
-        return False
-    with open_text(path) as stream:
-        head = stream.read(1 << 12)
-    return head.lstrip().startswith("{") and not is_json_lines(head)
-
-
-def _no_column_in(path, text: str | None) -> None:
-    if text is not None:
-        raise UserError(f"{path} is no table, so there is no column {text!r} in it; leave --text out.")
 
 
 def check_range(score_range: tuple[float, float]) -> tuple[float, float]:

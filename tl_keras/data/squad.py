@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from tl_keras.data.json_text import parse_json
+from tl_keras.data.frames import is_path
+from tl_keras.data.json_text import is_json_lines, parse_json
 from tl_keras.data.questions import QuestionExamples
-from tl_keras.data.text_files import decode_file
+from tl_keras.data.text_files import decode_file, kind_of, open_text
 from tl_keras.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -44,11 +47,66 @@ def read_squad(path: str | os.PathLike, *, encoding: str = "utf-8") -> QuestionE
         ((Answer(text='Ada', start=0, end=3),),)
     """
     path = Path(path)
+    asked = list(_entries(path, encoding))
+    if not asked:
+        raise UserError(f"{path} holds no questions.")
+    places = [one.place for one in asked]
+    answers = [_get(path, one.entry, one.place, "answers", list) if "answers" in one.entry else None for one in asked]
+    given = _answers_or_none(path, answers, [one.entry.get("is_impossible") for one in asked], places)
+    return QuestionExamples.from_lists(
+        [one.question for one in asked],
+        [one.context for one in asked],
+        given,
+        ids=[one.entry.get("id", number) for number, one in enumerate(asked, 1)],
+        documents=[one.document for one in asked],
+        source=str(path),
+        places=places,
+    )
+
+
+def squad_pairs(path: str | os.PathLike, encoding: str = "utf-8") -> tuple[list[str], list[str]]:
+    """Questions and their paragraphs from a file of SQuAD's form; questions marked impossible are left out.
+
+    Args:
+        path: the file, perhaps with `.gz`.
+        encoding: of the file.
+
+    Returns:
+        `(questions, paragraphs)`, two lists of the same length.
+
+    Raises:
+        UserError: as for `read_squad`, but answers are not looked at.
+    """
+    asked = [one for one in _entries(Path(path), encoding) if not one.entry.get("is_impossible")]
+    if not asked:
+        raise UserError(f"{path} holds no questions with answers.")
+    return [one.question for one in asked], [one.context for one in asked]
+
+
+def is_squad(path) -> bool:
+    """Whether a file is one JSON object, as SQuAD's are, and not a list of rows."""
+    if not is_path(path) or isinstance(path, (list, tuple)) or kind_of(path) != ".json" or not os.path.isfile(path):
+        return False
+    with open_text(path) as stream:
+        head = stream.read(1 << 12)
+    return head.lstrip().startswith("{") and not is_json_lines(head)
+
+
+class _Entry(NamedTuple):
+    """A question in a file: where it stands, the number of its document, its context, and all that the file says of it."""
+
+    place: str
+    document: int
+    context: str
+    question: str
+    entry: dict
+
+
+def _entries(path: Path, encoding: str) -> Iterator[_Entry]:
     content = decode_file(path, encoding)
     if not content.strip():
         raise UserError(f"{path} is empty.")
     tree = parse_json(content, str(path))
-    questions, contexts, answers, marks, ids, documents, places = [], [], [], [], [], [], []
     for d, document in enumerate(_get(path, tree, "", "data", list)):
         at_document = f"data[{d}]"
         for p, paragraph in enumerate(_get(path, document, at_document, "paragraphs", list)):
@@ -56,21 +114,9 @@ def read_squad(path: str | os.PathLike, *, encoding: str = "utf-8") -> QuestionE
             context = _get(path, paragraph, at_paragraph, "context", str)
             if not context.strip():
                 raise UserError(f"{path}, {at_paragraph}: the context is empty.")
-            for q, asked in enumerate(_get(path, paragraph, at_paragraph, "qas", list)):
+            for q, entry in enumerate(_get(path, paragraph, at_paragraph, "qas", list)):
                 place = f"{at_paragraph}.qas[{q}]"
-                questions.append(_get(path, asked, place, "question", str))
-                contexts.append(context)
-                answers.append(_get(path, asked, place, "answers", list) if "answers" in asked else None)
-                marks.append(asked.get("is_impossible"))
-                ids.append(asked.get("id", len(ids) + 1))
-                documents.append(d)
-                places.append(place)
-    if not questions:
-        raise UserError(f"{path} holds no questions.")
-    given = _answers_or_none(path, answers, marks, places)
-    return QuestionExamples.from_lists(
-        questions, contexts, given, ids=ids, documents=documents, source=str(path), places=places
-    )
+                yield _Entry(place, d, context, _get(path, entry, place, "question", str), entry)
 
 
 def _get(path: Path, node, place: str, key: str, kind: type):

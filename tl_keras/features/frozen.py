@@ -23,7 +23,7 @@ from tl_keras.features.store import Features
 from tl_keras.models.text_vectors import Progress, TextVectors
 from tl_keras.models.transfer_control import prepare
 from tl_keras.text.batch_labels import labels_of_examples, tell_labels
-from tl_keras.text.batches import POOL_BATCHES, buckets_of, check_sizes, finish_batches
+from tl_keras.text.batches import check_sizes, make_batches, with_labels
 
 logger = logging.getLogger(__name__)
 
@@ -88,28 +88,17 @@ class FrozenFeatures:
         if training and tokens is not None:
             report = self._encoder.report(examples)
             logger.log(logging.WARNING if report.worrying else logging.INFO, "%s: %s", examples.source, report)
-        source = {"row": rows}
+        source, buckets = {"row": rows}, {}
         if examples.labels is not None:
             source["labels"] = examples.labels
-        if tokens is not None:
-            source["tokens"] = tokens[rows]
-        dataset = tf.data.Dataset.from_tensor_slices(source)
-        if training:
-            dataset = dataset.shuffle(len(examples), seed=seed, reshuffle_each_iteration=True)
         if training and tokens is not None:
-            length = self._encoder.seq_length
-            dataset = dataset.batch(batch_size * POOL_BATCHES).map(_with_segments)
-            dataset = dataset.flat_map(lambda pool: buckets_of(pool, batch_size, length, seed))
-        else:
-            dataset = dataset.batch(batch_size)
-
+            source["tokens"] = tokens[rows]
+            buckets = {"bucket": self._encoder.seq_length, "tokenize": _with_segments}
         look_up = self._look_up()
-
-        def finish(batch):
-            values = look_up(batch["row"])
-            return (values, batch["labels"]) if "labels" in batch else values
-
-        dataset = finish_batches(dataset.map(finish), len(examples), batch_size, drop_remainder)
+        dataset = make_batches(
+            source, lambda batch: with_labels(look_up(batch["row"]), batch),
+            batch_size=batch_size, training=training, seed=seed, drop_remainder=drop_remainder, **buckets,
+        )  # fmt: skip
         return tell_labels(dataset, labels_of_examples(examples))
 
     def _look_up(self) -> Callable[[tf.Tensor], tf.Tensor]:

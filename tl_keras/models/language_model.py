@@ -14,7 +14,7 @@ import tensorflow as tf
 from tl_keras._keras import keras, require_keras_3
 from tl_keras.data.examples import Examples, row_numbers
 from tl_keras.errors import UserError
-from tl_keras.text.batches import POOL_BATCHES, buckets_of, check_sizes, finish_batches
+from tl_keras.text.batches import check_sizes, make_batches
 
 logger = logging.getLogger(__name__)
 
@@ -94,14 +94,7 @@ class LanguageModel:
         """
         check_sizes(batch_size, 2)
         ids, weights, numbers = self._rows(examples, seq_length or self.max_length)
-        pool = {"segments": (tf.ragged.constant(ids, tf.int32),), "weights": tf.ragged.constant(weights, tf.float32)}
-        dataset = tf.data.Dataset.from_tensor_slices({**pool, "numbers": numbers})
-        if training:
-            dataset = dataset.shuffle(len(ids), seed=seed, reshuffle_each_iteration=True)
-        dataset = dataset.ragged_batch(batch_size * (POOL_BATCHES if training else 1))
-        if training:
-            longest = max(map(len, ids))
-            dataset = dataset.flat_map(lambda rows: buckets_of(rows, batch_size, longest, seed))
+        rows = {"segments": (tf.ragged.constant(ids, tf.int32),), "weights": tf.ragged.constant(weights, tf.float32)}
 
         def pack(rows):
             tokens, counts = rows["segments"][0], rows["weights"].to_tensor()
@@ -110,7 +103,10 @@ class LanguageModel:
             inputs = {"token_ids": dense[:, :-1], "padding_mask": mask}
             return inputs, (rows["numbers"] if numbered else dense[:, 1:]), counts
 
-        return finish_batches(dataset.map(pack), len(ids), batch_size, drop_remainder=False)
+        return make_batches(
+            {**rows, "numbers": numbers}, pack, bucket=max(map(len, ids)),
+            batch_size=batch_size, training=training, seed=seed, drop_remainder=False,
+        )  # fmt: skip
 
     def _rows(self, examples: Examples, length: int) -> tuple[list, list, np.ndarray]:
         """Rows of at most `length` + 1 ids, the weight of each prediction in them, and the example that each row is of."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from tl_keras.data.pairs import RetrievalPairs, read_retrieval_pairs
+from tl_keras.data.pairs import RetrievalPairs
+from tl_keras.data.search_files import read_retrieval_pairs
 from tl_keras.errors import UserError
 from tl_keras.evaluation.nearest import nearest
 from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +12,7 @@ import tensorflow as tf
 from tl_keras.data.examples import Examples
 from tl_keras.errors import UserError
 from tl_keras.text.batch_labels import labels_of_examples, tell_labels
-from tl_keras.text.preprocessor import Preprocessor, token_counts, trim
+from tl_keras.text.preprocessor import Preprocessor, fit_length, token_counts
 
 POOL_BATCHES = 64
 """Texts of this many batches are tokenized together and sorted by length before they are cut into batches."""
@@ -50,29 +52,69 @@ def token_batches(
         `[batch, length]` each, labels int64 `[batch]` or float32 `[batch, classes]`. Its cardinality is known.
     """
     check_sizes(batch_size, seq_length)
-    dataset = tf.data.Dataset.from_tensor_slices(_source(examples, weights))
-    if training:
-        dataset = dataset.shuffle(len(examples), seed=seed, reshuffle_each_iteration=True)
-    dataset = pack_texts(
-        dataset.batch(batch_size * (POOL_BATCHES if training else 1), drop_remainder=False),
-        preprocessor,
-        seq_length,
-        bucket=batch_size if training else None,
-        seed=seed,
-        fixed_length=fixed_length,
-    )
-    dataset = finish_batches(dataset, len(examples), batch_size, drop_remainder)
+    source = _source(examples, weights)
+    tokenize, pack = _packing(preprocessor, seq_length, fixed_length)
+    dataset = make_batches(
+        source, pack, batch_size=batch_size, training=training, seed=seed, drop_remainder=drop_remainder,
+        bucket=seq_length, tokenize=tokenize,
+    )  # fmt: skip
     return tell_labels(dataset, labels_of_examples(examples))
 
 
-def pack_texts(
-    dataset: tf.data.Dataset,
-    preprocessor: Preprocessor,
-    seq_length: int,
+def make_batches(
+    source: dict,
+    pack: Callable[[dict], Any],
     *,
+    batch_size: int,
+    training: bool,
+    seed: int,
+    drop_remainder: bool,
     bucket: int | None = None,
-    seed: int = 0,
-    fixed_length: bool = False,
+    tokenize: Callable[[dict], dict] | None = None,
+) -> tf.data.Dataset:
+    """Rows to batches: shuffled anew each epoch, bucketed by length, packed, counted.
+
+    Args:
+        source: columns of `n` rows: tensors, or ragged tensors.
+        pack: from a batch to what Keras wants of it.
+        batch_size: rows in a batch.
+        training: shuffle and bucket; otherwise the order is kept.
+        seed: of the shuffling.
+        drop_remainder: leave the last, smaller batch out.
+        bucket: the encoder's `seq_length`, beyond which lengths do not count; None to put no rows of like length together.
+        tokenize: gives a pool of rows its `segments`, ragged ids; None where they are there.
+    """
+    count = len(next(iter(tf.nest.flatten(source))))
+    dataset = tf.data.Dataset.from_tensor_slices(source)
+    if training:
+        dataset = dataset.shuffle(count, seed=seed, reshuffle_each_iteration=True)
+    pools = training and bucket is not None
+    dataset = dataset.ragged_batch(batch_size * (POOL_BATCHES if pools else 1))
+    dataset = pack_batches(dataset, pack, tokenize, batch_size if pools else None, bucket, seed)
+    return finish_batches(dataset, count, batch_size, drop_remainder)
+
+
+def pack_batches(
+    dataset: tf.data.Dataset,
+    pack: Callable[[dict], Any],
+    tokenize: Callable[[dict], dict] | None,
+    size: int | None,
+    seq_length: int | None,
+    seed: int,
+) -> tf.data.Dataset:
+    """Batches of rows to what Keras wants; with a `size` they are pools, which are cut into batches of like length first.
+
+    The other arguments are those of `make_batches`.
+    """
+    if tokenize is not None:
+        dataset = dataset.map(tokenize, num_parallel_calls=tf.data.AUTOTUNE)
+    if size is not None:
+        dataset = dataset.flat_map(lambda pool: buckets_of(pool, size, seq_length, seed))
+    return dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def pack_texts(
+    dataset: tf.data.Dataset, preprocessor: Preprocessor, seq_length: int, *, bucket: int | None = None, seed: int = 0
 ) -> tf.data.Dataset:
     """Turn batches of texts into batches of packed token ids.
 
@@ -82,29 +124,24 @@ def pack_texts(
         seq_length: longest input, in tokens, special tokens included.
         bucket: take each batch as a pool, and cut it into batches of so many texts of like length; None keeps it.
         seed: of the order of these.
-        fixed_length: pad everything to `seq_length`.
     """
+    tokenize, pack = _packing(preprocessor, seq_length, fixed_length=False)
+    return pack_batches(dataset, pack, tokenize, bucket, seq_length, seed)
+
+
+def _packing(preprocessor: Preprocessor, seq_length: int, fixed_length: bool) -> tuple[Callable, Callable]:
+    """From columns of texts to segments of ids, and from these to packed ids."""
 
     def tokenize(pool):
         pool = dict(pool)
-        segments = [preprocessor.tokenize(pool.pop("text"))]
-        if "text_pair" in pool:
-            segments.append(preprocessor.tokenize(pool.pop("text_pair")))
-        return {**pool, "segments": tuple(segments)}
+        texts = [pool.pop(name) for name in ("text", "text_pair") if name in pool]
+        return {**pool, "segments": tuple(preprocessor.tokenize(text) for text in texts)}
 
     def pack(batch):
         packed = preprocessor.pack(batch["segments"], seq_length)
-        if fixed_length:
-            packed = {name: tf.ensure_shape(value, [None, seq_length]) for name, value in packed.items()}
-        else:
-            # The element's shape stays [None, None]: a static length would retrace the model for each one.
-            packed = trim(packed)
-        return with_labels(packed, batch)
+        return with_labels(fit_length(packed, seq_length if fixed_length else None), batch)
 
-    dataset = dataset.map(tokenize, num_parallel_calls=tf.data.AUTOTUNE)
-    if bucket is not None:
-        dataset = dataset.flat_map(lambda pool: buckets_of(pool, bucket, seq_length, seed))
-    return dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
+    return tokenize, pack
 
 
 def with_labels(inputs, batch: dict):
@@ -142,12 +179,10 @@ def string_batches(
     check_sizes(batch_size, 1)
     if examples.text_pairs is not None:
         raise UserError("a text embedding module takes one text; for pairs choose a BERT-like encoder.")
-    dataset = tf.data.Dataset.from_tensor_slices(_source(examples, weights))
-    if training:
-        dataset = dataset.shuffle(len(examples), seed=seed, reshuffle_each_iteration=True)
-    dataset = dataset.batch(batch_size)
-    dataset = dataset.map(lambda batch: with_labels(batch["text"], batch))
-    dataset = finish_batches(dataset, len(examples), batch_size, drop_remainder)
+    dataset = make_batches(
+        _source(examples, weights), lambda batch: with_labels(batch["text"], batch),
+        batch_size=batch_size, training=training, seed=seed, drop_remainder=drop_remainder,
+    )  # fmt: skip
     return tell_labels(dataset, labels_of_examples(examples))
 
 

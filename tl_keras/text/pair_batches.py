@@ -7,8 +7,8 @@ import tensorflow as tf
 from tl_keras.data.examples import Examples
 from tl_keras.data.pairs import RetrievalPairs
 from tl_keras.errors import UserError
-from tl_keras.text.batches import POOL_BATCHES, buckets_of, check_sizes, finish_batches
-from tl_keras.text.preprocessor import Preprocessor, trim
+from tl_keras.text.batches import check_sizes, make_batches, with_labels
+from tl_keras.text.preprocessor import Preprocessor, fit_length
 
 TOWERS = ("query", "document")
 
@@ -67,32 +67,15 @@ def pair_batches(
         return {**pool, "segments": segments}
 
     def pack(batch):
+        if preprocessor is None:
+            return with_labels({name: batch[name] for name in TOWERS}, batch)
         inputs = {}
         for tower, tokens in zip(TOWERS, batch["segments"], strict=True):
-            packed = preprocessor.pack([tokens], seq_length)
-            if fixed_length:
-                packed = {name: tf.ensure_shape(value, [None, seq_length]) for name, value in packed.items()}
-            else:
-                packed = trim(packed)
+            packed = fit_length(preprocessor.pack([tokens], seq_length), seq_length if fixed_length else None)
             inputs.update({f"{tower}_{name}": value for name, value in packed.items()})
-        return (inputs, batch["labels"]) if "labels" in batch else inputs
+        return with_labels(inputs, batch)
 
-    dataset = tf.data.Dataset.from_tensor_slices(source)
-    if training:
-        dataset = dataset.shuffle(len(examples), seed=seed, reshuffle_each_iteration=True)
-    if preprocessor is None:
-        dataset = dataset.batch(batch_size)
-        dataset = dataset.map(
-            lambda batch: (
-                ({name: batch[name] for name in TOWERS}, batch["labels"])
-                if "labels" in batch
-                else {name: batch[name] for name in TOWERS}
-            )
-        )
-        return finish_batches(dataset, len(examples), batch_size, drop_remainder)
-    pool_size = batch_size * (POOL_BATCHES if training else 1)
-    dataset = dataset.batch(pool_size).map(tokenize, num_parallel_calls=tf.data.AUTOTUNE)
-    if training:
-        dataset = dataset.flat_map(lambda pool: buckets_of(pool, batch_size, seq_length, seed))
-    dataset = dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
-    return finish_batches(dataset, len(examples), batch_size, drop_remainder)
+    own = {} if preprocessor is None else {"bucket": seq_length, "tokenize": tokenize}
+    return make_batches(
+        source, pack, batch_size=batch_size, training=training, seed=seed, drop_remainder=drop_remainder, **own
+    )

@@ -127,6 +127,19 @@ def token_counts(tokens: tf.RaggedTensor) -> tf.Tensor:
     return tokens.row_lengths()
 
 
+def fit_length(packed: dict[str, tf.Tensor], fixed: int | None) -> dict[str, tf.Tensor]:
+    """Packed ids as a model is to see them.
+
+    Args:
+        packed: int32 `[batch, length]` each.
+        fixed: their length, which becomes known (TPUs want one shape); None to trim them. The element's shape then stays
+            `[None, None]`: a static length would retrace the model for each one.
+    """
+    if fixed is None:
+        return trim(packed)
+    return {name: tf.ensure_shape(value, [None, fixed]) for name, value in packed.items()}
+
+
 def trim(packed: dict[str, tf.Tensor], multiple: int = 4) -> dict[str, tf.Tensor]:
     """Cut the padding that a whole batch shares, to the longest text's length rounded up to a multiple.
 

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.errors import UserError
-from tl_keras.text.batches import POOL_BATCHES, buckets_of, check_sizes, finish_batches
+from tl_keras.text.batches import check_sizes, make_batches
 from tl_keras.text.offsets import OffsetTokenizer
-from tl_keras.text.preprocessor import Preprocessor, trim
+from tl_keras.text.preprocessor import Preprocessor, fit_length
 
 logger = logging.getLogger(__name__)
 
@@ -255,25 +255,17 @@ def question_batches(
         windows = dataclasses.replace(windows, labels=np.stack([windows.rows] * 2, 1).astype("int32"))
     elif training:
         _report(examples, windows, settings)
-    count = len(windows.labels)
     segments = tuple(_ragged(part) for part in (windows.questions, windows.contexts))
-    dataset = tf.data.Dataset.from_tensor_slices({"segments": segments, "labels": windows.labels})
-    if training:
-        dataset = dataset.shuffle(count, seed=seed, reshuffle_each_iteration=True)
-    dataset = dataset.ragged_batch(batch_size * (POOL_BATCHES if training else 1))
-    if training:
-        dataset = dataset.flat_map(lambda pool: buckets_of(pool, batch_size, settings.seq_length, seed))
 
     def pack(batch):
         packed = pack_questions(preprocessor, *batch["segments"], settings.seq_length)
-        if fixed_length:
-            packed = {name: tf.ensure_shape(value, [None, settings.seq_length]) for name, value in packed.items()}
-        else:
-            packed = trim(packed)
+        packed = fit_length(packed, settings.seq_length if fixed_length else None)
         return packed, tf.ensure_shape(batch["labels"], [None, 2])
 
-    dataset = dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
-    return finish_batches(dataset, count, batch_size, drop_remainder)
+    return make_batches(
+        {"segments": segments, "labels": windows.labels}, pack, bucket=settings.seq_length,
+        batch_size=batch_size, training=training, seed=seed, drop_remainder=drop_remainder,
+    )  # fmt: skip
 
 
 def _tokenize(texts: Sequence[str], tokenizer: OffsetTokenizer) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:

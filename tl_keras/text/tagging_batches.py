@@ -11,9 +11,9 @@ import tensorflow as tf
 from tl_keras.data.tagging import TaggedExamples, TagSet
 from tl_keras.errors import UserError
 from tl_keras.text.batch_labels import labels_of_tags, tell_labels
-from tl_keras.text.batches import POOL_BATCHES, buckets_of, check_sizes, finish_batches
+from tl_keras.text.batches import check_sizes, make_batches
 from tl_keras.text.offsets import OffsetTokenizer
-from tl_keras.text.preprocessor import Preprocessor, trim
+from tl_keras.text.preprocessor import Preprocessor, fit_length
 from tl_keras.text.tag_units import make_units, plain_begins, tags_of_units
 from tl_keras.text.windows import make_windows, window_sizes
 
@@ -171,35 +171,23 @@ def tagging_batches(
         windows = dataclasses.replace(windows, tags=tags)
     elif training:
         _report(examples, windows, seq_length)
-    count = len(windows.ids)
     lengths = [len(row) for row in windows.ids]
-    source = {
-        name: tf.RaggedTensor.from_row_lengths(_flat(rows), lengths)
-        for name, rows in (("ids", windows.ids), ("tags", windows.tags))
-    }
-    dataset = tf.data.Dataset.from_tensor_slices(source)
-    if training:
-        dataset = dataset.shuffle(count, seed=seed, reshuffle_each_iteration=True)
-    dataset = dataset.ragged_batch(batch_size * (POOL_BATCHES if training else 1))
-    if training:
-        dataset = dataset.map(lambda pool: {"segments": (pool["ids"],), "tags": pool["tags"]})
-        dataset = dataset.flat_map(lambda pool: buckets_of(pool, batch_size, seq_length, seed))
-        dataset = dataset.map(lambda pool: {"ids": pool["segments"][0], "tags": pool["tags"]})
+    ids, tags = (tf.RaggedTensor.from_row_lengths(_flat(rows), lengths) for rows in (windows.ids, windows.tags))
 
     def pack(batch):
-        packed = pack_windows(preprocessor, batch["ids"], seq_length)
-        if fixed_length:
-            packed = {name: tf.ensure_shape(value, [None, seq_length]) for name, value in packed.items()}
-        else:
-            packed = trim(packed)
+        packed = fit_length(
+            pack_windows(preprocessor, batch["segments"][0], seq_length), seq_length if fixed_length else None
+        )
         length = tf.shape(packed["input_word_ids"])[1]
         # Perhaps a place for [CLS] before; padding and [SEP] behind.
         tags = batch["tags"].to_tensor(MASKED)
         tags = tf.pad(tags, [[0, 0], [before, seq_length]], constant_values=MASKED)[:, :length]
         return packed, tf.ensure_shape(tags, [None, seq_length if fixed_length else None])
 
-    dataset = dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = finish_batches(dataset, count, batch_size, drop_remainder)
+    dataset = make_batches(
+        {"segments": (ids,), "tags": tags}, pack, bucket=seq_length,
+        batch_size=batch_size, training=training, seed=seed, drop_remainder=drop_remainder,
+    )  # fmt: skip
     return dataset if numbered else tell_labels(dataset, labels_of_tags(examples, tag_set))
 
 
