@@ -13,13 +13,13 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.parse
-import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tl_keras.encoders.saved_model_files import damage, is_saved_model, other_format, saved_models_below
 from tl_keras.errors import UserError
+from tl_keras.files import need_space, whole_folder
 
 logger = logging.getLogger(__name__)
 
@@ -259,29 +259,17 @@ def _timeout() -> Iterator[None]:
 def _extract(archive: Path, folder: Path) -> None:
     if not hasattr(tarfile, "data_filter"):
         raise UserError(f"this Python cannot unpack {archive} safely (PEP 706); unpack it by hand and give the folder.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.tmp")
     try:
         refuse_bomb(archive, str(archive))
         with tarfile.open(archive) as tar:
-            size = sum(member.size for member in tar.getmembers())
-            free = shutil.disk_usage(folder.parent).free
-            if size > free:
-                raise UserError(
-                    f"{archive} unpacks to {size:,} bytes, but {folder.parent} has only {free:,} left; free some."
-                )
-            tar.extractall(partial, filter="data")
-        try:
-            if folder.is_dir() and not _has_files(folder):
-                folder.rmdir()
-            partial.rename(folder)
-        except OSError:
-            # Another process may have been quicker; its copy is as good.
-            if not _has_files(folder):
-                raise
+            need_space(folder, sum(member.size for member in tar.getmembers()), f"what {archive} unpacks to")
+            with whole_folder(folder) as partial:
+                tar.extractall(partial, filter="data")
+    except UserError:
+        # Another process may have been quicker; its copy is as good.
+        if not _has_files(folder):
+            raise
     except tarfile.FilterError as error:
         raise UserError(f"{archive} is refused, because it would write outside its own folder: {error}.") from error
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise UserError(f"{archive} is no whole tar archive ({error}); fetch it again.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

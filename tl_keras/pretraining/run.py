@@ -6,7 +6,6 @@ import importlib.metadata
 import importlib.util
 import json
 import logging
-import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import keras
 import numpy as np
 
 from tl_keras.errors import UserError
+from tl_keras.files import write_whole
 from tl_keras.pretraining.base_settings import PretrainingSettings
 from tl_keras.pretraining.checkpoint import NAME as CHECKPOINT
 from tl_keras.pretraining.corpus import CorpusFile, scan_corpus
@@ -125,10 +125,8 @@ class PretrainingRun:
         return [scan_corpus(path, licence) for path, licence in zip(settings.corpus, licences, strict=True)]
 
     def write_json(self, name: str, values: dict) -> None:
-        """Write a file of the run folder: beside the old one, then in its place."""
-        draft = self.folder / f".{name}.part"
-        draft.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(draft, self.folder / name)
+        """Write a file of the run folder, whole or not at all."""
+        write_whole(self.folder / name, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
 class LanguageModelRun(PretrainingRun):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from tl_keras.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +46,12 @@ def read_history(folder: str | Path) -> list[dict[str, str]]:
 
 
 def write_history(folder: Path, columns: Sequence[str], rows: Iterable[Mapping]) -> None:
-    """Write `history.csv` anew: beside the old one, then in its place."""
-    draft = folder / ".history.csv.part"
-    with draft.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(draft, folder / "history.csv")
+    """Write `history.csv` anew, whole or not at all."""
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(folder / "history.csv", stream.getvalue())
 
 
 def append_history(folder: Path, columns: Sequence[str], row: Mapping) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tl_keras.signals import on_signals
 
 if TYPE_CHECKING:
     from tl_keras.pretraining.run import PretrainingRun
@@ -33,7 +33,7 @@ def train_or_stop(pretraining: PretrainingRun) -> None:
         came.append(number)
         pretraining.trainer.stop_requested = True
 
-    with stop_on_signals(stop):
+    with on_signals(stop):
         finished = pretraining.run()
     if not finished:
         folder = pretraining.settings.out
@@ -52,18 +52,6 @@ def _progress_line(report: Report) -> None:
     )
     sys.stderr.write(f"{line:<100}" + ("\n" if report.progress >= 1.0 else ""))
     sys.stderr.flush()
-
-
-@contextlib.contextmanager
-def stop_on_signals(stop: Callable[[int], None]) -> Iterator[None]:
-    """Call `stop` with the signal's number on Ctrl-C and SIGTERM, instead of ending at once, as long as the context lasts."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda number, frame: stop(number)) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def this_command() -> str:

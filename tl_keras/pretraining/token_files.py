@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from tl_keras.errors import UserError
+from tl_keras.files import whole_folder
 from tl_keras.pretraining.corpus import CorpusFile, read_documents
 from tl_keras.pretraining.vocabulary import WordPiece, read_vocabulary, vocabulary_hash, write_vocabulary
+from tl_keras.system_errors import no_os_error
 
 logger = logging.getLogger(__name__)
 
@@ -112,18 +112,10 @@ def prepare_token_files(
             logger.info("reusing the token files in %s", folder)
             return open_token_files(folder)
         logger.info("%s was written from other corpora or options; writing it anew", folder)
-    draft = folder.with_name(f".{folder.name}.part{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
+    with whole_folder(folder, replace=True) as draft, no_os_error(folder):
         counts = _write(draft, corpora, word_piece, lowercase_fraction, heldout_fraction, seed, progress)
         write_vocabulary(draft / "vocab.txt", word_piece.vocabulary)
         (draft / "meta.json").write_text(json.dumps({**settings, "counts": counts}, indent=2), "utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        draft.rename(folder)
-    except OSError as error:
-        raise UserError(f"the token files could not be written to {folder}: {error}") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return open_token_files(folder)
 
 
@@ -159,7 +151,6 @@ def _token_dtype(vocabulary_size: int) -> np.dtype:
 
 
 def _write(folder, corpora, word_piece, lowercase_fraction, heldout_fraction, seed, progress) -> dict:
-    folder.mkdir(parents=True)
     dtype = _token_dtype(len(word_piece.vocabulary))
     rng = np.random.default_rng([seed, 0x4E1D])
     writers = {part: _Writer(folder, part, dtype) for part in ("train", "heldout")}

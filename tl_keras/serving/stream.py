@@ -17,7 +17,7 @@ from tl_keras.data.file_tables import EXCEL, JSON_LINES, PARQUET
 from tl_keras.data.row_stream import RowStream, shard_of
 from tl_keras.data.text_files import COMPRESSED, kind_of
 from tl_keras.errors import UserError
-from tl_keras.files import lock_folder, refuse_input_as_output, unlock
+from tl_keras.files import lock_folder, refuse_input_as_output, unlock, write_whole
 from tl_keras.printable import LoggedProgress, spreadsheet_cell
 from tl_keras.serving.answerer import Answerer
 from tl_keras.serving.predict import as_predictor, predict
@@ -247,9 +247,7 @@ class _Target:
             self.stream.flush()
             os.fsync(self.stream.fileno())
             self.rows, self.size = self.rows + len(frame), self.stream.tell()
-            beside = self.note.with_name(f"{self.note.name}.new")
-            beside.write_text(json.dumps({"rows": self.rows, "bytes": self.size, "job": self.job}), "utf-8")
-            beside.replace(self.note)
+            write_whole(self.note, json.dumps({"rows": self.rows, "bytes": self.size, "job": self.job}))
         except OSError as error:
             raise UserError(
                 f"cannot write {os_error_line(error, self.beside)} What is written counts: the same command with --resume goes on."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,8 @@ from tl_keras._keras import keras
 from tl_keras.data.examples import Examples, row_numbers
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.errors import NotFiniteError, Preempted, WorkerLost
+from tl_keras.files import write_whole
+from tl_keras.signals import on_signals
 from tl_keras.training.epoch_batches import Orders
 
 if TYPE_CHECKING:
@@ -158,15 +159,8 @@ def watch_sigterm() -> Iterator[threading.Event]:
         True
     """
     came = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    with on_signals(lambda number: came.set(), (signal.SIGTERM,)):
         yield came
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: came.set())
-    try:
-        yield came
-    finally:
-        # None stands for a handler that was not set from Python.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 class StopWhenPreempted(keras.callbacks.Callback):
@@ -209,10 +203,7 @@ class StopWhenPreempted(keras.callbacks.Callback):
             if self._calls >= int(self._note.read_text()):
                 self._end(logs)
         elif self.came.is_set():
-            beside = self._note.with_name(f".stop-{os.getpid()}")
-            beside.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_text(str(self._calls + 1))
-            beside.replace(self._note)
+            write_whole(self._note, str(self._calls + 1))
 
     def on_epoch_end(self, epoch, logs=None):
         """The end of an epoch has just been saved."""

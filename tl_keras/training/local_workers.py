@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from tl_keras.errors import PREEMPTED, UserError
+from tl_keras.signals import on_signals
 
 GRACE = 20.0
 """Seconds that workers get to save and end after SIGTERM."""
@@ -61,7 +62,8 @@ def run_workers(
     if count < 1:
         raise UserError(f"there must be at least 1 worker, not {count}.")
     until = math.inf if timeout is None else time.monotonic() + timeout
-    with _asked_to_end() as ended_by:
+    ended_by: list[int] = []
+    with on_signals(ended_by.append):
         for attempt in range(restarts + 1):
             code = _run_once(command, count, say, dict(environment or os.environ), grace, ended_by, until)
             if code in (0, TIMED_OUT) or ended_by:
@@ -164,19 +166,3 @@ def _end(workers: list[subprocess.Popen], grace: float) -> None:
 
 def _as_exit_code(code: int) -> int:
     return code if code > 0 else 128 - code
-
-
-@contextlib.contextmanager
-def _asked_to_end():
-    """Note the signals that ask this process to end; gives a list of those that came."""
-    came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda received, frame: came.append(received)) for number in numbers]
-    try:
-        yield came
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)

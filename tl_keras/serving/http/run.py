@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import uvicorn
 
 from tl_keras.serving.http.app import Server
 from tl_keras.serving.http.settings import ServerSettings
+from tl_keras.signals import on_signals
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +36,10 @@ def run_server(paths: dict[str, Path], listening: socket.socket, settings: Serve
         server_header=False,
         proxy_headers=False,
     )
-    # uvicorn sends itself the signal again when it has stopped cleanly; that shall not count as a crash.
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     host, port = listening.getsockname()[:2]
     logger.info(
         "Serving %s on http://%s:%d/v1/models/NAME", ", ".join(paths), f"[{host}]" if ":" in host else host, port
     )
-    try:
+    # uvicorn sends itself the signal again when it has stopped cleanly; that shall not count as a crash.
+    with on_signals(lambda number: None):
         uvicorn.Server(config).run(sockets=[listening])
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tl_keras.serving.index import META, VECTORS
 from tl_keras.serving.open_index import open_index
 from tl_keras.serving.page.examples import run_examples
 from tl_keras.serving.page.views import View, view_of
+from tl_keras.signals import on_signals
 
 
 def load_for_page(path: str | os.PathLike):
@@ -105,13 +105,11 @@ def show_until_stopped(page: gr.Interface, host: str, port: int, *, open_browser
         tell: called with the address.
     """
     stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        tell(show(page, host, port, open_browser=open_browser))
-        # With a time, so that signals are looked at.
-        while not stop.wait(1.0):
-            pass
-    finally:
-        page.close(verbose=False)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with on_signals(lambda number: stop.set()):
+        try:
+            tell(show(page, host, port, open_browser=open_browser))
+            # With a time, so that signals are looked at.
+            while not stop.wait(1.0):
+                pass
+        finally:
+            page.close(verbose=False)
