@@ -26,7 +26,7 @@ from pathlib import Path
 from rows import add_row
 
 from tl_keras.data.squad import read_squad
-from tl_keras.evaluation.question_answering import choose_normalisation, question_report
+from tl_keras.evaluation.answers import choose_normalisation, question_report
 
 RESULTS = Path(__file__).parent / "results" / "question_answering.json"
 SENTENCE_END = re.compile(r"(?<=[.!?。])\s+")

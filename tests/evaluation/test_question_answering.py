@@ -7,7 +7,7 @@ import pytest
 
 from tl_keras import UserError
 from tl_keras.data.questions import QuestionExamples
-from tl_keras.evaluation.question_answering import (
+from tl_keras.evaluation.answers import (
     best_null_threshold,
     exact_match,
     normalise_answer,

@@ -12,7 +12,7 @@ import pytest
 
 from tl_keras import UserError
 from tl_keras.serving.http.address import bind, named
-from tl_keras.serving.http.settings import ServerSettings
+from tl_keras.serving.http.limits import ServerSettings
 
 pytestmark = pytest.mark.one_keras
 

@@ -7,7 +7,7 @@ import pytest
 
 from tl_keras import UserError
 from tl_keras.data import Examples
-from tl_keras.text.batches import token_batches
+from tl_keras.text.text_batches import token_batches
 
 pytestmark = pytest.mark.one_keras
 

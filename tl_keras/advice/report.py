@@ -7,7 +7,7 @@ import logging
 import os
 from pathlib import Path
 
-from tl_keras.advice.plots import plot_learning_curve, plot_texts
+from tl_keras.advice.charts import plot_learning_curve, plot_texts
 from tl_keras.advice.result import Advice, curve_lines, domain_lines, label_line, length_lines
 from tl_keras.errors import UserError
 from tl_keras.files import whole_folder

@@ -33,7 +33,7 @@ from tl_keras.cli import (
     text_generation,
     token_classification,
     try_page,
-    zero_shot,
+    zero_shot_classification,
 )
 from tl_keras.cli.ending import OneLine, as_command, run_to_end
 from tl_keras.cli.running import Columns, choose_keras, import_tensorflow, show, write_file
@@ -50,7 +50,7 @@ TASKS = {
     "sentence-similarity": sentence_similarity,
     "retrieval": retrieval,
     "text-generation": text_generation,
-    "zero-shot-classification": zero_shot,
+    "zero-shot-classification": zero_shot_classification,
 }
 
 app = typer.Typer(
@@ -80,7 +80,7 @@ app.command(context_settings=HELP)(as_command(fill_mask.fill_mask))
 app.command(context_settings=HELP)(as_command(generate.generate))
 app.command(context_settings=HELP)(as_command(search.index))
 app.command(context_settings=HELP)(as_command(search.search))
-app.command(context_settings=HELP)(as_command(zero_shot.zero_shot))
+app.command(context_settings=HELP)(as_command(zero_shot_classification.zero_shot))
 app.command(context_settings=HELP)(as_command(serve.serve))
 app.command("try", context_settings=HELP)(as_command(try_page.try_page))
 app.command(context_settings={**HELP, **launch.CONTEXT})(as_command(launch.launch))

@@ -55,7 +55,7 @@ def serve(
 ) -> None:
     """Serve models over HTTP, as TensorFlow Serving does; new versions are taken up while it runs."""
     need_extra("serve", "tl-keras serve", "starlette", "uvicorn", "orjson", "prometheus_client")
-    from tl_keras.serving.http.settings import ServerSettings
+    from tl_keras.serving.http.limits import ServerSettings
 
     settings = ServerSettings(
         max_batch_size=max_batch_size,
@@ -73,6 +73,6 @@ def serve(
     paths, listening = named(runs, name or []), bind(host, port)
     with listening:
         import_tensorflow()
-        from tl_keras.serving.http.run import run_server
+        from tl_keras.serving.http.start import run_server
 
         run_server(paths, listening, settings)

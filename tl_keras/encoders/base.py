@@ -18,7 +18,12 @@ from tl_keras.encoders.offset_tokenizer import offset_tokenizer
 from tl_keras.encoders.resolve import read_suggestions
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.text.batches import (
+from tl_keras.text.offsets import OffsetTokenizer
+from tl_keras.text.pair_batches import pair_batches
+from tl_keras.text.preprocessor import Preprocessor, trim
+from tl_keras.text.report import TextReport, text_report
+from tl_keras.text.tagging_batches import tagging_batches
+from tl_keras.text.text_batches import (
     POOL_BATCHES,
     finish_batches,
     pack_texts,
@@ -26,11 +31,6 @@ from tl_keras.text.batches import (
     token_batches,
     with_labels,
 )
-from tl_keras.text.offsets import OffsetTokenizer
-from tl_keras.text.pair_batches import pair_batches
-from tl_keras.text.preprocessor import Preprocessor, trim
-from tl_keras.text.report import TextReport, text_report
-from tl_keras.text.tagging_batches import tagging_batches
 
 logger = logging.getLogger(__name__)
 
@@ -198,7 +198,7 @@ class Encoder:
         drop_remainder: bool = False,
         weights: np.ndarray | None = None,
     ) -> tf.data.Dataset:
-        """Batches of `examples` for `fit`, `evaluate` and `predict`; see `tl_keras.text.batches.token_batches`.
+        """Batches of `examples` for `fit`, `evaluate` and `predict`; see `tl_keras.text.text_batches.token_batches`.
 
         For training it logs once what tokenizing loses: as a warning if that is much, else as information.
 

@@ -23,7 +23,7 @@ from tl_keras.features.store import Features
 from tl_keras.models.text_vectors import Progress, TextVectors
 from tl_keras.models.transfer_control import prepare
 from tl_keras.text.batch_labels import labels_of_examples, tell_labels
-from tl_keras.text.batches import check_sizes, make_batches, with_labels
+from tl_keras.text.text_batches import check_sizes, make_batches, with_labels
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tl_keras._keras import keras, require_keras_3
 from tl_keras.data.examples import Examples, row_numbers
 from tl_keras.errors import UserError
-from tl_keras.text.batches import check_sizes, make_batches
+from tl_keras.text.text_batches import check_sizes, make_batches
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,7 @@ from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.data.tagging import TaggedExamples
 from tl_keras.errors import UserError
-from tl_keras.evaluation.classification import ClassificationReport, classification_report
-from tl_keras.evaluation.nearest import nearest
-from tl_keras.evaluation.question_answering import (
+from tl_keras.evaluation.answers import (
     Normalisation,
     QuestionReport,
     best_null_threshold,
@@ -20,7 +18,9 @@ from tl_keras.evaluation.question_answering import (
     question_report,
     score_answers,
 )
-from tl_keras.evaluation.retrieval import DEPTH, RetrievalReport, retrieval_report
+from tl_keras.evaluation.classification import ClassificationReport, classification_report
+from tl_keras.evaluation.nearest import nearest
+from tl_keras.evaluation.ranking import DEPTH, RetrievalReport, retrieval_report
 from tl_keras.evaluation.similarity import SimilarityReport, similarity_report
 from tl_keras.evaluation.tagging import TaggingReport, in_words, span_report
 from tl_keras.serving.answerer import Answerer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.data.squad import read_squad
-from tl_keras.evaluation.question_answering import score_answers
+from tl_keras.evaluation.answers import score_answers
 from tl_keras.models.batches import batches
 from tl_keras.models.question_answerer import question_answerer
 from tl_keras.models.span_head import span_head_of

@@ -7,8 +7,8 @@ import tensorflow as tf
 from tl_keras.data.examples import Examples
 from tl_keras.data.pairs import RetrievalPairs
 from tl_keras.errors import UserError
-from tl_keras.text.batches import check_sizes, make_batches, with_labels
 from tl_keras.text.preprocessor import Preprocessor, fit_length
+from tl_keras.text.text_batches import check_sizes, make_batches, with_labels
 
 TOWERS = ("query", "document")
 

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.errors import UserError
-from tl_keras.text.batches import check_sizes, make_batches
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor, fit_length
+from tl_keras.text.text_batches import check_sizes, make_batches
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ import tensorflow as tf
 from tl_keras.data.tagging import TaggedExamples, TagSet
 from tl_keras.errors import UserError
 from tl_keras.text.batch_labels import labels_of_tags, tell_labels
-from tl_keras.text.batches import check_sizes, make_batches
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor, fit_length
 from tl_keras.text.tag_units import make_units, plain_begins, tags_of_units
+from tl_keras.text.text_batches import check_sizes, make_batches
 from tl_keras.text.windows import make_windows, window_sizes
 
 logger = logging.getLogger(__name__)

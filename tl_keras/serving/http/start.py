@@ -9,7 +9,7 @@ from pathlib import Path
 import uvicorn
 
 from tl_keras.serving.http.app import Server
-from tl_keras.serving.http.settings import ServerSettings
+from tl_keras.serving.http.limits import ServerSettings
 from tl_keras.signals import on_signals
 
 logger = logging.getLogger(__name__)
