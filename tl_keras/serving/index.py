@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import os
 import time
@@ -13,38 +12,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tl_keras._version import __version__
 from tl_keras.errors import UserError
 from tl_keras.evaluation.nearest import nearest
-from tl_keras.files import need_space, whole_folder
-from tl_keras.manifest import check_manifest, write_manifest
 from tl_keras.serving.approximate import ApproximateIndex
 from tl_keras.serving.fingerprint import fingerprint, same_encoder
+from tl_keras.serving.index_files import IndexContent, read_index, read_meta, write_index
 from tl_keras.serving.joined_search import joined_search
 from tl_keras.serving.predict import as_predictor
 from tl_keras.serving.shared_words import SharedWords
 from tl_keras.serving.similarity import SentenceEncoder
-from tl_keras.system_errors import no_os_error
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
-"""1 had no lexical part of its own: its encoder, kept in `encoder/`, gave vectors with one joined to them."""
 CHUNK = 4096
 """Texts that are sorted by length and encoded together."""
 MANY = 100_000
 """Texts from which on an approximate index is worth a thought."""
-META, TEXTS, VECTORS, PROBES, GRAPH = "meta.json", "texts.jsonl", "vectors.npy", "fingerprint.npy", "neighbours.usearch"
-
-_META_KINDS = {
-    "format": int,
-    "tl_keras": str,
-    "texts": int,
-    "width": int,
-    "made_with": dict,
-    "approximate": bool,
-    "lexical_weight": float,
-}
 
 
 class TextIndex:
@@ -229,34 +212,12 @@ class TextIndex:
         Raises:
             UserError: the folder exists, is no index, or cannot be written.
         """
-        folder = Path(folder)
-        if folder.exists():
-            if not overwrite:
-                raise UserError(f"{folder} exists; choose another folder or pass overwrite=True (--overwrite).")
-            if not folder.is_dir() or (any(folder.iterdir()) and not (folder / META).is_file()):
-                raise UserError(f"{folder} is no index (it has no {META}), so it is not overwritten.")
-        meta = {
-            "format": FORMAT,
-            "tl_keras": __version__,
-            "texts": len(self),
-            "width": int(self.vectors.shape[1]),
-            "made_with": self.made_with,
-            "approximate": self.approximate is not None,
-            "lexical_weight": float(self.lexical_weight),
-        }
-        need_space(folder, self.vectors.nbytes + (0 if self.words is None else self.words.nbytes), "the index")
-        with whole_folder(folder, replace=overwrite) as work, no_os_error(folder):
-            np.save(work / VECTORS, self.vectors)
-            np.save(work / PROBES, self.probes)
-            with open(work / TEXTS, "w", encoding="utf-8", newline="\n") as stream:
-                stream.writelines(json.dumps(text, ensure_ascii=False) + "\n" for text in self.texts)
-            if self.approximate is not None:
-                self.approximate.save(work / GRAPH)
-            if self.words is not None:
-                self.words.save(work)
-            (work / META).write_text(json.dumps(meta, ensure_ascii=False, indent=2) + "\n", "utf-8")
-            write_manifest(work)
-        return folder
+        return write_index(
+            folder,
+            IndexContent(self.texts, self.vectors, self.probes, self.approximate, self.words),
+            {"made_with": self.made_with, "lexical_weight": float(self.lexical_weight)},
+            overwrite=overwrite,
+        )
 
     @classmethod
     def load(cls, folder: str | os.PathLike, model, *, exact: bool = False) -> TextIndex:
@@ -271,71 +232,29 @@ class TextIndex:
         Raises:
             UserError: no index is there, it is incomplete or of a later version, or another encoder made it.
         """
-        folder = Path(folder)
         meta = read_meta(folder)
         encoder = _encoder(model)
-        try:
-            probes = np.load(folder / PROBES, allow_pickle=False)
-            vectors = np.load(folder / VECTORS, allow_pickle=False)
-            texts = [json.loads(line) for line in (folder / TEXTS).read_text("utf-8").split("\n") if line]
-        except (OSError, ValueError, EOFError, RecursionError) as error:
-            raise UserError(f"the index {folder} is damaged ({error}); build it again.") from error
-        if vectors.ndim != 2 or vectors.shape[1] != meta["width"] or not all(isinstance(text, str) for text in texts):
-            raise UserError(
-                f"the index {folder} is damaged: {VECTORS} or {TEXTS} does not hold what {META} says; build it again."
-            )
-        if not len(texts) == len(vectors) == meta["texts"]:
-            raise UserError(
-                f"the index {folder} is damaged: {META} says {meta['texts']} texts, there are {len(texts)} texts and "
-                f"{len(vectors)} vectors; build it again."
-            )
+        found = read_index(folder, meta, exact=exact)
         if encoder.width != meta["width"]:
             raise UserError(
                 f"the index {folder} holds vectors of {meta['width']} numbers, but {encoder.name} gives {encoder.width}: it was "
                 f"built with another encoder ({meta['made_with'].get('encoder')}). Give that one, or build the index again."
             )
-        if not same_encoder(probes, fingerprint(encoder)):
+        if not same_encoder(found.probes, fingerprint(encoder)):
             raise UserError(
                 f"the index {folder} was built with another encoder or another version of it ({meta['made_with'].get('encoder')}): its vectors and "
                 f"those of {encoder.name} do not compare. Give that one, or build the index again."
             )
-        graph = ApproximateIndex.load(folder / GRAPH) if meta["approximate"] and not exact else None
-        words = SharedWords.load(folder) if meta["lexical_weight"] else None
-        if words is not None and len(words) != len(texts):
-            raise UserError(f"the index {folder} is damaged: its terms are not those of its texts; build it again.")
-        return cls(encoder, texts, vectors, probes, graph, meta["made_with"], words, meta["lexical_weight"])
-
-
-def read_meta(folder: str | os.PathLike) -> dict:
-    """What an index folder says about itself.
-
-    Raises:
-        UserError: no index is there, or it was written by a later version.
-    """
-    path = Path(folder) / META
-    if not path.is_file():
-        what = f"is no index: it has no {META}" if Path(folder).exists() else "does not exist"
-        raise UserError(f"{folder} {what}; tl-keras index builds one.")
-    check_manifest(folder, "build the index again")
-    try:
-        meta = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged ({' '.join(str(error).split())}); build the index again.") from error
-    if isinstance(meta, dict) and meta.get("format") == 1:
-        meta["lexical_weight"] = 0.0
-    wrong = [
-        name for name, kind in _META_KINDS.items() if not isinstance(meta, dict) or type(meta.get(name)) is not kind
-    ]
-    if wrong or not isinstance(meta["made_with"].get("encoder"), str):
-        raise UserError(
-            f"{path} is damaged: {(wrong or ['made_with'])[0]!r} is missing or wrong; build the index again."
+        return cls(
+            encoder,
+            found.texts,
+            found.vectors,
+            found.probes,
+            found.graph,
+            meta["made_with"],
+            found.words,
+            meta["lexical_weight"],
         )
-    if meta["format"] > FORMAT:
-        raise UserError(
-            f"the index {folder} was written by tl_keras {meta['tl_keras']}, in a later format than this version "
-            f"({__version__}) reads; update the package or build the index again."
-        )
-    return meta
 
 
 def _check_count(k: int) -> None:
@@ -347,7 +266,4 @@ def _encoder(model) -> SentenceEncoder:
     encoder = as_predictor(model)
     if not isinstance(encoder, SentenceEncoder):
         raise UserError("the model gives no vectors to search with; build it with sentence_encoder(...).")
-    # An index outlives the variable that its model was in.
-    if encoder is model:
-        return encoder
-    return SentenceEncoder(encoder.function, encoder.width, encoder.name, keep=model, passages=encoder.passages)
+    return encoder

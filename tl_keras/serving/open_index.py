@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from tl_keras.errors import UserError
-from tl_keras.serving.index import TextIndex, read_meta
+from tl_keras.serving.index import TextIndex
+from tl_keras.serving.index_files import read_meta
 from tl_keras.serving.text_encoders import load_text_encoder
 
 

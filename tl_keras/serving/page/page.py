@@ -13,7 +13,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 import gradio as gr
 
 from tl_keras.serving.exported import load_exported
-from tl_keras.serving.index import META, VECTORS
+from tl_keras.serving.index_files import META, VECTORS
 from tl_keras.serving.open_index import open_index
 from tl_keras.serving.page.examples import run_examples
 from tl_keras.serving.page.views import View, view_of
