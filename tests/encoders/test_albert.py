@@ -19,7 +19,7 @@ from tl_keras.encoders.convert import convert
 from tl_keras.encoders.sentencepiece_files import read_sentencepiece, read_unigram_json
 from tl_keras.encoders.sentencepiece_model import parse_model
 from tl_keras.encoders.sentencepiece_tokenizer import SentencePieceTokenizer
-from tl_keras.encoders.vocabularies import read_pair_vocabulary
+from tl_keras.encoders.vocabulary_files import read_pair_vocabulary
 from tl_keras.errors import UserError
 from tl_keras.text.offsets import OffsetTokenizer
 

@@ -17,7 +17,7 @@ from tl_keras.encoders.byte_pair_files import read_byte_pairs
 from tl_keras.encoders.byte_pair_tokenizer import BytePairTokenizer
 from tl_keras.encoders.convert import convert
 from tl_keras.encoders.offset_tokenizer import vocabulary_tokens
-from tl_keras.encoders.vocabularies import read_pair_vocabulary
+from tl_keras.encoders.vocabulary_files import read_pair_vocabulary
 from tl_keras.encoders.vocabulary_trim import always_kept
 from tl_keras.errors import UserError
 from tl_keras.text.offsets import OffsetTokenizer

@@ -18,8 +18,8 @@ from tl_keras.models.question_answerer import question_answerer
 from tl_keras.models.span_head import IMPOSSIBLE, SpanAccuracy, SpanLogProbabilities, span_crossentropy
 from tl_keras.serving.evaluate import evaluate_questions
 from tl_keras.serving.predict import as_predictor
+from tl_keras.text.context_windows import WindowSettings, context_windows
 from tl_keras.text.offsets import Tokens
-from tl_keras.text.question_batches import WindowSettings, context_windows
 from tl_keras.text.span_decoding import best_in_windows
 
 

@@ -5,24 +5,17 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from tl_keras.data.examples import _string_array, row_numbers
+from tl_keras.data.spans import Span, spans_of_entities
 from tl_keras.data.tags import Scheme, find_scheme, spans_of_tags, with_prefixes
 from tl_keras.errors import UserError
 from tl_keras.ranges import check_ranges
 
 logger = logging.getLogger(__name__)
-
-
-class Span(NamedTuple):
-    """Characters `start` to `end` (exclusive) of a text, with a label."""
-
-    start: int
-    end: int
-    label: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,18 +162,9 @@ class TaggedExamples:
         places = places or [f"example {row + 1}" for row in range(len(array))]
         all_spans, trimmed = [], 0
         for text, found, place in zip(array, entities, places, strict=True):
-            spans = []
-            for entity in found:
-                span = _check_span(text, entity, f"{source}, {place}")
-                inside = text[span.start : span.end]
-                short = Span(
-                    span.start + len(inside) - len(inside.lstrip()),
-                    span.end - len(inside) + len(inside.rstrip()),
-                    span.label,
-                )
-                trimmed += short != span
-                spans.append(short)
-            all_spans.append(_without_overlaps(text, spans, overlaps, f"{source}, {place}"))
+            spans, short = spans_of_entities(text, found, overlaps, f"{source}, {place}")
+            all_spans.append(spans)
+            trimmed += short
         if trimmed:
             logger.warning("%s: white space at the ends of %d entities taken off.", source, trimmed)
         names = _label_names(all_spans, labels, source, places)
@@ -277,48 +261,6 @@ def _refuse_one_tag(tags, source: str) -> None:
         raise UserError(
             f"{source}: every word has the tag {distinct.pop()!r}; is that the column of the tags (--tag-column)?"
         )
-
-
-def _check_span(text: str, entity, where: str) -> Span:
-    try:
-        if isinstance(entity, dict):
-            start, end, label, said = entity["start"], entity["end"], entity["label"], entity.get("text")
-        else:
-            (start, end, label), said = entity, None
-    except (KeyError, TypeError, ValueError):
-        raise UserError(
-            f'{where}: the entity {str(entity)[:80]} must have "start", "end" (characters) and "label".'
-        ) from None
-    if any(isinstance(x, bool) or not isinstance(x, (int, np.integer)) for x in (start, end)):
-        raise UserError(f"{where}: start and end of an entity must be whole numbers, not {start!r} and {end!r}.")
-    if not 0 <= start < end <= len(text):
-        raise UserError(
-            f"{where}: the entity {label!r} from {start} to {end} is empty or outside its text of {len(text)} characters."
-        )
-    if said is not None and said != text[start:end]:
-        raise UserError(
-            f"{where}: the entity {said!r} is said to stand at {start} to {end}, but there stands {text[start:end]!r}. "
-            "Offsets count Unicode characters, not bytes, from 0; the end is exclusive."
-        )
-    if not text[start:end].strip():
-        raise UserError(f"{where}: the entity {label!r} from {start} to {end} is only white space.")
-    return Span(int(start), int(end), str(label))
-
-
-def _without_overlaps(text: str, spans: list[Span], overlaps: str, where: str) -> tuple[Span, ...]:
-    if overlaps not in {"error", "longest"}:
-        raise UserError(f'overlaps must be "error" or "longest", not {overlaps!r}.')
-    kept: list[Span] = []
-    for span in sorted(spans, key=lambda s: (-(s.end - s.start), s.start)):
-        other = next((k for k in kept if span.start < k.end and k.start < span.end), None)
-        if other is None:
-            kept.append(span)
-        elif overlaps == "error":
-            raise UserError(
-                f"{where}: the entities {text[span.start : span.end]!r} ({span.label}) and {text[other.start : other.end]!r} "
-                f'({other.label}) overlap; a token has one tag only. overlaps="longest" (--overlaps longest) keeps the longest.'
-            )
-    return tuple(sorted(kept))
 
 
 def _label_names(all_spans, labels, source: str, places: Sequence[str]) -> tuple[str, ...]:

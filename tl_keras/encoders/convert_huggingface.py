@@ -17,7 +17,7 @@ import numpy as np
 
 from tl_keras.encoders.convert_albert import albert_as_bert
 from tl_keras.encoders.convert_wordpiece import read_json
-from tl_keras.encoders.pair_encoder import EncoderWeights, MlmWeights, read_backbone
+from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights, read_backbone
 from tl_keras.errors import UserError
 
 READABLE = ("albert", "bert", "distilbert", "electra", "roberta", "xlm-roberta")

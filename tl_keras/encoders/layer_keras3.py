@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -32,6 +32,7 @@ from tl_keras.encoders.layer_config import (
     shapes_from_config,
     shapes_to_config,
 )
+from tl_keras.encoders.module_losses import attach_losses
 from tl_keras.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class KerasLayer(keras.layers.Layer):
         self._takes_training = takes_argument(self._callable, "training")
         self._warned_no_weights = False
         self._adopt_variables()
-        self._attach_losses()
+        attach_losses(self._trainable_variables, getattr(self._func, "regularization_losses", ()))
 
     @property
     def resolved_object(self) -> Any:
@@ -241,30 +242,6 @@ class KerasLayer(keras.layers.Layer):
             self._track_variable(own)
             self._plain.weights[path] = own
 
-    def _attach_losses(self) -> None:
-        """Hand each regularization loss to the weight it reads, as that weight's regularizer.
-
-        Keras adds up the regularizers of trainable weights only, once for each weight however often the layer is
-        called, which is what `hub.KerasLayer` does with its list of losses.
-        """
-        # A mirrored variable is read through its copy on the replica.
-        own = {id(copy): v for v in self._trainable_variables for copy in (v.value, *getattr(v.value, "values", ()))}
-        losses: dict[str, list[Callable]] = {}
-        for loss in getattr(self._func, "regularization_losses", ()):
-            if not callable(loss):
-                raise UserError(
-                    "regularization_losses of the module must be callables, each of which returns a scalar."
-                )
-            if not own:
-                return
-            with tf.GradientTape() as tape:
-                loss()
-            read = [own[id(v)] for v in tape.watched_variables() if id(v) in own] or list(own.values())
-            losses.setdefault(read[0].path, []).append(loss)
-        for variable in self._trainable_variables:
-            if variable.path in losses:
-                variable.regularizer = _ModuleLosses(losses[variable.path])
-
     def save_own_variables(self, store) -> None:
         """Write the weights under their names."""
         for name, variable in self._named_weights().items():
@@ -313,13 +290,3 @@ class KerasLayer(keras.layers.Layer):
             "load_options": load_options_config(self._load_options),
         }
         return {**config, **{name: value for name, value in entries.items() if value is not None}}
-
-
-class _ModuleLosses(keras.regularizers.Regularizer):
-    """The module's regularization losses that read one weight; they hold that weight themselves."""
-
-    def __init__(self, functions: list[Callable]):
-        self.functions = functions
-
-    def __call__(self, weight):
-        return tf.add_n([function() for function in self.functions])

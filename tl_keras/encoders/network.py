@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tl_keras.encoders.pair_encoder import EncoderModule, EncoderWeights
+from tl_keras.encoders.encoder_weights import EncoderWeights
+from tl_keras.encoders.pair_encoder import EncoderModule
 
 
 class Network(EncoderModule):

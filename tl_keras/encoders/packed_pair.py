@@ -122,9 +122,9 @@ def read_packed(folder: Path):
     Raises:
         UserError: a file is damaged.
     """
-    from tl_keras.encoders.pair_encoder import EncoderWeights, MlmWeights
+    from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights
     from tl_keras.encoders.pair_weights import ACTIVATIONS
-    from tl_keras.encoders.vocabularies import read_vocabulary_file
+    from tl_keras.encoders.vocabulary_files import read_vocabulary_file
 
     facts = _facts(folder)
     _check_files(folder, facts)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tl_keras.encoders.pair_encoder import EncoderModule, EncoderWeights, MlmWeights, read_backbone, read_mlm_head
+from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights, read_backbone, read_mlm_head
+from tl_keras.encoders.pair_encoder import EncoderModule
 from tl_keras.encoders.pair_preprocess import PreprocessModule
 from tl_keras.encoders.vocabularies import Vocabulary
 from tl_keras.errors import UserError

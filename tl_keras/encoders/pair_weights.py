@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights
 from tl_keras.encoders.network import Network
-from tl_keras.encoders.pair_encoder import EncoderWeights, MlmWeights
 from tl_keras.errors import UserError
 
 ACTIVATIONS: dict[str, Callable] = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,7 +110,11 @@ class WordPieceVocabulary:
         return {
             "lower_case": self.rules.lower_case,
             "strip_accents": self.rules.strip_accents,
-            "tokenizer": {"kind": "WordPiece", "rules": dataclasses.asdict(self.rules), **_packing_info(self.packing)},
+            "tokenizer": {
+                "kind": "WordPiece",
+                "rules": dataclasses.asdict(self.rules),
+                **dataclasses.asdict(self.packing),
+            },
         }
 
 
@@ -177,7 +180,7 @@ class SentencePieceVocabulary:
                 "kind": "SentencePiece",
                 "rules": dataclasses.asdict(self.rules),
                 "special_tokens": dict(self.special_tokens),
-                **_packing_info(self.packing),
+                **dataclasses.asdict(self.packing),
             }
         }
 
@@ -219,55 +222,12 @@ class BytePairVocabulary:
                 "kind": "BytePair",
                 "add_prefix_space": self.add_prefix_space,
                 "special_tokens": dict(self.special_tokens),
-                **_packing_info(self.packing),
+                **dataclasses.asdict(self.packing),
             }
         }
 
 
 Vocabulary = WordPieceVocabulary | SentencePieceVocabulary | BytePairVocabulary
-
-
-def read_pair_vocabulary(folder: str | os.PathLike) -> Vocabulary:
-    """Read the vocabulary that an encoder pair was written with.
-
-    Args:
-        folder: holds `encoder/`, `preprocess/` and the `info.json` of `write_encoder_pair`.
-
-    Raises:
-        UserError: the pair was made by something else, so that the rules of its tokenizer are not known.
-    """
-    folder = Path(folder)
-    try:
-        facts = json.loads((folder / "info.json").read_text(encoding="utf-8"))["tokenizer"]
-        return read_vocabulary_file(folder / "encoder" / "assets", facts)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{folder} has no info.json that describes its tokenizer ({error}): make the pair again with `tl-keras convert`."
-        ) from error
-
-
-def read_vocabulary_file(folder: Path, facts: Mapping[str, Any]) -> Vocabulary:
-    """Read what a vocabulary's `write` wrote.
-
-    Args:
-        folder: holds the file.
-        facts: what its `info` said under "tokenizer".
-    """
-    packing = Packing(facts["separators"], facts["segments"])
-    if facts["kind"] == "SentencePiece":
-        # Pairs made before there were rules have none.
-        text_rules = SentencePieceRules(**facts.get("rules", {}))
-        model = (folder / "sentencepiece.model").read_bytes()
-        return SentencePieceVocabulary(model, facts["special_tokens"], packing, text_rules)
-    if facts["kind"] == "BytePair":
-        content = json.loads((folder / BYTE_PAIR_FILE).read_text(encoding="utf-8"))
-        merges = [tuple(pair) for pair in content["merges"]]
-        return BytePairVocabulary(
-            content["tokens"], merges, facts["add_prefix_space"], facts["special_tokens"], packing
-        )
-    rules = WordPieceRules(**facts["rules"])
-    name = "vocab_uncased.txt" if rules.lower_case else "vocab_cased.txt"
-    return WordPieceVocabulary((folder / name).read_text(encoding="utf-8").split("\n")[:-1], rules, packing)
 
 
 def vocabulary_lines(tokens: Sequence[str]) -> list[str]:
@@ -288,10 +248,6 @@ def vocabulary_lines(tokens: Sequence[str]) -> list[str]:
     # Of a token that stands twice the last counts, as in Hugging Face's dictionary. The table wants every line once, and no
     # text gives a token with brackets and a space in it.
     return [token if last[token] == i and token else f"[line {i}]" for i, token in enumerate(tokens)]
-
-
-def _packing_info(packing: Packing) -> dict[str, Any]:
-    return {"separators": packing.separators, "segments": packing.segments}
 
 
 def _special_ids(tokens: Sequence[str], special: Mapping[str, str]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from tl_keras.encoders.pair_encoder import EncoderWeights, MlmWeights
+from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights
 from tl_keras.encoders.vocabularies import BytePairVocabulary, SentencePieceVocabulary, Vocabulary
 from tl_keras.errors import UserError
 

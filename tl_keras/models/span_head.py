@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras, register
 from tl_keras.errors import UserError
-from tl_keras.text.question_batches import WindowSettings
+from tl_keras.text.context_windows import WindowSettings
 from tl_keras.text.span_decoding import IMPOSSIBLE
 
 if TYPE_CHECKING:

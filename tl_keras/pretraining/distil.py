@@ -10,7 +10,7 @@ from typing import Protocol
 import keras
 import numpy as np
 
-from tl_keras.encoders.pair_encoder import EncoderWeights, MlmWeights
+from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights
 from tl_keras.errors import UserError
 from tl_keras.pretraining.distil_batches import DistilBatch, DistilBatches, SpecialTokens
 from tl_keras.pretraining.distil_card import write_distil_card

@@ -40,8 +40,8 @@ def export_encoder_pair(
         UserError: TensorFlow is not there.
     """
     try:
+        from tl_keras.encoders.encoder_weights import read_backbone
         from tl_keras.encoders.pair import write_encoder_pair
-        from tl_keras.encoders.pair_encoder import read_backbone
         from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary
     except ImportError as error:
         raise UserError(
