@@ -11,7 +11,9 @@ from tl_keras import UserError
 from tl_keras._keras import keras
 from tl_keras.models.macro_f1 import MacroF1
 from tl_keras.training.callbacks import BestWeights
-from tl_keras.training.optimizer import AdamW, WarmupLinearDecay, default_learning_rate, make_optimizer
+from tl_keras.training.defaults import default_learning_rate
+from tl_keras.training.learning_rate import WarmupLinearDecay
+from tl_keras.training.optimizer import AdamW, make_optimizer
 from tl_keras.training.strategy import get_strategy
 
 

@@ -10,6 +10,8 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
+from tl_keras.training.defaults import default_epochs, default_learning_rate
+
 FREEZE, TOP, FINE_TUNE = "freeze", "top", "fine-tune"
 WAYS = (FREEZE, TOP, FINE_TUNE)
 """From the cheapest to the dearest."""
@@ -218,8 +220,7 @@ def epochs_for(labels: int, way: str) -> int:
         ([15, 15, 6, 3, 2], 13)
     """
     if way == FREEZE:
-        # As tl_keras.tasks.run.default_epochs: 400 steps of a head on batches of 32, 10 to 40 epochs.
-        return max(10, min(math.ceil(400 / math.ceil(labels / 32)), 40))
+        return default_epochs(labels, 32, FREEZE)
     return max(FEWEST_EPOCHS, min(round(MOST_EPOCHS * (labels / 100) ** -0.4), MOST_EPOCHS))
 
 
@@ -230,9 +231,6 @@ def learning_rate_for(width: int | None, way: str, suggested: float | None = Non
         >>> learning_rate_for(256, "fine-tune"), learning_rate_for(768, "top"), learning_rate_for(768, "freeze")
         (0.0005, 5e-05, 0.005)
     """
-    # Here, because it brings TensorFlow, and the rules are also read without.
-    from tl_keras.training.optimizer import default_learning_rate
-
     if way != FREEZE and suggested is None and width is not None and width <= NARROW:
         return NARROW_LEARNING_RATE
     return default_learning_rate(width, way != FREEZE, suggested)

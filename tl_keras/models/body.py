@@ -10,7 +10,7 @@ from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
 from tl_keras.models.heads import POOLINGS, MaskedPooling, ScalarMix
 from tl_keras.models.recurrent import Recurrence, RecurrentNetwork
-from tl_keras.training.optimizer import default_learning_rate
+from tl_keras.training.defaults import default_learning_rate
 
 RECURRENT_LEARNING_RATE = 2e-3
 """Peak learning rate of recurrent networks, and of word vectors that learn with them."""

@@ -15,7 +15,8 @@ from tl_keras.errors import UserError
 from tl_keras.models.text_classifier import text_classifier
 from tl_keras.models.text_vectors import TextVectors
 from tl_keras.models.transfer_model import TransferModel
-from tl_keras.training.optimizer import default_learning_rate, make_optimizer
+from tl_keras.training.defaults import default_learning_rate
+from tl_keras.training.optimizer import make_optimizer
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ from tl_keras.models.transfer_model import TransferModel
 from tl_keras.models.whitening import pooled_vectors, whitening
 from tl_keras.ranges import check_ranges
 from tl_keras.text.pair_batches import TOWERS
-from tl_keras.training.optimizer import default_learning_rate, make_optimizer
+from tl_keras.training.defaults import default_learning_rate
+from tl_keras.training.optimizer import make_optimizer
 
 LOSSES = ("cosine", "ranking", "contrastive", "in-batch")
 

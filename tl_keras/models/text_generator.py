@@ -5,7 +5,8 @@ from __future__ import annotations
 from tl_keras._keras import keras
 from tl_keras.models.language_model import LanguageModel, register_generator
 from tl_keras.models.transfer_model import TransferModel
-from tl_keras.training.optimizer import default_learning_rate, make_optimizer
+from tl_keras.training.defaults import default_learning_rate
+from tl_keras.training.optimizer import make_optimizer
 
 
 def text_generator(language_model: LanguageModel, *, learning_rate: float | None = None) -> keras.Model:

@@ -12,7 +12,9 @@ from tl_keras.encoders.encoder_layer import EncoderLayer
 from tl_keras.encoders.load import encoder_of
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.training.optimizer import AdamW, WarmupLinearDecay, default_learning_rate
+from tl_keras.training.defaults import default_learning_rate
+from tl_keras.training.learning_rate import WarmupLinearDecay
+from tl_keras.training.optimizer import AdamW
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from tl_keras.models.string_input import one_batch, take_texts
 from tl_keras.models.tag_head import TagProbabilities
 from tl_keras.models.transfer_control import find_encoder_layer, prepare
 from tl_keras.text.batch_labels import BatchLabels, align
-from tl_keras.training.optimizer import WarmupLinearDecay
+from tl_keras.training.learning_rate import WarmupLinearDecay
 
 
 @register

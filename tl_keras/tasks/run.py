@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import functools
 import logging
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +33,7 @@ from tl_keras.tasks.settings import RunSettings
 from tl_keras.training.batch_size import share_batches
 from tl_keras.training.callbacks import BestWeights, EpochScore
 from tl_keras.training.checkpoints import Checkpoints, keep_random_states
+from tl_keras.training.defaults import default_epochs
 from tl_keras.training.guards import row_finder
 from tl_keras.training.precision import precision
 from tl_keras.training.resume import resumable_fit
@@ -398,18 +398,6 @@ class _Trained:
     start: list | None
     seconds: float
     interrupted: bool
-
-
-def default_epochs(examples: int, batch_size: int, transfer: str) -> int:
-    """Epochs where the user names none: three, or more where so few examples would give too few steps to learn from.
-
-    Example:
-        >>> default_epochs(20000, 32, "fine-tune"), default_epochs(320, 32, "fine-tune"), default_epochs(320, 32, "freeze")
-        (3, 8, 40)
-    """
-    steps = math.ceil(examples / batch_size)
-    fewest, wanted, most = (3, 80, 10) if transfer != "freeze" else (10, 400, 40)
-    return max(fewest, min(math.ceil(wanted / steps), most))
 
 
 def _peak_learning_rate(model: keras.Model) -> float:

@@ -84,8 +84,8 @@ def make_batches(
         bucket: the encoder's `seq_length`, beyond which lengths do not count; None to put no rows of like length together.
         tokenize: gives a pool of rows its `segments`, ragged ids; None where they are there.
     """
-    count = len(next(iter(tf.nest.flatten(source))))
     dataset = tf.data.Dataset.from_tensor_slices(source)
+    count = int(dataset.cardinality())
     if training:
         dataset = dataset.shuffle(count, seed=seed, reshuffle_each_iteration=True)
     pools = training and bucket is not None

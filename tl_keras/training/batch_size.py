@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras
 from tl_keras.errors import UserError
-from tl_keras.training.optimizer import WarmupLinearDecay
+from tl_keras.training.learning_rate import WarmupLinearDecay
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""How fast weights learn: AdamW as BERT was fine-tuned with, and the schedule of its rate."""
+"""AdamW as BERT was fine-tuned with, its groups of weights, and what is frozen in it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import tensorflow as tf
 from tl_keras._keras import IS_KERAS_3, keras, register, tf_variable
 from tl_keras.errors import UserError
 from tl_keras.ranges import check_ranges
+from tl_keras.training.learning_rate import WarmupLinearDecay
 from tl_keras.training.replicas import sum_over_replicas
 
 WEIGHT_DECAY = 0.01
 CLIP_NORM = 1.0
-WARMUP_FRACTION = 0.1
 
 
 @register
@@ -236,79 +236,6 @@ def is_matrix(variable) -> bool:
     """
     name = getattr(variable, "path", variable.name).split("/")[-1]
     return len(variable.shape) >= 2 and "bias" not in name
-
-
-@register
-class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """The rate rises linearly over the first steps to its peak, then falls linearly to zero at the last step.
-
-    How many steps there will be is known when training starts, not when a model is built: until `plan` has been called, the rate
-    is the peak rate.
-
-    Args:
-        peak: the highest rate.
-        warmup: fraction of the steps during which it rises.
-        first_step: the optimizer step at which the plan begins.
-        steps: how many steps the plan has; 0 for no plan.
-
-    Source: Devlin et al., "BERT", https://arxiv.org/abs/1810.04805, appendix A.2 and A.3.
-
-    Example:
-        >>> schedule = WarmupLinearDecay(1e-3, warmup=0.2, steps=10)
-        >>> [round(float(schedule(step)) * 1e4, 2) for step in (0, 1, 2, 6, 10)]
-        [5.0, 10.0, 10.0, 5.0, 0.0]
-    """
-
-    def __init__(self, peak: float, warmup: float = WARMUP_FRACTION, first_step: int = 0, steps: int = 0):
-        super().__init__()
-        self.peak = float(peak)
-        self.warmup = float(warmup)
-        # Variables, so that a training function traced earlier follows a new plan.
-        self.first_step = tf.Variable(float(first_step), trainable=False, dtype=tf.float32, name="first_step")
-        self.steps = tf.Variable(float(steps), trainable=False, dtype=tf.float32, name="steps")
-
-    def plan(self, first_step: int, steps: int) -> None:
-        """Spread warm-up and decay over `steps` steps from `first_step` on."""
-        self.first_step.assign(float(first_step))
-        self.steps.assign(float(steps))
-
-    def __call__(self, step) -> tf.Tensor:
-        """The rate at an optimizer step: float32 scalar."""
-        done = tf.cast(tf.convert_to_tensor(step), tf.float32) - self.first_step
-        rising = tf.maximum(tf.floor(self.steps * self.warmup), 1.0)
-        up = (done + 1.0) / rising
-        down = (self.steps - done) / tf.maximum(self.steps - rising, 1.0)
-        factor = tf.clip_by_value(tf.minimum(up, down), 0.0, 1.0)
-        return self.peak * tf.where(self.steps > 0.0, factor, 1.0)
-
-    def get_config(self) -> dict:
-        """The constructor's arguments, the current plan among them."""
-        return {
-            "peak": self.peak,
-            "warmup": self.warmup,
-            "first_step": int(self.first_step.numpy()),
-            "steps": int(self.steps.numpy()),
-        }
-
-
-def default_learning_rate(width: int | None, trainable: bool, suggested: float | None = None) -> float:
-    """A peak rate that suits the encoder and what learns.
-
-    Fine-tuning BERT-base (width 768) works at 2e-5 to 5e-5; narrower encoders want more, about in inverse proportion (seen with
-    MiniLM, 384: 1e-4). A head on a frozen encoder starts from nothing and takes a hundred times that.
-
-    Args:
-        width: of the encoder's output; None if unknown.
-        trainable: whether the encoder learns.
-        suggested: for fine-tuning, by the encoder's makers (`Encoder.suggested`).
-
-    Example:
-        >>> default_learning_rate(768, trainable=True), default_learning_rate(384, trainable=True)
-        (5e-05, 0.0001)
-    """
-    if not trainable:
-        return 5e-3
-    return suggested or min(5e-5 * 768 / (width or 768), 5e-4)
 
 
 def make_optimizer(learning_rate: float | keras.optimizers.schedules.LearningRateSchedule) -> AdamW:
