@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights
 from tl_keras.encoders.network import Network
-from tl_keras.encoders.pair_encoder import EncoderWeights, MlmWeights
 
 _HEAD = "bert/cls/predictions"
 
