@@ -1,4 +1,4 @@
-"""One training run, from files to a run folder: what all tasks do alike, and what each fills in."""
+"""One training run, from files to a run folder: what all tasks do alike."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import functools
 import logging
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -16,20 +15,16 @@ import tensorflow as tf
 from tl_keras._keras import KERAS_NAME, keras
 from tl_keras.data.checks import warn_of_repeats
 from tl_keras.data.table import hash_files
-from tl_keras.encoders.base import Encoder
-from tl_keras.encoders.load import load_encoder
-from tl_keras.encoders.resolve import ENCODER, PIN, PREPROCESS
-from tl_keras.encoders.word_vectors.read import looks_like_vectors
 from tl_keras.errors import UserError
 from tl_keras.features.frozen import cache_features
 from tl_keras.features.split import CannotSplit
 from tl_keras.files import refuse_input_as_output
-from tl_keras.manifest import tree_sha256
 from tl_keras.models.transfer_model import reads_strings
 from tl_keras.serving.export import export
-from tl_keras.tasks.folder import RunFolder, library_versions, read_config
+from tl_keras.tasks.folder import RunFolder, library_versions
 from tl_keras.tasks.outcome import FinishedRun, Outcome, write_numbers
-from tl_keras.tasks.settings import RunSettings
+from tl_keras.tasks.run_encoder import encoder_hash, refuse_other_encoder
+from tl_keras.tasks.steps import RunSteps
 from tl_keras.training.batch_size import share_batches
 from tl_keras.training.callbacks import BestWeights, EpochScore
 from tl_keras.training.checkpoints import Checkpoints, keep_random_states
@@ -45,90 +40,8 @@ _MAY_CHANGE = ("out", "overwrite", "resume", "checkpoint_every", "strategy", "st
 """Settings that change nothing about what is learned, so that a run may go on under others."""
 
 
-class Run:
-    """A run; each task has a subclass that says what is read, built, scored and reported.
-
-    Args:
-        settings: of the run.
-    """
-
-    task: str
-    monitor = "val_loss"
-    """By which value of the logs the best epoch is chosen."""
-    measure = "loss"
-    """The monitored value's name, for people."""
-    epochs_factor = 1.0
-    """How much longer than a classifier of texts this task needs to learn."""
-    may_keep_start = False
-    """Whether the untrained model already answers, so that its weights are kept where no epoch beats them."""
-    uses_pooled_output = False
-    """Whether the head takes one vector of each text, so that a frozen encoder need run only once."""
-
-    def __init__(self, settings: RunSettings):
-        self.settings = settings
-        self.train = self.valid = self.encoder = self.model = self.trained = self.features = self.strategy = None
-
-    # What a task fills in.
-
-    def read(self) -> tuple[Any, Any]:
-        """Training and validation examples as the settings say.
-
-        Raises:
-            UserError: a file cannot be read, or cannot be learned from.
-        """
-        raise NotImplementedError
-
-    def load_encoder(self) -> Encoder:
-        """The encoder that the settings name; called in the strategy's scope."""
-        settings = self.settings
-        return load_encoder(settings.encoder, settings.seq_length, settings.preprocessor, settings.layers)
-
-    def build(self) -> keras.Model:
-        """The compiled model, made of `self.encoder`; called in the strategy's scope."""
-        raise NotImplementedError
-
-    @property
-    def source(self):
-        """What makes batches of examples: the encoder, or the features it gave."""
-        return self.encoder if self.features is None else self.features
-
-    def training_model(self, model: keras.Model) -> keras.Model:
-        """The model that is fitted, where it is another one around `model`."""
-        return model
-
-    def batches(self, examples, training: bool):
-        """A dataset for `fit`; one of windows over long texts also takes `numbered`, see `row_finder`."""
-        raise NotImplementedError
-
-    def evaluate(self):
-        """Score `self.model` on `self.valid`; gives the task's report."""
-        raise NotImplementedError
-
-    def monitored_value(self, report) -> float:
-        """The monitored value of a report, where `fit` does not compute it by itself."""
-        raise NotImplementedError
-
-    def tune_on_validation(self, report):
-        """Choose what can only be chosen after training (a threshold); gives the report that then holds."""
-        return report
-
-    def extra_config(self, report) -> dict:
-        """What the task adds to `config.json`."""
-        return {}
-
-    def best_weights(self) -> BestWeights:
-        """What chooses the epoch whose weights are kept."""
-        return BestWeights(self.monitor, self.settings.patience)
-
-    def fit_arguments(self) -> dict:
-        """What the task adds to the arguments of `fit`."""
-        return {}
-
-    def write_page(self, folder: Path, outcome: Outcome) -> None:
-        """Write `report.md` and the plots."""
-        raise NotImplementedError
-
-    # What all do alike.
+class Run(RunSteps):
+    """A run; each task has a subclass that says what is read, built, scored and reported: see `RunSteps`."""
 
     def execute(self, verbose: int | str = "auto") -> FinishedRun:
         """Read, train, evaluate, plot, export.
@@ -163,7 +76,7 @@ class Run:
             keras.utils.set_random_seed(settings.seed)
             with self.strategy.scope():
                 self.encoder = self.load_encoder()
-                self._refuse_other_encoder()
+                refuse_other_encoder(self.settings, self._encoder_hash)
                 self.model = self.build()
                 self.trained = self.training_model(self.model)
                 self._refuse_strings()
@@ -311,26 +224,7 @@ class Run:
 
     @functools.cached_property
     def _encoder_hash(self) -> str | None:
-        """By what a handle of this encoder can be pinned; None where it lies on no disk of ours."""
-        settings = self.settings
-        path = Path(settings.encoder if looks_like_vectors(settings.encoder) else self.encoder.folder)
-        if path.name == ENCODER and (path.parent / PREPROCESS).is_dir():
-            path = path.parent
-        return tree_sha256(path) if path.exists() else None
-
-    def _refuse_other_encoder(self) -> None:
-        """With `--frozen-encoders`: raise `UserError` unless the encoder is pinned, or that of the run that is to be replaced."""
-        settings = self.settings
-        if not settings.frozen_encoders or PIN in settings.encoder:
-            return
-        before = Path(settings.out) / "config.json"
-        recorded = read_config(settings.out).get("encoder_sha256") if before.is_file() else None
-        if recorded is None or recorded != self._encoder_hash:
-            found = f"the run {settings.out} used {recorded}" if recorded else "nothing says which it is to be"
-            raise UserError(
-                f"--frozen-encoders: {settings.encoder} has the hash {self._encoder_hash}, and {found}; write --encoder "
-                f"{settings.encoder}{PIN}{self._encoder_hash} if this one is meant."
-            )
+        return encoder_hash(self.settings, self.encoder)
 
     @functools.cached_property
     def _data_hashes(self) -> dict[str, str]:

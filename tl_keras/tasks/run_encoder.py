@@ -1,17 +1,21 @@
-"""The encoder of a run that may also be made of word vectors and of a frozen biLM."""
+"""The encoder of a run: found (it may also be made of word vectors and of a frozen biLM), known again, reported."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.load import load_encoder
+from tl_keras.encoders.resolve import ENCODER, PIN, PREPROCESS
 from tl_keras.encoders.word_vectors.encoder import WordVectorEncoder, word_vector_encoder
-from tl_keras.encoders.word_vectors.read import read_vectors
+from tl_keras.encoders.word_vectors.read import looks_like_vectors, read_vectors
 from tl_keras.errors import UserError
+from tl_keras.manifest import tree_sha256
 from tl_keras.models.recurrent import Recurrence
-from tl_keras.tasks.settings import WordVectorTaskSettings
+from tl_keras.tasks.folder import read_config
+from tl_keras.tasks.settings import RunSettings, WordVectorTaskSettings
 
 
 def encoder_for(settings: WordVectorTaskSettings, texts: Sequence[str]) -> Encoder:
@@ -41,6 +45,36 @@ def encoder_for(settings: WordVectorTaskSettings, texts: Sequence[str]) -> Encod
         return word_vector_encoder(None, **options)
     vectors = None if settings.encoder == settings.RANDOM_VECTORS else read_vectors(settings.encoder)
     return word_vector_encoder(vectors, list(texts), **options)
+
+
+def encoder_hash(settings: RunSettings, encoder: Encoder) -> str | None:
+    """By what a handle of a run's encoder can be pinned; None where it lies on no disk of ours."""
+    path = Path(settings.encoder if looks_like_vectors(settings.encoder) else encoder.folder)
+    if path.name == ENCODER and (path.parent / PREPROCESS).is_dir():
+        path = path.parent
+    return tree_sha256(path) if path.exists() else None
+
+
+def refuse_other_encoder(settings: RunSettings, digest: str | None) -> None:
+    """With `--frozen-encoders`, refuse an encoder that is neither pinned nor that of the run that is to be replaced.
+
+    Args:
+        settings: of the run.
+        digest: its `encoder_hash`.
+
+    Raises:
+        UserError: it is another one, or nothing says which it is to be.
+    """
+    if not settings.frozen_encoders or PIN in settings.encoder:
+        return
+    before = Path(settings.out) / "config.json"
+    recorded = read_config(settings.out).get("encoder_sha256") if before.is_file() else None
+    if recorded is None or recorded != digest:
+        found = f"the run {settings.out} used {recorded}" if recorded else "nothing says which it is to be"
+        raise UserError(
+            f"--frozen-encoders: {settings.encoder} has the hash {digest}, and {found}; write --encoder "
+            f"{settings.encoder}{PIN}{digest} if this one is meant."
+        )
 
 
 def encoder_config(encoder: Encoder, settings: WordVectorTaskSettings) -> dict:
