@@ -145,6 +145,28 @@ class RunSettings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class TableSettings(RunSettings):
+    """Of tasks that read tables."""
+
+    text: str = data_setting("text", help="Column with the text.")
+    text_pair: str | None = data_setting(None, help="Column with the second text, for pair tasks.")
+    separator: str | None = data_setting(
+        None,
+        help="Separator between the columns of a text file. Default: the one in its header (tab, comma, ; or |).",
+        panel=RARE,
+    )
+    quoting: str = data_setting(
+        "auto",
+        help="Quoting of cells: auto, standard, or none (quotes are ordinary characters).",
+        choices=("auto", "standard", "none"),
+        panel=RARE,
+    )
+    on_empty: str = data_setting(
+        "drop", help="Rows with an empty text: drop, keep or error.", choices=("drop", "keep", "error"), panel=RARE
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class HeadSettings(RunSettings):
     """Of tasks with a head of their own on the encoder."""
 
