@@ -119,7 +119,7 @@ def search(
 
         queries = list(read_collection(data, text, encoding))
     import_tensorflow()
-    from tl_keras.serving.open_index import open_index
+    from tl_keras.serving.text_encoders import open_index
 
     found = open_index(index, encoder, exact=exact).search(queries, k)
     if as_json:

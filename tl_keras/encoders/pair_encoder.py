@@ -137,6 +137,31 @@ class EncoderModule(tf.Module):
         return tf.nn.dropout(x, rate=rate, seed=next(seeds)) if training and rate else x
 
 
+class Network(EncoderModule):
+    """An `EncoderModule` without what makes it a SavedModel of TF Hub's form.
+
+    Args:
+        weights: its values to begin with.
+
+    Attributes:
+        arrays: its variables by the names of `EncoderWeights.arrays`.
+    """
+
+    def __init__(self, weights: EncoderWeights):
+        tf.Module.__init__(self, name="network")
+        self._config = weights
+        self._v = {name: tf.Variable(array, name=name) for name, array in weights.arrays.items()}
+
+    @property
+    def arrays(self) -> dict[str, tf.Variable]:
+        """Its variables by name."""
+        return self._v
+
+    def forward(self, inputs: dict[str, tf.Tensor]) -> dict:
+        """Run it without dropout; inputs and outputs as of `EncoderModule`."""
+        return self._forward(inputs, False)
+
+
 class _MlmModule(tf.Module):
     """The encoder with its masked-LM head, as Model Garden exports it: `encoder.mlm(inputs, training=False)`."""
 

@@ -16,7 +16,6 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from tl_keras.encoders.byte_pair_tokenizer import BytePairTokenizer
-from tl_keras.encoders.letters import lower_letters
 from tl_keras.encoders.sentencepiece_tokenizer import SentencePieceTokenizer
 from tl_keras.encoders.vocabularies import (
     BytePairVocabulary,
@@ -25,6 +24,7 @@ from tl_keras.encoders.vocabularies import (
     Vocabulary,
     WordPieceRules,
 )
+from tl_keras.text.composed import lower_letters
 
 # White space is mapped, the rest of the "other" categories dropped; tab, line feed and carriage return are both.
 _WHITE_SPACE = r"[\t\n\r\p{Z}]"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tl_keras.encoders.letters import lower_letters
 from tl_keras.encoders.vocabularies import SentencePieceRules
+from tl_keras.text.composed import lower_letters
 
 
 class SentencePieceTokenizer(tf.Module):

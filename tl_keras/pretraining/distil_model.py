@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tl_keras.encoders.encoder_weights import EncoderWeights
-from tl_keras.encoders.network import Network
+from tl_keras.encoders.pair_encoder import Network
 from tl_keras.pretraining.distil_batches import DistilBatch
 from tl_keras.pretraining.masked_words import MaskedWordsHead
 

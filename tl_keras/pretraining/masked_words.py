@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights
-from tl_keras.encoders.network import Network
+from tl_keras.encoders.pair_encoder import Network
 
 _HEAD = "bert/cls/predictions"
 

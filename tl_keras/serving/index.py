@@ -15,8 +15,7 @@ import pandas as pd
 from tl_keras.errors import UserError
 from tl_keras.evaluation.nearest import nearest
 from tl_keras.serving.approximate import ApproximateIndex
-from tl_keras.serving.fingerprint import fingerprint, same_encoder
-from tl_keras.serving.index_files import IndexContent, read_index, read_meta, write_index
+from tl_keras.serving.index_files import IndexContent, fingerprint, read_index, read_meta, same_encoder, write_index
 from tl_keras.serving.joined_search import joined_search
 from tl_keras.serving.predict import as_predictor
 from tl_keras.serving.shared_words import SharedWords

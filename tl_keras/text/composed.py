@@ -90,3 +90,13 @@ def wants_syllables(tokenize, unknown_id: int) -> bool:
         known.append(int(np.count_nonzero(~unknown.numpy())))
         sizes.append(int(tf.size(ids.flat_values)))
     return known[0] > known[1] or (known[0] == known[1] > 0 and sizes[0] < sizes[1])
+
+
+def lower_letters(texts: tf.Tensor) -> tf.Tensor:
+    """UTF-8 strings in lower case, each character by itself.
+
+    Two letters are seen to first, because their lower case depends on the computer's language or on the neighbours.
+    """
+    for upper, lower in (("I", "i"), ("Σ", "σ")):
+        texts = tf.strings.regex_replace(texts, upper, lower)
+    return tf.strings.lower(texts, encoding="utf-8")

@@ -14,9 +14,9 @@ import gradio as gr
 
 from tl_keras.serving.exported import load_exported
 from tl_keras.serving.index_files import META, VECTORS
-from tl_keras.serving.open_index import open_index
 from tl_keras.serving.page.examples import run_examples
 from tl_keras.serving.page.views import View, view_of
+from tl_keras.serving.text_encoders import open_index
 from tl_keras.signals import on_signals
 
 
