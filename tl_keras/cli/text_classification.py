@@ -26,7 +26,7 @@ def predict(model, run: str, texts: list[str] | None, data: str | None, columns:
     from tl_keras.serving.predict import predict as label_texts
 
     pairs = None
-    if "text_pair" in model.inputs:
+    if model.takes_pairs:
         if len(texts) % 2:
             raise UserError(f"this model takes pairs of texts: give an even number of them, not {len(texts)}.")
         texts, pairs = texts[::2], texts[1::2]
@@ -36,7 +36,7 @@ def predict(model, run: str, texts: list[str] | None, data: str | None, columns:
 
 def stream(model, run: str, data: str, columns: Columns) -> dict:
     """How a table of any size is labelled; see `predict_file`."""
-    pair = "text_pair" if "text_pair" in model.inputs else None
+    pair = "text_pair" if model.takes_pairs else None
     if pair is None:
         refuse_columns("a model of single texts", columns, "text_pair")
     return columns_as_trained(run, columns, text_pair=pair)
