@@ -19,6 +19,7 @@ from tl_keras.pretraining.bilm.settings import BilmSettings
 from tl_keras.pretraining.settings import BertSettings, GptSettings
 from tl_keras.settings import option
 from tl_keras.tasks import task_settings as tasks
+from tl_keras.tasks import vector_settings
 
 pytestmark = pytest.mark.one_keras
 PROGRAM = typer.main.get_command(cli.app)
@@ -60,8 +61,8 @@ KINDS = {
     ("train", "text-classification"): tasks.TextClassificationSettings,
     ("train", "token-classification"): tasks.TokenClassificationSettings,
     ("train", "question-answering"): tasks.QuestionAnsweringSettings,
-    ("train", "sentence-similarity"): tasks.SentenceSimilaritySettings,
-    ("train", "retrieval"): tasks.RetrievalSettings,
+    ("train", "sentence-similarity"): vector_settings.SentenceSimilaritySettings,
+    ("train", "retrieval"): vector_settings.RetrievalSettings,
     ("train", "text-generation"): tasks.TextGenerationSettings,
     ("train", "zero-shot-classification"): tasks.ZeroShotSettings,
     ("pretrain", "bert"): BertSettings,
@@ -194,7 +195,7 @@ def test_resuming_a_pre_training_takes_nothing_but_its_length(tmp_path):
             "tl_keras.serving.explain.explain",
             {"label": "L", "evaluations": 9, "seed": 4},
         ),
-        ("search INDEX QUERY --encoder E --exact", "tl_keras.serving.open_index.open_index", {"exact": True}),
+        ("search INDEX QUERY --encoder E --exact", "tl_keras.serving.text_encoders.open_index", {"exact": True}),
         (
             "zero-shot MODEL TEXT --label A --label B=b --template {}! --seq-length 7",
             "tl_keras.serving.zero_shot.zero_shot_classifier",
@@ -221,10 +222,10 @@ def test_options_of_other_commands_reach_the_library(words, place, expected, tmp
 
 def test_options_of_the_server_reach_its_settings(tmp_path, monkeypatch):
     pytest.importorskip("starlette")
-    from tl_keras.serving.http import address, run
+    from tl_keras.serving.http import address, start
 
     monkeypatch.setattr(address, "named", lambda runs, names: (runs, names))
-    monkeypatch.setattr(run, "run_server", refuse_to_go_on)
+    monkeypatch.setattr(start, "run_server", refuse_to_go_on)
     values = {
         "max_batch_size": 3, "batch_delay_ms": 4.0, "parallel_batches": 5, "max_rows": 6, "max_body_mb": 7.0, "max_queue": 8,
         "timeout": 9.0, "poll": 1.5, "keep_versions": 2,
