@@ -77,6 +77,8 @@ def test_report_by_hand():
     assert "without       exact match 0.5000" in text
     assert question_report(["시계탑"], [["시계탑을"]]).f1 == pytest.approx(6 / 7)
     assert question_report(["시계탑"], [["시계탑을"]], "squad").f1 == 0.0
+    nothing = question_report([], [])
+    assert (nothing.examples, nothing.exact_match, nothing.f1, nothing.no_answer) == (0, 0.0, 0.0, None)
     with pytest.raises(UserError, match="choose one of: auto, squad, korquad"):
         question_report(["a"], [["a"]], "klue")
 

@@ -143,7 +143,9 @@ def trained(tiny_pair, tagged):
     keras.utils.set_random_seed(0)
     encoder = load_encoder(str(tiny_pair), seq_length=32)
     model = token_classifier(encoder, tagged.tag_set, learning_rate=2e-2)
-    model.fit(encoder.tagging_batches(tagged, training=True, batch_size=8), epochs=12, verbose=0)
+    # One epoch of all texts twelve times: quicker than twelve epochs.
+    often = tagged.take(np.tile(np.arange(len(tagged)), 12))
+    model.fit(encoder.tagging_batches(often, training=True, batch_size=8), epochs=1, verbose=0)
     return model
 
 
