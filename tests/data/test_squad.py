@@ -91,9 +91,9 @@ ONE = '{"data": [{"paragraphs": [{"context": "a b", "qas": [%s]}]}]}'
     [
         ("", "is empty"),
         ('{"data": [\n', "line 2: not JSON"),
-        ("[]", 'at the top: expected an object with "data", not list'),
-        ('{"a": 1}', 'at the top: there is no "data"'),
-        ('{"data": {}}', '"data" must be a list, not dict'),
+        ("[]", "holds no objects with names"),
+        ('{"a":\n1}', 'at the top: there is no "data"'),
+        ('{"data":\n{}}', '"data" must be a list, not dict'),
         ('{"data": []}', "holds no questions"),
         ('{"data": [{"title": "x"}]}', r'data\[0\]: there is no "paragraphs"'),
         ('{"data": [{"paragraphs": [{"qas": []}]}]}', r'data\[0\]\.paragraphs\[0\]: there is no "context"'),
@@ -185,3 +185,50 @@ def test_real_files(shared_dir):
     )
     korean = read_squad(shared_dir / "data" / "korquad" / "train.json")
     assert (len(korean), len(set(korean.contexts)), len(set(korean.documents)), korean.misplaced) == (4241, 659, 110, 0)
+
+
+def test_several_files_and_tables_give_the_same_questions(write, tmp_path):
+    first = [[("Ada sleeps.", [{**question("Who sleeps?", ("Ada", 0)), "id": "1"}])]]
+    second = [
+        [
+            (
+                "Ben reads.",
+                [
+                    {**question("Who reads?", ("Ben", 0)), "id": "2"},
+                    {**question("Why?", is_impossible=True), "id": "3"},
+                ],
+            )
+        ]
+    ]
+    paths = [write(first, "part-1.json"), write(second, "part-2.json")]
+    answers = ((Answer("Ada", 0, 3),), (Answer("Ben", 0, 3),), ())
+    rows = [
+        {
+            "id": "1",
+            "question": "Who sleeps?",
+            "context": "Ada sleeps.",
+            "answers": {"text": ["Ada"], "answer_start": [0]},
+        },
+        {
+            "id": "2",
+            "question": "Who reads?",
+            "context": "Ben reads.",
+            "answers": {"text": ["Ben"], "answer_start": [0]},
+        },
+        {"id": "3", "question": "Why?", "context": "Ben reads.", "answers": {"text": [], "answer_start": []}},
+    ]
+    lines = tmp_path / "squad.jsonl"
+    lines.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    for source in (str(tmp_path / "part-*.json"), paths, lines, rows):
+        examples = read_squad(source)
+        assert examples.ids.tolist() == ["1", "2", "3"]
+        assert examples.answers == answers
+        # One document in each file: the second file's two questions stay together, apart from the first's.
+        assert examples.documents.tolist() == [0, 1, 1]
+    # A column of lists that are all empty leaves questions to be answered.
+    assert read_squad([{**row, "answers": {"text": [], "answer_start": []}} for row in rows]).answers is None
+    write('{"data": [{}]}', "part-3.json")
+    with pytest.raises(UserError, match=r'part-3\.json, data\[0\]: there is no "paragraphs"'):
+        read_squad(str(tmp_path / "part-*.json"))
+    with pytest.raises(UserError, match="row 1: 1 answers but 2 places"):
+        read_squad([{**rows[0], "answers": {"text": ["Ada"], "answer_start": [0, 1]}}])

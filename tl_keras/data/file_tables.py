@@ -144,7 +144,7 @@ class JsonArray(ObjectTable):
         with open_text(self.path, self.encoding) as stream:
             content = stream.read()
         if not content.strip():
-            return
+            raise UserError(f"{self.path} is empty.")
         if content.lstrip()[0] == "{" and is_json_lines(content):
             yield from JsonLines(self.path, encoding=self.encoding)._objects()
             return

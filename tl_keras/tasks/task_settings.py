@@ -128,6 +128,11 @@ class TokenClassificationSettings(WordVectorTaskSettings):
 class QuestionAnsweringSettings(HeadSettings):
     """Of `question-answering`."""
 
+    train: str = data_setting(
+        help="Training questions: .json in SQuAD's format, or .jsonl, .parquet with the columns question, context, answers; a pattern in "
+        "quotes, or several with commas between."
+    )
+    validation: str | None = data_setting(None, help="Questions to validate on, of either kind.")
     seq_length: int = model_setting(128, help="Tokens in a window: question and part of the context.")
     normalisation: str = model_setting(
         "auto",

@@ -85,7 +85,7 @@ def _with_contexts(questions: set[str], settings: dict) -> list[list[str]]:
 
     for name in ("validation", "train"):
         path = settings.get(name)
-        if not path or not Path(path).is_file():
+        if not path:
             continue
         try:
             data = read_squad(path)
