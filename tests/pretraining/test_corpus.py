@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import gzip
+import json
 import tracemalloc
 
+import pandas as pd
 import pytest
 
 from tl_keras.errors import UserError
-from tl_keras.pretraining.corpus import read_documents, scan_corpus
+from tl_keras.pretraining.corpus import read_documents, scan_corpora, scan_corpus
 
 pytestmark = pytest.mark.one_keras
 
@@ -61,3 +64,26 @@ def test_reading_holds_one_document_at_a_time(tmp_path):
     tracemalloc.stop()
     assert count == 15000
     assert peak < 300_000, f"reading took {peak} bytes"
+
+
+def test_tables_packed_files_and_patterns_hold_the_same_documents(tmp_path):
+    documents = [["Ein Satz.", "Noch einer."], ["셋, 넷."]]
+    texts = ["\n".join(document) for document in documents]
+    write(tmp_path / "a.txt.gz", gzip.compress("\n\n".join(texts).encode()))
+    write(tmp_path / "b.csv", 'id,story\n1,"Ein Satz.\nNoch einer."\n2,"셋, 넷."\n')
+    write(tmp_path / "c.jsonl.gz", gzip.compress("\n".join(json.dumps({"story": text}) for text in texts).encode()))
+    pd.DataFrame({"story": [*texts, None]}).to_parquet(tmp_path / "d.parquet")
+    corpora = scan_corpora([str(tmp_path / "[ab].*"), tmp_path / "c.jsonl.gz", tmp_path / "d.parquet"], text="story")
+    assert len(corpora) == 4
+    for corpus in corpora:
+        assert (corpus.lines, corpus.documents, corpus.independent) == (3, 2, False), corpus.path
+        assert list(read_documents(corpus)) == documents
+    assert "column" not in corpora[0].as_dict()
+    assert corpora[1].as_dict()["column"] == "story"
+    reviews = scan_corpus(write(tmp_path / "e.csv", "text\ngood\nbad\n"))
+    assert (reviews.documents, reviews.independent) == (2, True)
+    with pytest.raises(UserError, match="has no column 'text'; its columns are: id, story"):
+        scan_corpus(tmp_path / "b.csv")
+    write(tmp_path / "cut.txt.gz", (tmp_path / "a.txt.gz").read_bytes()[:-9])
+    with pytest.raises(UserError, match="damaged or was cut off"):
+        scan_corpus(tmp_path / "cut.txt.gz")

@@ -19,7 +19,7 @@ def compress(
     out: Annotated[Path, typer.Option(help="Folder for the smaller pair, and for the run that made it.")],
     vocabulary_from: Annotated[
         Optional[list[Path]],
-        typer.Option(help="Text file: keep the tokens that occur in it. Can be repeated."),
+        typer.Option(help="Text file or table: keep the tokens that occur in it. Can be repeated."),
     ] = None,
     languages: Annotated[
         Optional[str], typer.Option(help="Keep the tokens of these languages' frequent words: ko,en.")
@@ -34,10 +34,11 @@ def compress(
     distil_on: Annotated[
         Optional[list[Path]],
         typer.Option(
-            help="Text file, one text a line: learn on it to give the larger encoder's vectors. An empty line ends a "
+            help="Text file, one text a line, or table: learn on it to give the larger encoder's vectors. An empty line ends a "
             "document. Can be repeated."
         ),
     ] = None,
+    text: Annotated[str, typer.Option(help="Column of a table with the text.")] = "text",
     minutes: Annotated[Optional[float], typer.Option(help="Length of the distillation in minutes.")] = None,
     steps: Annotated[Optional[int], typer.Option(help="Length of the distillation in steps.")] = None,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.2e-3,
@@ -97,6 +98,7 @@ def compress(
         words=words,
         layers=kept,
         distil_on=distil_on or (),
+        text=text,
         resume=resume,
         overwrite=overwrite,
         on_report=progress_line(),

@@ -10,13 +10,20 @@ import typer
 
 
 def word_vectors_command(
-    corpus: Annotated[list[Path], typer.Option(help="UTF-8 text, one sentence or text a line. Can be repeated.")],
+    corpus: Annotated[
+        list[Path],
+        typer.Option(
+            help="UTF-8 text, one sentence or text a line. Or a table (CSV, JSON lines, Parquet, ...), a document "
+            "a row. Can be repeated."
+        ),
+    ],
     out: Annotated[
         Path,
         typer.Option(
             help=".vec (text) or .bin (binary; for fastText with subwords), or a folder for vectors.vec (and vectors.bin)."
         ),
     ],
+    text: Annotated[str, typer.Option(help="Column of a table with the text.")] = "text",
     kind: Annotated[
         str, typer.Option(help="Method: skip-gram or cbow (word2vec), fasttext (skip-gram) or fasttext-cbow.")
     ] = "skip-gram",

@@ -37,9 +37,11 @@ class PretrainingSettings:
     out: str = run_setting(help="Run folder to write.")
     corpus: tuple[str, ...] = data_setting(
         (),
-        help="UTF-8 text, a sentence or text a line, an empty line between documents. Can be repeated.",
+        help="UTF-8 text, a sentence or text a line, an empty line between documents; or a table (CSV, JSON lines, Parquet, ...), a document "
+        "a row. Can be repeated.",
         type=list[str] | None,
     )
+    text: str = data_setting("text", help="Column of a table with the text.")
     licences: tuple[str, ...] = data_setting(
         (), help="Licence of each corpus, in order, for the model card.", option="licence", type=list[str] | None
     )

@@ -9,7 +9,7 @@ import keras
 
 from tl_keras.errors import UserError
 from tl_keras.pretraining.batches import BatchMaker
-from tl_keras.pretraining.corpus import SentenceSample, read_documents, scan_corpus
+from tl_keras.pretraining.corpus import SentenceSample, read_documents, scan_corpora
 from tl_keras.pretraining.export import export_encoder_pair
 from tl_keras.pretraining.loss_plot import plot_losses
 from tl_keras.pretraining.masking import Masking
@@ -105,8 +105,8 @@ class BertPretraining(LanguageModelRun):
     def _sample(self) -> list[str]:
         """Some sentences of the corpora, to try a tokenizer on."""
         sentences: list[str] = []
-        for path in self.settings.corpus:
-            documents = read_documents(scan_corpus(path))
+        for corpus in scan_corpora(self.settings.corpus, text=self.settings.text):
+            documents = read_documents(corpus)
             while len(sentences) < 200 and (document := next(documents, None)):
                 sentences += document
         return sentences[:200]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tl_keras.data.formats import expand
 from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights
 from tl_keras.encoders.pair import check_free, write_encoder_pair
 from tl_keras.encoders.pair_weights import read_pair_weights
@@ -28,7 +29,7 @@ from tl_keras.encoders.vocabulary_trim import (
 )
 from tl_keras.errors import UserError
 from tl_keras.pretraining.compress_report import CompressionReport, measure
-from tl_keras.pretraining.corpus import read_documents, scan_corpus
+from tl_keras.pretraining.corpus import read_documents, scan_corpora
 from tl_keras.pretraining.distil import Distillation, Teacher
 from tl_keras.pretraining.distil_batches import SpecialTokens
 from tl_keras.pretraining.distil_model import keep_blocks
@@ -47,16 +48,18 @@ class Trimming:
     """Which tokens stay.
 
     Attributes:
-        files: text files; a token that occurs in them at least `min_count` times stays.
+        files: text files or tables; a token that occurs in them at least `min_count` times stays.
         languages: codes, such as `ko` and `en`; the tokens of their most frequent words stay.
         min_count: see `files`.
         words: how many words of each language.
+        text: the column of tables with the text.
     """
 
     files: Sequence[str | os.PathLike] = ()
     languages: Sequence[str] = ()
     min_count: int = 3
     words: int = 20_000
+    text: str = "text"
 
     def __bool__(self) -> bool:
         return bool(self.files or self.languages)
@@ -85,6 +88,7 @@ def compress(
     words: int = 20_000,
     layers: Sequence[int] | None = None,
     distil_on: Sequence[str | os.PathLike] = (),
+    text: str = "text",
     resume: bool = False,
     overwrite: bool = False,
     name: str | None = None,
@@ -101,12 +105,13 @@ def compress(
     Args:
         encoder: an encoder pair of this package's making: a preset of it, or what `convert` or `pretrain bert` wrote.
         out: folder to make; after distillation it is the run's folder as well.
-        vocabulary_from: text files, one text a line; tokens that occur there `min_count` times stay.
+        vocabulary_from: text files, one text a line, or tables; tokens that occur there `min_count` times stay.
         languages: codes (`ko`, `en`, ...); tokens of their `words` most frequent words stay. Needs the extra `compress`.
         min_count: see there. Special tokens and single characters always stay.
         words: see there.
         layers: the blocks to keep, from 0, increasing; by default all.
-        distil_on: text files to learn on; an empty line ends a document, whose lines may stand in one row.
+        distil_on: text files to learn on, an empty line ending a document, whose lines may stand in one row; or tables, a document a row.
+        text: the column of tables with the text.
         resume: go on with the distillation whose checkpoint is in `out`; what is to be done is read from there.
         overwrite: replace an encoder pair.
         name: of the new encoder; by default the folder's.
@@ -125,7 +130,10 @@ def compress(
     folder = _pair_folder(encoder)
     if out.resolve() == folder.resolve():
         raise UserError(f"{out} is the encoder itself; name another folder for the smaller one.")
-    trimming = Trimming(vocabulary_from, languages, min_count, words)
+    vocabulary_from, distil_on = (
+        [path for file in files for path in expand(file)] for files in (vocabulary_from, distil_on)
+    )
+    trimming = Trimming(vocabulary_from, languages, min_count, words, text)
     if not (resume or trimming or layers is not None or distil_on):
         raise UserError(
             "nothing to do: give --vocabulary-from or --languages for fewer tokens, --layers for fewer blocks, or --distil-on."
@@ -155,9 +163,13 @@ def compress(
         after = _Network(keep_blocks(trimmed.weights, layers), _head_of_all(trimmed, layers), trimmed.vocabulary)
         _write(out, after, info, overwrite)
     else:
-        settings = settings or _settings(folder, out, layers, distil_on, info, distillation)
+        settings = settings or _settings(folder, out, layers, distil_on, info, {"text": text, **distillation})
         after = _distilled(trimmed, settings, kept, resume, info, on_report, command, run)
-    sample = _sample([*vocabulary_from, *distil_on] or (settings.corpus if settings else ()), languages)
+    sample = _sample(
+        [*vocabulary_from, *distil_on] or (settings.corpus if settings else ()),
+        languages,
+        settings.text if settings else text,
+    )
     return CompressionReport(*(measure(n.weights, n.vocabulary, sample) for n in (before, after)))
 
 
@@ -195,21 +207,21 @@ def _kept_tokens(network: _Network, trimming: Trimming, resumed: Path | None) ->
     for language_words in [list(frequent_words(trimming.languages, trimming.words))] if trimming.languages else []:
         kept |= count_tokens(ids.stream(language_words), size) > 0
     if trimming.files:
-        kept |= count_tokens(ids.stream(_texts(trimming.files)), size) >= trimming.min_count
+        kept |= count_tokens(ids.stream(_texts(trimming.files, trimming.text)), size) >= trimming.min_count
     logger.info("%d of %d tokens stay", kept.sum(), size)
     return np.flatnonzero(kept)
 
 
-def _texts(files: Sequence[str | os.PathLike]) -> Iterator[str]:
-    for corpus in [scan_corpus(path) for path in files]:
+def _texts(files: Sequence[str | os.PathLike], text: str) -> Iterator[str]:
+    for corpus in scan_corpora(files, text=text):
         for document in read_documents(corpus):
             yield from document
 
 
-def _sample(files: Sequence[str | os.PathLike], languages: Sequence[str]) -> list[str]:
+def _sample(files: Sequence[str | os.PathLike], languages: Sequence[str], text: str) -> list[str]:
     """Some texts to measure on: every n-th of the files, or else frequent words."""
     if files:
-        texts = list(_texts([path for path in files if Path(path).is_file()]))
+        texts = list(_texts([path for path in files if Path(path).is_file()], text))
         return texts[:: max(len(texts) // _SAMPLE, 1)][:_SAMPLE]
     return list(frequent_words(languages, _SAMPLE))[:_SAMPLE] if languages else ["한국어 문장", "an English sentence"]
 

@@ -18,7 +18,7 @@ from tl_keras.errors import UserError
 from tl_keras.files import write_whole
 from tl_keras.pretraining.base_settings import PretrainingSettings
 from tl_keras.pretraining.checkpoint import NAME as CHECKPOINT
-from tl_keras.pretraining.corpus import CorpusFile, scan_corpus
+from tl_keras.pretraining.corpus import CorpusFile, scan_corpora
 from tl_keras.pretraining.loop import Intervals, TrainingLoop
 from tl_keras.pretraining.run_log import Report
 from tl_keras.pretraining.schedule import Schedule
@@ -121,8 +121,7 @@ class PretrainingRun:
     def scan_corpora(self) -> list[CorpusFile]:
         """The corpora, looked through."""
         settings = self.settings
-        licences = settings.licences or ("not stated",) * len(settings.corpus)
-        return [scan_corpus(path, licence) for path, licence in zip(settings.corpus, licences, strict=True)]
+        return scan_corpora(settings.corpus, settings.licences, settings.text)
 
     def write_json(self, name: str, values: dict) -> None:
         """Write a file of the run folder, whole or not at all."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tl_keras.errors import UserError
-from tl_keras.pretraining.corpus import CorpusFile, read_documents, scan_corpus
+from tl_keras.pretraining.corpus import CorpusFile, read_documents, scan_corpora
 from tl_keras.text.word_rules import split_words
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,8 @@ class WordVectorSettings:
     """What `train_word_vectors` can be told.
 
     Args:
-        corpus: text files, UTF-8, one sentence or text a line.
+        corpus: text files, UTF-8, one sentence or text a line; or tables, a text a row.
+        text: the column of tables with the text.
         out: a `.vec` file (text), a `.bin` file (word2vec's or fastText's binary format), or a folder, which gets `vectors.vec` and, for
             fastText, `vectors.bin`.
         kind: `"skip-gram"` or `"cbow"` (word2vec); `"fasttext"` (skip-gram) or `"fasttext-cbow"`: words as sums of their parts, so that
@@ -70,6 +71,7 @@ class WordVectorSettings:
     workers: int = 1
     seed: int = 0
     overwrite: bool = False
+    text: str = "text"
 
     def __post_init__(self):
         if self.kind not in KINDS:
@@ -136,7 +138,7 @@ def train_word_vectors(
         if target.exists() and not settings.overwrite:
             raise UserError(f"{target} exists; choose another --out, or pass --overwrite to replace it.")
     _require_gensim()
-    corpora = [scan_corpus(path) for path in settings.corpus]
+    corpora = scan_corpora(settings.corpus, text=settings.text)
     folder = targets[0].parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
