@@ -36,6 +36,7 @@ def test_vectors_are_the_normalised_mean_of_the_tokens(encoder, plain):
     for row, vector in enumerate(vectors):
         tokens = outputs[row][batch["input_mask"].numpy()[row] == 1]
         np.testing.assert_allclose(vector, tokens.mean(0) / np.linalg.norm(tokens.mean(0)), atol=1e-5)
+    np.testing.assert_allclose(plain.predict(TEXTS, verbose=0), vectors, atol=1e-5)
     assert encode(plain, []).shape == (0, 16)
     with pytest.raises(UserError, match="list of strings"):
         encode(plain, "one text")
@@ -80,6 +81,10 @@ def test_towers_of_scored_pairs_give_cosines_and_are_saved(encoder, tmp_path):
     assert not np.allclose(np.linalg.norm(vectors[0], axis=1), 1)
     expected = (vectors[0] * vectors[1]).sum(1) / np.prod([np.linalg.norm(v, axis=1) for v in vectors], axis=0)
     np.testing.assert_allclose(towers(inputs).numpy(), expected, atol=1e-5)
+    # Lists and scores are the same batches.
+    texts = (pairs.texts.tolist(), pairs.text_pairs.tolist())
+    given = [towers.evaluate(x, verbose=0) for x in (encoder.pair_batches(pairs), pairs)]
+    assert [towers.evaluate(texts, [5, 1] * 4, verbose=0)] * 2 == pytest.approx(given, abs=1e-6)
     towers.save(tmp_path / "towers.keras")
     again = load_model(tmp_path / "towers.keras")
     assert isinstance(again.loss, CosineRegression)

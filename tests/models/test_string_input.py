@@ -174,6 +174,7 @@ def test_what_cannot_be_is_said_in_one_line(build, encoder):
         (lambda: model.fit(A, [0, 1, 0], sample_weight=[1]), "3 texts but 1 sample weights"),
         (lambda: model.fit(A, [0, 1, 0], validation_split=0.9), "3 texts are too few"),
         (lambda: model(A), "call model.predict"),
+        (lambda: model.predict("good film"), r"in a list, also a single one: write \['good film'\]"),
         (lambda: tagger.fit(A, [0, 1, 0]), r"a tagger learns from texts with spans: fit\(examples\)"),
         (lambda: tagger.predict(A), r"call tl_keras.predict"),
     ]:

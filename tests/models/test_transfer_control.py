@@ -106,7 +106,8 @@ def test_gradual_unfreezing_by_steps_under_a_strategy(stacks, tiny_pair):
 def test_layer_decay_and_rates_reach_the_optimizer(stack, vocabulary):
     plan = Transfer(layer_decay=0.5, lr_multipliers={"embeddings": 0.3, "block 2": 2})
     model = text_classifier(stack, ["a", "b"], plan)
-    expected = [0.3, 0.25, 0.5, 2.0, 1.0, 1.0]
+    # Width 8: the encoder's rate is 5e-4, and the new head's 5e-3 as on a frozen one.
+    expected = [0.3, 0.25, 0.5, 2.0, 1.0, 10.0]
     assert list(model.optimizer.multipliers().values()) == pytest.approx(expected)
     assert [row.multiplier for row in describe(model).rows] == pytest.approx(expected)
     table = str(describe(model)).splitlines()
@@ -115,10 +116,35 @@ def test_layer_decay_and_rates_reach_the_optimizer(stack, vocabulary):
     # The user's own compile with our optimizer keeps them; another optimizer is refused.
     model.compile(make_optimizer(0.1), "sparse_categorical_crossentropy")
     model.make_train_function()
-    assert list(model.optimizer.multipliers().values()) == pytest.approx(expected)
+    # At so high a rate the head needs none of its own.
+    assert list(model.optimizer.multipliers().values()) == pytest.approx([*expected[:-1], 1.0])
     model.compile("sgd", "sparse_categorical_crossentropy")
     with pytest.raises(UserError, match="need this package's optimizer"):
         model.make_train_function(force=True)
+
+
+def test_a_new_linear_head_learns_faster_and_other_heads_do_not(stack, reviews):
+    def head(model):
+        return model.optimizer.multipliers().get("head", 1.0)
+
+    assert head(text_classifier(stack, ["a", "b"], learning_rate=1e-4)) == pytest.approx(20.0)
+    assert head(text_classifier(stack, ["a", "b"], Transfer(lr_multipliers={"head": 3.0}))) == pytest.approx(3.0)
+    for model in (
+        text_classifier(stack, ["a", "b"], "freeze"),
+        text_classifier(stack, ["a", "b"], hidden=4),
+        set_transfer(text_classifier(stack, ["a", "b"], "freeze"), "fine-tune"),  # trained already
+    ):
+        assert head(model) == pytest.approx(1.0)
+    # The first step of Adam moves every weight by its rate: the head's twenty times as far as the encoder's.
+    model = text_classifier(stack, reviews.classes, dropout=0.0, learning_rate=1e-4)
+    before = model.get_layer("logits").kernel.numpy()
+    model.optimizer.weight_decay = 0.0
+    model.fit(stack.batches(reviews, training=True, batch_size=64), epochs=1, verbose=0)
+    moves = np.abs(model.get_layer("logits").kernel.numpy() - before)
+    assert np.median(moves) == pytest.approx(20 * 1e-4, rel=0.02)
+    # The user's own optimizer is no error: it moves all alike.
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(stack.batches(reviews), epochs=1, verbose=0)
 
 
 def test_towers_share_the_plan_of_their_encoder(stack):

@@ -27,6 +27,8 @@ class Transfer:
         lr_multipliers: from a part's name to the fraction of the learning rate at which it learns, e.g. `{"embeddings": 0.1}` to begin with the
             pre-trained vectors and learn slowly. `"block *"` means all blocks, `"head"` all that is not of the encoder; of two that
             mean the same part the later counts. Goes before `layer_decay`.
+        new_head: whether the head begins at random and should learn faster than the encoder, see
+            `tl_keras.models.transfer_control.let_head_learn_faster`; builders say so. `"head"` in `lr_multipliers` goes before it.
 
     Raises:
         UserError: an option that is not known, does not fit the mode, or is out of range.
@@ -46,6 +48,7 @@ class Transfer:
     unfreeze_every: int | str | None = None
     layer_decay: float = 1.0
     lr_multipliers: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    new_head: bool = False
 
     def __post_init__(self):
         check_mode(self.mode)
@@ -84,6 +87,7 @@ class Transfer:
             "unfreeze_every": self.unfreeze_every,
             "layer_decay": self.layer_decay,
             "lr_multipliers": dict(self.lr_multipliers),
+            "new_head": self.new_head,
         }
 
     @property
@@ -103,7 +107,7 @@ class Transfer:
 
     @property
     def needs_groups(self) -> bool:
-        """Whether the optimizer has to treat parts differently."""
+        """Whether the optimizer has to treat parts differently, because the user said so."""
         return self.mode == "gradual" or self.layer_decay != 1.0 or bool(self.lr_multipliers)
 
     def learning(self, parts: Parts) -> set[str]:
@@ -120,8 +124,12 @@ class Transfer:
             return parts.upper(self.top)
         return {part.name for part in parts.parts}
 
-    def multipliers(self, parts: Parts) -> dict[str, float]:
+    def multipliers(self, parts: Parts, head: float = 1.0) -> dict[str, float]:
         """The fraction of the learning rate for each part that learns, the head among them.
+
+        Args:
+            parts: of the encoder.
+            head: that of the head where `lr_multipliers` gives none.
 
         Raises:
             UserError: a name in `lr_multipliers` matches nothing, or only what is frozen.
@@ -137,7 +145,7 @@ class Transfer:
                 found[part.name] = self.layer_decay**parts.block_count
             else:
                 found[part.name] = 1.0
-        found[HEAD] = 1.0
+        found[HEAD] = head
         for pattern, rate in self.lr_multipliers.items():
             names = parts.matching(pattern, [HEAD])
             if not any(name in learning or name == HEAD for name in names):

@@ -95,7 +95,7 @@ def sentence_encoder(
     if lexical_weight:
         letters = _lexical_vectors(encoder, inputs, lexical_texts, lexical_dimensions)
         vectors = JoinVectors(lexical_weight, name="joined")([vectors, letters])
-    return keras.Model(inputs, SentenceVector(normalize, name="vector")(vectors), name="sentence_encoder")
+    return TransferModel(inputs, SentenceVector(normalize, name="vector")(vectors), name="sentence_encoder")
 
 
 def bi_encoder(

@@ -11,13 +11,14 @@ import tensorflow as tf
 
 from tl_keras._keras import keras
 from tl_keras.data.examples import Examples
-from tl_keras.data.pairs import ScoredExamples
+from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.data.tagging import TaggedExamples
 from tl_keras.encoders.load import encoder_of
 from tl_keras.errors import UserError
 from tl_keras.models.batches import batches
-from tl_keras.models.similarity_head import ScoreInRange
+from tl_keras.models.similarity_head import ScoreInRange, is_sentence_encoder
+from tl_keras.models.similarity_losses import InBatchNegatives
 from tl_keras.models.tag_head import is_tagger
 from tl_keras.models.text_labels import class_names, class_weights_of, head_with_names, label_lookup, text_weights
 
@@ -125,9 +126,12 @@ def take_texts(model: keras.Model, arguments: dict, training: bool) -> None:
     Raises:
         UserError: what was given cannot be learned from, or scored.
     """
+    x = arguments["x"]
+    if _is_text(x):
+        raise UserError(f"texts come in a list, also a single one: write [{str(x)[:40]!r}].")
     if training:
         _take_validation(model, arguments)
-    x = arguments["x"]
+        x = arguments["x"]
     if not _has_texts(model, x):
         return
     made = batches_of(
@@ -218,6 +222,9 @@ def _part(values, part: slice):
 
 def _examples(model: keras.Model, x, y) -> Examples:
     found = texts_of(x)
+    towers = is_sentence_encoder(model) and found.text_pairs is not None
+    if y is None and towers and isinstance(getattr(model, "loss", None), InBatchNegatives):
+        return RetrievalPairs.from_lists(found.texts, found.text_pairs)
     if y is None:
         return Examples.from_lists(found.texts, None, found.text_pairs)
     y = (
@@ -229,6 +236,8 @@ def _examples(model: keras.Model, x, y) -> Examples:
     )
     if len(y) != len(found.texts):
         raise UserError(f"{len(found.texts)} texts but {len(y)} labels; there must be one for each text.")
+    if towers:
+        return ScoredExamples.from_lists(found.texts, y.tolist(), found.text_pairs)
     head = head_with_names(model)
     if isinstance(head, ScoreInRange):
         return ScoredExamples.from_lists(found.texts, y.tolist(), found.text_pairs, head.score_range)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 import tensorflow as tf
@@ -17,6 +18,9 @@ from tl_keras.training.learning_rate import WarmupLinearDecay
 from tl_keras.training.optimizer import AdamW
 
 logger = logging.getLogger(__name__)
+
+HEAD_MULTIPLIER = 20.0
+"""See `let_head_learn_faster`."""
 
 
 def set_transfer(model: keras.Model, transfer: str | Transfer, learning_rate: float | None = None) -> keras.Model:
@@ -65,27 +69,55 @@ def prepare(model: keras.Model) -> keras.Model:
         UserError: the optimizer knows no groups, or has taken steps without them.
     """
     layer, optimizer = find_encoder_layer(model), optimizer_of(model)
-    if layer is None or optimizer is None or not layer.transfer.needs_groups:
+    if layer is None or optimizer is None:
         return model
-    if not isinstance(optimizer, AdamW):
+    plan, ours = layer.transfer, isinstance(optimizer, AdamW)
+    if not plan.needs_groups and not (plan.new_head and ours):
+        return model
+    if not ours:
         raise UserError(
             f"gradual unfreezing and rates for parts need this package's optimizer, not {type(optimizer).__name__}: compile with "
             "tl_keras.training.optimizer.make_optimizer(rate)."
         )
     if optimizer.group_names:
         return model
-    multipliers = layer.transfer.multipliers(layer.parts)
+    multipliers = plan.multipliers(layer.parts, head_multiplier(optimizer) if plan.new_head else 1.0)
     names = list(multipliers)
     part_of = {id(weight): name for name, weights in layer.part_weights().items() for weight in weights}
     members = [names.index(part_of.get(id(weight), HEAD)) for weight in model.trainable_variables]
     frozen = set()
-    if layer.transfer.mode == "gradual":
+    if plan.mode == "gradual":
         frozen = set(names) - {HEAD}
         if names.index(HEAD) not in members:
             # No head learns, as in the towers of a sentence encoder: so the top block begins.
             frozen -= set(layer.transfer.stages(layer.parts)[1])
     optimizer.set_groups(names, members, list(multipliers.values()), [-1 if name in frozen else 0 for name in names])
     return model
+
+
+def let_head_learn_faster(model: keras.Model) -> None:
+    """Let a linear head that begins at random learn up to `HEAD_MULTIPLIER` times as fast as the encoder below it, from `prepare` on.
+
+    The rates that suit a pre-trained encoder are too low for weights that begin at nearly zero: through the first epoch on few labels the head
+    says next to nothing, and what the encoder learns from it is noise. An optimizer of the user's own, which knows no groups, does without.
+
+    Args:
+        model: that is not compiled yet.
+
+    Source: Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution",
+        https://arxiv.org/abs/2202.10054, who train the head first; measured in docs/results.md.
+    """
+    layer = require_encoder_layer(model)
+    layer.transfer = dataclasses.replace(layer.transfer, new_head=True)
+
+
+def head_multiplier(optimizer: AdamW) -> float:
+    """How many times as fast as the encoder a new head learns: no faster than a head on a frozen encoder, but never slower than the encoder."""
+    schedule = optimizer._learning_rate
+    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule) and not hasattr(schedule, "peak"):
+        return 1.0  # of the user's own; nobody knows how high it goes
+    rate = float(getattr(schedule, "peak", None) or optimizer.learning_rate)
+    return min(HEAD_MULTIPLIER, max(default_learning_rate(None, trainable=False) / rate, 1.0)) if rate else 1.0
 
 
 def optimizer_of(model: keras.Model):
