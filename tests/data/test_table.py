@@ -45,6 +45,10 @@ def test_tab_separated_files_quote_nothing(tmp_path):
     assert examples.texts.tolist() == ['"he said', "fine", 'the "end"']
     quoted = write(tmp_path / "q.tsv", 'text\tlabel\n"a\tb"\tx\nc\ty\n')
     assert read_table(quoted, quoting="standard").texts.tolist() == ["a\tb", "c"]
+    # As pandas writes it, which quotes what holds a quote, a tab or a line break.
+    texts = ['a "meal", they said', "a\tb", "a\nb", "plain", '"all of it"']
+    pd.DataFrame({"text": texts, "label": range(5)}).to_csv(quoted, sep="\t", index=False)
+    assert read_table(quoted).texts.tolist() == texts
     assert len(pd.read_csv(path, sep="\t", quoting=csv.QUOTE_NONE)) == 3
 
 

@@ -58,6 +58,21 @@ def csv_rows(
         ) from error
 
 
+# What pandas and spreadsheets make of a cell with a quote in it: in quotes, and every quote inside it doubled.
+_QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
+
+
+def looks_quoted(text: str, separator: str) -> bool:
+    r"""Whether cells of lines stand in quotes for sure: one of them has doubled quotes inside, and no others.
+
+    Example:
+        >>> looks_quoted('"a ""meal"", they said"\t1\n', "\t"), looks_quoted('"A meal," they said.\t1\n', "\t")
+        (True, False)
+    """
+    cells = (cell for line in text.splitlines() if '""' in line for cell in line.split(separator))
+    return any(_QUOTED.fullmatch(cell) for cell in cells)
+
+
 def guess_separator(header: str) -> str:
     """What stands between the names of a header line: a tab if there is one, else the most frequent of comma, `;` and `|`.
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from tl_keras.data.csv_rows import csv_rows, guess_separator
+from tl_keras.data.csv_rows import csv_rows, guess_separator, looks_quoted
 from tl_keras.data.json_text import is_json_lines, parse_json, parse_object
-from tl_keras.data.text_files import find_file, kind_of, need, open_text
+from tl_keras.data.text_files import SAMPLE, find_file, kind_of, need, open_text
 from tl_keras.errors import UserError
 
 JSON_LINES = (".jsonl", ".ndjson")
@@ -30,7 +30,7 @@ class Table:
     Args:
         path: of the file.
         separator: between the cells of text tables; None guesses by the header.
-        quoting: of text tables: `"standard"`, `"none"`, or `"auto"`: none where tabs stand between cells.
+        quoting: of text tables: `"standard"`, `"none"`, or `"auto"`: none where tabs stand between cells and none of these is quoted for sure.
         encoding: of text.
     """
 
@@ -78,6 +78,12 @@ class TextTable(Table):
         """The rows below it."""
         yield from itertools.islice(self._open(), 1, None)
 
+    @cached_property
+    def _quoted(self) -> bool:
+        """Whether a file of tabs quotes its cells all the same, by its beginning."""
+        with open_text(self.path, self.encoding) as stream:
+            return looks_quoted(stream.read(SAMPLE), "\t")
+
     def _open(self) -> Iterator[Row]:
         """The header, then the rows."""
         with open_text(self.path, self.encoding) as stream:
@@ -88,7 +94,7 @@ class TextTable(Table):
                     f"{self.path} is empty." if empty else f"{self.path}: the first line, the header, is empty."
                 )
             separator = self.separator or guess_separator(header)
-            plain = self.quoting == "none" or (self.quoting == "auto" and separator == "\t")
+            plain = self.quoting == "none" or (self.quoting == "auto" and separator == "\t" and not self._quoted)
             rows = csv_rows(itertools.chain([header], stream), self.path, separator, plain)
             line, names = next(rows)
             # As pandas calls columns without a name; exports of spreadsheets end in some.

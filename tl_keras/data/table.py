@@ -54,7 +54,8 @@ def read_table(
         label_separator: for multi-label data, what stands between the labels of one cell, e.g. `"|"`.
         separator: between columns of text files; by default what the header line has: a tab, or else commas, `;` or `|`.
         quoting: `"standard"` reads `"..."` as quoted cells; `"none"` takes quotes as ordinary characters; `"auto"` is `"none"`
-            for tab-separated files, where published data sets (KorSTS, XNLI) quote nothing, and `"standard"` otherwise.
+            for tab-separated files, where published data sets (KorSTS, XNLI) quote nothing, unless a cell stands in quotes and has doubled
+            ones inside, as pandas writes it; and `"standard"` otherwise.
         encoding: of text files; UTF-8 with or without byte order mark by default, `"cp949"` for older Korean files.
         on_empty: what to do with rows whose text is empty (or missing): drop them with a warning, keep them, or raise.
 
