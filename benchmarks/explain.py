@@ -53,10 +53,12 @@ def integrated_gradients(model, text: str, words, place: int, steps: int = 16) -
     (table,) = [v for v in map(tf_variable, model.get_layer("encoder").weights) if "word_embeddings" in v.name]
     batch = {name: value.numpy() for name, value in next(iter(encoder.batches([text]))).items()}
     tokens = encoder.offset_tokenizer(tf.constant([text]))
-    starts = tokens.starts.flat_values.numpy()[: batch["input_mask"].sum() - 2]
-    ids = batch["input_word_ids"][0, 1 : 1 + len(starts)]
+    starts = tokens.starts.flat_values.numpy()
+    # Before the text stand a special token and the encoder's prompt, if it has one; behind it another special token.
+    before = int(batch["input_mask"].sum()) - 1 - len(starts)
+    ids = batch["input_word_ids"][0, before : before + len(starts)].copy()
     free = np.setdiff1d(np.arange(1000, table.shape[0]), ids)[: len(ids)]
-    batch["input_word_ids"][0, 1 : 1 + len(ids)] = free
+    batch["input_word_ids"][0, before : before + len(ids)] = free
     kept, rows = tf.gather(table, free), tf.gather(table, ids)
     total = np.zeros(rows.shape)
     try:
@@ -83,9 +85,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--run", help="Run folder or export.")
-    how.add_argument("--train", metavar="ENCODER", help="Train this encoder on train.csv first, one epoch.")
+    how.add_argument("--train", metavar="ENCODER", help="Train this encoder on train.csv first, three epochs.")
     parser.add_argument("--texts", type=int, default=100)
     parser.add_argument("--labels", type=int, default=3000, help="With --train: rows to train on.")
+    parser.add_argument(
+        "--evaluations", type=int, default=2000, help="Of tlk.explain: how many texts it asks the model."
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     from tl_keras.serving.explain import explain, find_words
@@ -106,7 +111,7 @@ def main() -> None:
         words = find_words((text,))
         place = int(predictor.scores([text])[0].argmax())
         weights = {
-            "shapley": explain(predictor, text).words.weight.to_numpy(),
+            "shapley": explain(predictor, text, evaluations=options.evaluations).words.weight.to_numpy(),
             "one by one": one_by_one(predictor, text, words, place),
         }
         if model is not None:
@@ -121,11 +126,12 @@ def main() -> None:
             "model": Path(options.run or options.train).name,
             "order": name,
             "texts": len(texts),
+            "evaluations": options.evaluations if name == "shapley" else None,
             "before": round(float(np.mean([c[0] for c in found])), 4),
             **{f"after {n}": round(float(np.mean([c[n] for c in found])), 4) for n in (1, 2, 3, 5)},
             "area": round(float(np.mean([c.mean() for c in found])), 4),
         }
-        add_row(RESULTS, row, ("model", "order"))
+        add_row(RESULTS, row, ("model", "order", "evaluations"))
 
 
 if __name__ == "__main__":
