@@ -86,8 +86,9 @@ def kept(probabilities: np.ndarray, labels: np.ndarray, size: int) -> dict[str, 
 
 
 def summary() -> None:
-    rows = [{**{k: row[k] for k in ("task", "labels", "head", "epochs")}, **row["kept"]} for row in read_rows(RESULTS)]
-    frame = pd.DataFrame(rows).fillna({"head": "default"})
+    names = ("task", "labels", "head", "epochs")
+    rows = [{**{name: str(row[name] or "default") for name in names}, **row["kept"]} for row in read_rows(RESULTS)]
+    frame = pd.DataFrame(rows)
     print(frame.groupby(["task", "labels", "head", "epochs"]).mean().round(2).to_string())
     print(frame[[*read_rows(RESULTS)[0]["kept"]]].mean().round(2).to_string(), f"\n{len(frame)} runs")
 

@@ -94,7 +94,7 @@ def test_train_evaluate_predict_export(call, files, tiny_pair, caplog):
     [
         (None, ["--max-question-length", "40"], "leaves no room for the context"),
         (None, ["--normalisation", "klue"], "--normalisation 'klue' is not known; choose one of: auto, squad, korquad"),
-        ("[1]", [], 'at the top: expected an object with "data"'),
+        ("[1]", [], "row 1: expected an object with names"),
         (
             '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"question": "q"}]}]}]}',
             [],
