@@ -88,6 +88,8 @@ def test_contrastive_fine_tuning_brings_classes_together(encoder, few, reviews):
 
 def test_the_method_follows_the_number_of_labels(reviews):
     assert [choose_method(sample_per_class(reviews, n)) for n in (1, 2, 16)] == ["nearest-mean", "logistic", "logistic"]
+    three = Examples.from_lists(["a"] * 6, [0, 0, 1, 1, 2, 2])
+    assert choose_method(three) == "contrastive"
 
 
 def test_drawing_from_each_class(reviews):
