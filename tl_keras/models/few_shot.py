@@ -77,11 +77,11 @@ def few_shot_classifier(
 
 
 def choose_method(examples: Examples) -> str:
-    """The method that suits the labels: nearest mean for one of a class; from two on logistic regression for two classes, and contrastive
-    fine-tuning for more.
+    """The method that suits the labels.
 
-    The rule is that of docs/few_labels.md: with ko-en-small and 8 or 64 labels a class, contrastive fine-tuning won 13 to 25 points on the
-    six classes of trec; on the two of sst2 and nsmc it lost at 8 and was no better than 1 point at 64.
+    Nearest mean for one label a class; from two on, logistic regression for two classes and contrastive fine-tuning for more. The rule is
+    that of docs/few_labels.md: with ko-en-small and 8 or 64 labels a class, contrastive fine-tuning won 13 points and more on the six
+    classes of trec; on the two of sst2 and nsmc it lost in the mean at 8, and won a point at most at 64.
 
     Example:
         >>> choose_method(Examples.from_lists(["a", "b"], ["x", "y"])), choose_method(Examples.from_lists(["a"] * 4, [0, 0, 1, 1]))
