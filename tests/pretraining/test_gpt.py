@@ -108,7 +108,7 @@ def test_stopped_and_resumed_it_ends_where_an_uninterrupted_run_does(run, corpus
     assert again.run()
     with np.load(run / "checkpoint.npz") as ours, np.load(tmp_path / "o" / "checkpoint.npz") as other:
         assert set(ours) == set(other)
-        for name in set(ours) - {"state"}:
+        for name in set(ours) - {"state", "sha256"}:
             np.testing.assert_allclose(ours[name], other[name], atol=1e-4)
 
 

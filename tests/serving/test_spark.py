@@ -26,10 +26,10 @@ def constants_of(value):
     return {name: tf.constant(one) for name, one in value.items()} if isinstance(value, dict) else tf.constant(value)
 
 
-def save(folder, serve, signature, **constants):
+def save(folder, task, serve, signature, **constants):
     module = tf.Module()
     module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None], tf.string, name) for name in signature])
-    for name, value in constants.items():
+    for name, value in {"tl_keras_task": task, **constants}.items():
         constant = functools.partial(constants_of, value)
         setattr(module, name, tf.function(constant, input_signature=[]))
     module.n_best = module.serve  # of an answerer
@@ -70,18 +70,18 @@ def exports(tmp_path_factory):
 
     names = {"class_names": ["short", "long"]}
     return {
-        "classifier": save(folder / "classifier", scores, ["text"], **names, multi_label=False),
-        "multi": save(folder / "multi", scores, ["text"], **names, multi_label=True),
-        "tagger": save(folder / "tagger", spans, ["text"], span_labels=["ALL"], tag_scheme="plain"),
+        "classifier": save(folder / "classifier", "text-classification", scores, ["text"], **names, multi_label=False),
+        "multi": save(folder / "multi", "text-classification", scores, ["text"], **names, multi_label=True),
+        "tagger": save(folder / "tagger", "token-classification", spans, ["text"], span_labels=["ALL"], tag_scheme="plain"),
         "answerer": save(
-            folder / "answerer", first_letter, ["question", "context"], answer_settings={"null_answers": False, "null_threshold": 0.0}
+            folder / "answerer", "question-answering", first_letter, ["question", "context"], answer_settings={"null_answers": False, "null_threshold": 0.0}
         ),
         "encoder": save(
-            folder / "encoder", lambda text: {"embedding": tf.stack([length(text), length(text) * 2], axis=1)}, ["text"],
+            folder / "encoder", "sentence-similarity", lambda text: {"embedding": tf.stack([length(text), length(text) * 2], axis=1)}, ["text"],
             embedding_width=2,
         ),
         "pairs": save(
-            folder / "pairs", lambda text, text_pair: {"score": length(text) - length(text_pair)}, ["text", "text_pair"],
+            folder / "pairs", "sentence-similarity", lambda text, text_pair: {"score": length(text) - length(text_pair)}, ["text", "text_pair"],
             score_range=[0.0, 5.0],
         ),
     }  # fmt: skip
@@ -194,7 +194,7 @@ def test_vectors_of_a_pretrained_encoder_and_a_job_that_fails(spark, call, tiny_
     np.testing.assert_allclose(np.stack(frame.embedding), expected, atol=1e-5)
     # A model that refuses a row ends the job, with its reason in one line, and nothing is left of it.
     refuses = save(
-        tmp_path / "refuses", lambda text: {"embedding": tf.strings.to_number(text)[:, tf.newaxis]}, ["text"],
+        tmp_path / "refuses", "sentence-similarity", lambda text: {"embedding": tf.strings.to_number(text)[:, tf.newaxis]}, ["text"],
         embedding_width=1,
     )  # fmt: skip
     ask[2] = refuses

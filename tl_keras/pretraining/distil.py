@@ -145,7 +145,12 @@ class Distillation(PretrainingRun):
         batches = self._batches(self.tokens.train, teacher, settings.masked_rows)
         batches.check(settings.seq_length)
         loss = LossWeights(
-            settings.token, settings.middle, settings.text, settings.likeness, settings.words, settings.temperature
+            settings.token,
+            settings.middle,
+            settings.text_vector,
+            settings.likeness,
+            settings.words,
+            settings.temperature,
         )
         student = keep_blocks(teacher.weights, settings.layers)
         head = None

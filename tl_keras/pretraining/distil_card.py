@@ -58,8 +58,8 @@ def _what(config: dict, metrics: dict) -> str:
 def _recipe(config: dict, metrics: dict) -> str:
     length = f"{config['steps']:,} steps" if config["steps"] else f"{config['minutes']:g} minutes"
     weights = ", ".join(
-        f"{name} {config[name]:g}"
-        for name in ("token", "middle", "text", "likeness", "words")
+        f"{name.removesuffix('_vector')} {config[name]:g}"
+        for name in ("token", "middle", "text_vector", "likeness", "words")
         if config["masked_rows"] or name != "words"
     )
     embeddings = "learned as well" if config["learn_embeddings"] else "stayed the teacher's"

@@ -18,7 +18,7 @@ class DistilSettings(PretrainingSettings):
         layers: the teacher's blocks, from 0, that the student begins as.
         seq_length: longest row, in tokens.
         prompts: pairs (prompt, fraction of the rows that begin with it).
-        token, middle, text, likeness, words, temperature: see `LossWeights`.
+        token, middle, text_vector, likeness, words, temperature: see `LossWeights`, whose `text` is `text_vector` here: `text` is a column.
         learn_embeddings: whether the embeddings learn as well.
         masked_rows, mask_fraction: fraction of the rows in which tokens are masked for the student, and of their tokens.
         weight_decay: of the optimizer.
@@ -41,7 +41,7 @@ class DistilSettings(PretrainingSettings):
     prompts: tuple[tuple[str, float], ...] = ()
     token: float = 1.0
     middle: float = 1.0
-    text: float = 2.0
+    text_vector: float = 2.0
     likeness: float = 0.5
     words: float = 0.1
     temperature: float = 0.05
