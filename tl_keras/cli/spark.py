@@ -207,7 +207,7 @@ def _reason(error: BaseException) -> str:
     r"""What went wrong, in one line: in a worker where it was there, else the first that Spark says.
 
     Example:
-        >>> _reason(ValueError("[FAILED] Job aborted.\\nTraceback (most recent call last):\\n  File ...\\nKeyError: 3\\n\\n\\tat org.apache"))
+        >>> _reason(ValueError("[FAILED] Job aborted.\nTraceback (most recent call last):\n  File ...\nKeyError: 3\n\n\tat org.apache"))
         'KeyError: 3'
     """
     lines = [line for line in str(error).splitlines() if line.strip()]
