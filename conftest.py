@@ -132,25 +132,13 @@ def suggesting_pair(tiny_pair, tmp_path):
     return make
 
 
-@pytest.fixture(scope="session")
-def tiny_pair(tmp_path_factory, shared_preprocessors) -> Path:
-    """An encoder pair with random weights: one layer of width 16, 64 positions, no dropout.
-
-    One layer, because most of a test's time goes into tracing gradients through it.
-    """
+def tiny_backbone(vocabulary_size: int, seed: int):
+    """KerasHub's BERT with random weights: one layer of width 16, 64 positions, no dropout."""
     keras = pytest.importorskip("keras")
     keras_hub = pytest.importorskip("keras_hub")
-    import tensorflow as tf
-
-    from tl_keras.encoders.pair import write_encoder_pair
-    from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary
-
-    # Rewriting a graph for speed takes longer than a tiny encoder ever runs. Processes that tests start do rewrite theirs.
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-
-    keras.utils.set_random_seed(11)
+    keras.utils.set_random_seed(seed)
     backbone = keras_hub.models.BertBackbone(
-        len(VOCABULARY),
+        vocabulary_size,
         num_layers=1,
         num_heads=2,
         hidden_dim=16,
@@ -162,6 +150,25 @@ def tiny_pair(tmp_path_factory, shared_preprocessors) -> Path:
     for weight in backbone.weights:
         if len(weight.shape) > 1:
             weight.assign(weight * 10)
+    return backbone
+
+
+@pytest.fixture(scope="session")
+def tiny_pair(tmp_path_factory, shared_preprocessors) -> Path:
+    """An encoder pair with random weights: one layer of width 16, 64 positions, no dropout.
+
+    One layer, because most of a test's time goes into tracing gradients through it.
+    """
+    pytest.importorskip("keras_hub")
+    import tensorflow as tf
+
+    from tl_keras.encoders.pair import write_encoder_pair
+    from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary
+
+    # Rewriting a graph for speed takes longer than a tiny encoder ever runs. Processes that tests start do rewrite theirs.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+    backbone = tiny_backbone(len(VOCABULARY), seed=11)
     # Accents are kept: stripping them (NFD) would take the Hangul apart.
     return write_encoder_pair(
         tmp_path_factory.mktemp("pair") / "tiny",
@@ -202,27 +209,14 @@ def sentencepiece_model() -> bytes:
 @pytest.fixture(scope="session")
 def sentencepiece_pair(sentencepiece_model, tmp_path_factory, shared_preprocessors) -> Path:
     """An encoder pair with random weights and XLM-R's kind of vocabulary: one layer of width 16, no dropout."""
-    keras = pytest.importorskip("keras")
-    keras_hub = pytest.importorskip("keras_hub")
+    pytest.importorskip("keras_hub")
     from tl_keras.encoders.pair import write_encoder_pair
     from tl_keras.encoders.sentencepiece_files import read_xlm_roberta
 
     folder = tmp_path_factory.mktemp("sentencepiece")
     (folder / "sentencepiece.bpe.model").write_bytes(sentencepiece_model)
     vocabulary = read_xlm_roberta(folder / "sentencepiece.bpe.model")
-    keras.utils.set_random_seed(12)
-    backbone = keras_hub.models.BertBackbone(
-        len(vocabulary.tokens),
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=16,
-        intermediate_dim=32,
-        dropout=0.0,
-        max_sequence_length=64,
-    )
-    for weight in backbone.weights:
-        if len(weight.shape) > 1:
-            weight.assign(weight * 10)
+    backbone = tiny_backbone(len(vocabulary.tokens), seed=12)
     return write_encoder_pair(folder / "pair", backbone, vocabulary, seq_length=32)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -13,6 +12,7 @@ from tl_keras.encoders.encoder_weights import EncoderWeights
 from tl_keras.encoders.pair_encoder import Network
 from tl_keras.pretraining.distil_batches import DistilBatch
 from tl_keras.pretraining.masked_words import MaskedWordsHead
+from tl_keras.pretraining.optimizer import make_optimizer
 
 EMBEDDINGS = ("word_embeddings/", "position_embedding/", "type_embeddings/")
 _BLOCK = "transformer/layer_"
@@ -225,12 +225,3 @@ def likeness(given: tf.Tensor, wanted: tf.Tensor, temperature: float) -> tf.Tens
     divergence = tf.reduce_sum(tf.exp(teacher) * (teacher - student), axis=-1)
     # A text alone in its batch has nobody to be like.
     return tf.where(tf.shape(given)[0] > 1, tf.reduce_mean(divergence), 0.0)
-
-
-def make_optimizer(weight_decay: float) -> keras.optimizers.Optimizer:
-    """AdamW without decay on biases and layer normalisations, gradients clipped to norm 1."""
-    optimizer = keras.optimizers.AdamW(
-        learning_rate=1e-3, weight_decay=weight_decay, beta_2=0.98, epsilon=1e-6, global_clipnorm=1.0
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    return optimizer

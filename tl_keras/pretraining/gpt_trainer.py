@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from tl_keras.pretraining.gpt_batches import CausalBatches
 from tl_keras.pretraining.loop import Intervals, TrainingLoop
+from tl_keras.pretraining.optimizer import make_optimizer
 from tl_keras.pretraining.run_log import Report
 from tl_keras.pretraining.schedule import Schedule
-from tl_keras.pretraining.trainer import make_optimizer
 
 
 class GptTrainer(TrainingLoop):
