@@ -10,7 +10,7 @@ import pytest
 from tl_keras.errors import UserError
 from tl_keras.pretraining import windows as module
 from tl_keras.pretraining.batches import Batch, BatchMaker, row_lengths
-from tl_keras.pretraining.masking import Masking
+from tl_keras.pretraining.bert_tasks import Masking
 from tl_keras.pretraining.token_files import TokenFile
 from tl_keras.pretraining.windows import Place
 

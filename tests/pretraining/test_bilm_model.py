@@ -8,11 +8,15 @@ import tensorflow as tf
 
 from tl_keras.encoders.lstm_ops import lstm
 from tl_keras.pretraining.bilm import sampled_softmax
-from tl_keras.pretraining.bilm.char_cnn import CharCnn, character_ids, word_bytes
-from tl_keras.pretraining.bilm.lazy_adam import LazyAdam
-from tl_keras.pretraining.bilm.model import Bilm, BilmShape
-from tl_keras.pretraining.bilm.negatives import Negatives, draw_negatives
-from tl_keras.pretraining.bilm.sampled_softmax import sampled_softmax_losses, softmax_losses, total_softmax_loss
+from tl_keras.pretraining.bilm.model import Bilm, BilmShape, CharCnn, character_ids, word_bytes
+from tl_keras.pretraining.bilm.sampled_softmax import (
+    LazyAdam,
+    Negatives,
+    draw_negatives,
+    sampled_softmax_losses,
+    softmax_losses,
+    total_softmax_loss,
+)
 
 pytestmark = pytest.mark.one_keras
 

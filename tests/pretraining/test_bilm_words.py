@@ -9,10 +9,9 @@ import pytest
 
 from tl_keras.encoders.word_vectors.coverage import count_words
 from tl_keras.errors import UserError
-from tl_keras.pretraining.bilm.batches import SentenceBatches
-from tl_keras.pretraining.bilm.negatives import draw_negatives
+from tl_keras.pretraining.bilm.sampled_softmax import draw_negatives
 from tl_keras.pretraining.bilm.settings import BilmSettings, parse_filters
-from tl_keras.pretraining.bilm.words import BEGIN, END, UNKNOWN, make_lexicon
+from tl_keras.pretraining.bilm.word_batches import BEGIN, END, UNKNOWN, SentenceBatches, make_lexicon
 from tl_keras.pretraining.corpus import scan_corpus
 from tl_keras.pretraining.token_files import TokenFile, prepare_token_files
 from tl_keras.pretraining.windows import Place
@@ -140,7 +139,7 @@ def test_settings_come_back_and_a_bert_run_is_told_apart(tmp_path):
 
 
 def test_long_sentences_fill_several_rows():
-    from tl_keras.pretraining.bilm.batches import sentence_rows
+    from tl_keras.pretraining.bilm.word_batches import sentence_rows
 
     part = TokenFile(np.arange(7), np.array([0, 7]), np.array([0, 1]), np.array([0, 1]))
     assert sentence_rows(part, np.array([0]), 3).tolist() == [[0, 3], [3, 6], [6, 7]]

@@ -20,9 +20,12 @@ from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary  
 from tl_keras.encoders.vocabulary_files import read_pair_vocabulary  # noqa: E402
 from tl_keras.errors import UserError  # noqa: E402
 from tl_keras.pretraining.distil import Distillation  # noqa: E402
-from tl_keras.pretraining.distil_batches import DistilBatches, SpecialTokens  # noqa: E402
+from tl_keras.pretraining.distil_batches import (  # noqa: E402
+    DistilBatches,
+    MaskedWordsHead,
+    SpecialTokens,
+)
 from tl_keras.pretraining.distil_model import Distiller, LossWeights, keep_blocks, likeness  # noqa: E402
-from tl_keras.pretraining.masked_words import MaskedWordsHead  # noqa: E402
 
 pytestmark = pytest.mark.one_keras
 

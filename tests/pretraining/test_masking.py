@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tl_keras.errors import UserError
-from tl_keras.pretraining.masking import Masking, mask_rows
+from tl_keras.pretraining.bert_tasks import Masking, mask_rows
 
 pytestmark = pytest.mark.one_keras
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tl_keras.pretraining.sentence_pairs import A0, A1, B0, B1, NEXT, plan_rows
+from tl_keras.pretraining.bert_tasks import A0, A1, B0, B1, NEXT, plan_rows
 from tl_keras.pretraining.token_files import TokenFile
 
 pytestmark = pytest.mark.one_keras

@@ -33,7 +33,7 @@ def preset(tmp_path_factory):
     import keras
     import keras_hub
 
-    from tl_keras.pretraining.byte_pairs import learn_byte_pairs
+    from tl_keras.pretraining.vocabulary import learn_byte_pairs
 
     # Rewriting a graph for speed takes longer than a tiny model ever runs.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tl_keras.data.examples import Examples
-from tl_keras.pretraining.masking import Masking, mask_rows
+from tl_keras.pretraining.bert_tasks import Masking, mask_rows
 
 if TYPE_CHECKING:  # so that reading a report loads no TensorFlow
     from tl_keras.text.preprocessor import Preprocessor

@@ -12,9 +12,8 @@ from tl_keras.cli.ending import as_command
 from tl_keras.cli.options import option_fields, option_parameters
 from tl_keras.cli.pretrain_word_vectors import word_vectors_command
 from tl_keras.errors import UserError
-from tl_keras.pretraining.base_settings import PretrainingSettings
 from tl_keras.pretraining.bilm.settings import BilmSettings
-from tl_keras.pretraining.settings import BertSettings, GptSettings
+from tl_keras.pretraining.settings import BertSettings, GptSettings, PretrainingSettings
 from tl_keras.settings import option, option_name
 
 _Resume = Annotated[

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tl_keras.errors import UserError
-from tl_keras.pretraining.masking import Masking, mask_rows
-from tl_keras.pretraining.sentence_pairs import A0, A1, B0, B1, NEXT, plan_rows
+from tl_keras.pretraining.bert_tasks import A0, A1, B0, B1, NEXT, Masking, mask_rows, plan_rows
 from tl_keras.pretraining.token_files import TokenFile
 from tl_keras.pretraining.windows import Place, WindowedBatches
 

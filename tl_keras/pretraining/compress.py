@@ -30,10 +30,9 @@ from tl_keras.encoders.vocabulary_trim import (
 from tl_keras.errors import UserError
 from tl_keras.pretraining.compress_report import CompressionReport, measure
 from tl_keras.pretraining.corpus import read_documents, scan_corpora
-from tl_keras.pretraining.distil import Distillation, Teacher
+from tl_keras.pretraining.distil import Distillation, DistilSettings, Teacher
 from tl_keras.pretraining.distil_batches import SpecialTokens
 from tl_keras.pretraining.distil_model import keep_blocks
-from tl_keras.pretraining.distil_settings import DistilSettings
 from tl_keras.pretraining.draft import draft_in
 from tl_keras.pretraining.run_log import Report
 

@@ -5,24 +5,82 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import keras
 import numpy as np
 
 from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights
 from tl_keras.errors import UserError
-from tl_keras.pretraining.distil_batches import DistilBatch, DistilBatches, SpecialTokens
-from tl_keras.pretraining.distil_card import write_distil_card
+from tl_keras.pretraining.compress_report import write_distil_card
+from tl_keras.pretraining.distil_batches import DistilBatch, DistilBatches, MaskedWordsHead, SpecialTokens
 from tl_keras.pretraining.distil_model import Distiller, LossWeights, keep_blocks
-from tl_keras.pretraining.distil_settings import DistilSettings
 from tl_keras.pretraining.loop import Intervals, TrainingLoop
-from tl_keras.pretraining.loss_plot import plot_losses
-from tl_keras.pretraining.masked_words import MaskedWordsHead
 from tl_keras.pretraining.run import PretrainingRun, can_plot
-from tl_keras.pretraining.run_log import Means, Report
+from tl_keras.pretraining.run_log import Means, Report, plot_losses
 from tl_keras.pretraining.schedule import Schedule
+from tl_keras.pretraining.settings import PretrainingSettings
 from tl_keras.pretraining.token_files import open_token_files, prepare_token_files
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilSettings(PretrainingSettings):
+    """The settings of a distillation: those of `PretrainingSettings`, and these.
+
+    Attributes:
+        teacher: name of the encoder to learn from.
+        layers: the teacher's blocks, from 0, that the student begins as.
+        seq_length: longest row, in tokens.
+        prompts: pairs (prompt, fraction of the rows that begin with it).
+        token, middle, text_vector, likeness, words, temperature: see `LossWeights`, whose `text` is `text_vector` here: `text` is a column.
+        learn_embeddings: whether the embeddings learn as well.
+        masked_rows, mask_fraction: fraction of the rows in which tokens are masked for the student, and of their tokens.
+        weight_decay: of the optimizer.
+    """
+
+    kind = "distil"
+    least: ClassVar[dict[str, int]] = {
+        "batch_tokens": 1,
+        "warmup_steps": 0,
+        "checkpoint_steps": 1,
+        "history_steps": 1,
+        "heldout_steps": 1,
+    }
+    fractions = ("heldout_fraction",)
+    checked_later = ("layers",)
+
+    teacher: str
+    layers: tuple[int, ...] = ()
+    seq_length: int = 256
+    prompts: tuple[tuple[str, float], ...] = ()
+    token: float = 1.0
+    middle: float = 1.0
+    text_vector: float = 2.0
+    likeness: float = 0.5
+    words: float = 0.1
+    temperature: float = 0.05
+    learn_embeddings: bool = False
+    masked_rows: float = 0.5
+    mask_fraction: float = 0.15
+    weight_decay: float = 0.01
+    batch_tokens: int = 1536
+    peak_learning_rate: float = 1.2e-3
+    warmup_steps: int = 50
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.seq_length < 8:
+            raise UserError("rows of fewer than 8 tokens hold too little to learn from; give a longer --seq-length")
+        for name in ("masked_rows", "mask_fraction"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UserError(f"--{name.replace('_', '-')} must lie between 0 and 1, not at {getattr(self, name)}")
+
+    def as_dict(self) -> dict:
+        """Plain values for `config.json`; what the teacher decides is not among them."""
+        return {
+            name: value for name, value in super().as_dict().items() if name not in {"vocab_size", "width", "dropout"}
+        }
+
 
 logger = logging.getLogger(__name__)
 

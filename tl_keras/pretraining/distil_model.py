@@ -10,8 +10,7 @@ import tensorflow as tf
 
 from tl_keras.encoders.encoder_weights import EncoderWeights
 from tl_keras.encoders.pair_encoder import Network
-from tl_keras.pretraining.distil_batches import DistilBatch
-from tl_keras.pretraining.masked_words import MaskedWordsHead
+from tl_keras.pretraining.distil_batches import DistilBatch, MaskedWordsHead
 from tl_keras.pretraining.optimizer import make_optimizer
 
 EMBEDDINGS = ("word_embeddings/", "position_embedding/", "type_embeddings/")

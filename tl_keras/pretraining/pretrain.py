@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tl_keras.errors import UserError
-from tl_keras.pretraining.base_settings import PretrainingSettings
+from tl_keras.pretraining.settings import PretrainingSettings
 
 # By the kind of settings; imported when asked for, because each brings libraries of its own.
 RUNS = {
     "bert": ("tl_keras.pretraining.bert", "BertPretraining"),
-    "bilm": ("tl_keras.pretraining.bilm.run", "BilmPretraining"),
+    "bilm": ("tl_keras.pretraining.bilm.bilm", "BilmPretraining"),
     "gpt": ("tl_keras.pretraining.gpt", "GptPretraining"),
 }
 

@@ -1,4 +1,4 @@
-"""What every pre-training run keeps of its course: the history file, means between its rows, the clock, progress reports."""
+"""What a run writes down of itself while it trains: history.csv, its means and speed, the plot of its losses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
+from keras import ops
 
 from tl_keras.files import write_whole
 
@@ -114,3 +116,60 @@ class Means:
     def values(self) -> dict[str, float]:
         """The means so far; a measure that nothing was counted for is left out."""
         return {name: total / weight for name, (total, weight) in self.sums.items() if weight}
+
+
+def matmul_rate(size: int = 2048, repeats: int = 5, dtype: str = "float32") -> float:
+    """Measure the rate of one large matrix product.
+
+    Args:
+        size: Rows and columns of both matrices.
+        repeats: Measurements; the fastest counts, since other programs can only slow it down.
+        dtype: Of the matrices.
+
+    Returns:
+        FLOP per second: 2 x `size`³ over the seconds of the fastest product.
+    """
+    rng = np.random.default_rng(0)
+    a, b = (ops.cast(ops.convert_to_tensor(rng.standard_normal((size, size), "float32")), dtype) for _ in "ab")
+    fastest = float("inf")
+    for _ in range(repeats + 1):
+        begun = time.perf_counter()
+        # Fetching one number waits for the result, which some backends compute in the background.
+        keras.ops.convert_to_numpy(ops.matmul(a, b)[0, 0])
+        fastest = min(fastest, time.perf_counter() - begun)
+    return 2.0 * size**3 / fastest
+
+
+def plot_losses(folder: str | Path, losses: Mapping[str, str], tokens: str, unit: str, shared: bool = False) -> Path:
+    """Draw losses over the tokens seen, in training and on the held-out documents.
+
+    Args:
+        folder: A run folder with `history.csv`.
+        losses: Columns of the history, with a title for each.
+        tokens: What the tokens are: words, tokens.
+        unit: What the losses are.
+        shared: Whether the losses are of one kind, and drawn to one scale.
+
+    Returns:
+        The picture, `plots/loss.png`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = read_history(folder)
+    # A figure of its own, not pyplot's: drawing must not change the caller's backend.
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(losses), sharey=shared, squeeze=False)[0]
+    for axis, (loss, title) in zip(axes, losses.items(), strict=True):
+        for column, label in ((loss, "training"), (f"heldout_{loss}", "held out")):
+            points = [(int(row["tokens"]) / 1e6, float(row[column])) for row in rows if row[column]]
+            if points:
+                axis.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 40 else None)
+        axis.set(title=title, xlabel=f"million {tokens} seen", ylabel=unit)
+        if axis.lines:
+            axis.legend()
+    path = Path(folder) / "plots" / "loss.png"
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=110)
+    return path

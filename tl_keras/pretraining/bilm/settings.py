@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tl_keras.errors import UserError
-from tl_keras.pretraining.base_settings import PretrainingSettings
+from tl_keras.pretraining.settings import PretrainingSettings
 from tl_keras.settings import data_setting, learning_setting, model_setting
 
 TOKENS = ("chars", "words")

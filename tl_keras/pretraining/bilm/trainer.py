@@ -9,12 +9,10 @@ from types import SimpleNamespace
 
 import tensorflow as tf
 
-from tl_keras.pretraining.bilm.batches import SentenceBatches
-from tl_keras.pretraining.bilm.features import LexiconFeatures, vectors_of_ids
-from tl_keras.pretraining.bilm.lazy_adam import LazyAdam
+from tl_keras.pretraining.bilm.export import LexiconFeatures, vectors_of_ids
 from tl_keras.pretraining.bilm.model import Bilm
-from tl_keras.pretraining.bilm.negatives import Negatives
-from tl_keras.pretraining.bilm.words import UNKNOWN, Lexicon
+from tl_keras.pretraining.bilm.sampled_softmax import LazyAdam, Negatives
+from tl_keras.pretraining.bilm.word_batches import UNKNOWN, Lexicon, SentenceBatches
 from tl_keras.pretraining.loop import Intervals, TrainingLoop
 from tl_keras.pretraining.run_log import Report
 from tl_keras.pretraining.schedule import Schedule
