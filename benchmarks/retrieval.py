@@ -31,8 +31,8 @@ from tl_keras.data.search_files import read_retrieval_pairs
 from tl_keras.evaluation.nearest import nearest
 from tl_keras.evaluation.ranking import DEPTH, RetrievalReport, retrieval_report
 from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
-from tl_keras.serving.approximate import ApproximateIndex
 from tl_keras.serving.evaluate import evaluate_retrieval
+from tl_keras.serving.nearest_search import ApproximateIndex
 
 RESULTS = Path(__file__).parent / "results" / "retrieval.json"
 FOLDS = 5

@@ -40,7 +40,7 @@ def export_tiny(folder: Path) -> Path:
     from tl_keras._keras import keras
     from tl_keras.encoders.pair import write_encoder_pair
     from tl_keras.encoders.resolve import resolve_pair
-    from tl_keras.encoders.vocabulary_files import read_pair_vocabulary
+    from tl_keras.encoders.vocabulary_trim import read_pair_vocabulary
 
     vocabulary = read_pair_vocabulary(Path(resolve_pair("ko-en-small")[0]).parent)
     keras.utils.set_random_seed(0)

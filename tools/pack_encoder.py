@@ -13,8 +13,8 @@ import shutil
 from pathlib import Path
 
 from tl_keras.encoders.packed_pair import pack_pair
-from tl_keras.encoders.pair_weights import read_pair_weights
-from tl_keras.encoders.vocabulary_files import read_pair_vocabulary
+from tl_keras.encoders.pair_encoder import read_pair_weights
+from tl_keras.encoders.vocabulary_trim import read_pair_vocabulary
 
 MEASURED = {"layers", "width", "heads", "parameters", "vocabulary_size", "max_length", "pooler"}
 

@@ -222,9 +222,9 @@ def test_options_of_other_commands_reach_the_library(words, place, expected, tmp
 
 def test_options_of_the_server_reach_its_settings(tmp_path, monkeypatch):
     pytest.importorskip("starlette")
-    from tl_keras.serving.http import address, start
+    from tl_keras.serving.http import options, start
 
-    monkeypatch.setattr(address, "named", lambda runs, names: (runs, names))
+    monkeypatch.setattr(options, "named", lambda runs, names: (runs, names))
     monkeypatch.setattr(start, "run_server", refuse_to_go_on)
     values = {
         "max_batch_size": 3, "batch_delay_ms": 4.0, "parallel_batches": 5, "max_rows": 6, "max_body_mb": 7.0, "max_queue": 8,

@@ -13,12 +13,11 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 import tl_keras as tlk
-from tl_keras.encoders.byte_pair_files import read_byte_pairs
-from tl_keras.encoders.byte_pair_tokenizer import BytePairTokenizer
 from tl_keras.encoders.convert import convert
+from tl_keras.encoders.convert_wordpiece import read_byte_pairs
 from tl_keras.encoders.offset_tokenizer import vocabulary_tokens
-from tl_keras.encoders.vocabulary_files import read_pair_vocabulary
-from tl_keras.encoders.vocabulary_trim import always_kept
+from tl_keras.encoders.tokenizers import BytePairTokenizer
+from tl_keras.encoders.vocabulary_trim import always_kept, read_pair_vocabulary
 from tl_keras.errors import UserError
 from tl_keras.text.offsets import OffsetTokenizer
 

@@ -12,10 +12,9 @@ pytest.importorskip("keras_hub")
 
 import tl_keras as tlk
 from tl_keras.encoders import packed_pair
-from tl_keras.encoders.packed_arrays import pack_arrays, unpack_arrays
-from tl_keras.encoders.packed_pair import is_packed, pack_pair, unpacked
-from tl_keras.encoders.pair_weights import read_pair_weights
-from tl_keras.encoders.vocabulary_files import read_pair_vocabulary
+from tl_keras.encoders.packed_pair import is_packed, pack_arrays, pack_pair, unpack_arrays, unpacked
+from tl_keras.encoders.pair_encoder import read_pair_weights
+from tl_keras.encoders.vocabulary_trim import read_pair_vocabulary
 from tl_keras.errors import UserError
 
 

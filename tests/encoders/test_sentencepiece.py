@@ -15,9 +15,9 @@ import tl_keras as tlk
 from tl_keras._keras import keras
 from tl_keras.encoders.sentencepiece_files import read_unigram_json, read_xlm_roberta
 from tl_keras.encoders.sentencepiece_model import parse_model
-from tl_keras.encoders.sentencepiece_tokenizer import SentencePieceTokenizer
+from tl_keras.encoders.tokenizers import SentencePieceTokenizer
 from tl_keras.encoders.vocabularies import vocabulary_lines
-from tl_keras.encoders.vocabulary_files import read_pair_vocabulary
+from tl_keras.encoders.vocabulary_trim import read_pair_vocabulary
 from tl_keras.errors import UserError
 from tl_keras.pretraining.pair_start import start_from_pair
 

@@ -7,9 +7,13 @@ import pytest
 
 pytest.importorskip("keras_hub")
 
-from tl_keras.encoders.vocabulary_files import read_pair_vocabulary
-from tl_keras.encoders.vocabulary_ids import VocabularyIds
-from tl_keras.encoders.vocabulary_trim import always_kept, frequent_words, trim_vocabulary
+from tl_keras.encoders.vocabulary_trim import (
+    VocabularyIds,
+    always_kept,
+    frequent_words,
+    read_pair_vocabulary,
+    trim_vocabulary,
+)
 from tl_keras.errors import UserError
 
 pytestmark = pytest.mark.one_keras

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from tl_keras.encoders.word_vectors.coverage import count_words
+from tl_keras.encoders.word_vectors.word_vectors import count_words
 from tl_keras.errors import UserError
 from tl_keras.pretraining.bilm.sampled_softmax import draw_negatives
 from tl_keras.pretraining.bilm.settings import BilmSettings, parse_filters

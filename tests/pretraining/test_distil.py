@@ -15,9 +15,9 @@ tf = pytest.importorskip("tensorflow")
 import tl_keras as tlk  # noqa: E402
 from tl_keras.encoders.encoder_weights import EncoderWeights  # noqa: E402
 from tl_keras.encoders.pair import write_encoder_pair  # noqa: E402
-from tl_keras.encoders.pair_weights import read_pair_weights  # noqa: E402
+from tl_keras.encoders.pair_encoder import read_pair_weights  # noqa: E402
 from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary  # noqa: E402
-from tl_keras.encoders.vocabulary_files import read_pair_vocabulary  # noqa: E402
+from tl_keras.encoders.vocabulary_trim import read_pair_vocabulary  # noqa: E402
 from tl_keras.errors import UserError  # noqa: E402
 from tl_keras.pretraining.distil import Distillation  # noqa: E402
 from tl_keras.pretraining.distil_batches import (  # noqa: E402

@@ -83,7 +83,7 @@ def test_keras_2_is_refused_in_one_line():
     ],
 )
 def test_tokens_are_chosen_as_often_as_their_probabilities_say(temperature, top_k, top_p, expected):
-    from tl_keras.models.sampling import InputSampler
+    from tl_keras.serving.generation_graph import InputSampler
 
     draws = (np.arange(4000, dtype="float32") + 0.5) / 4000
     settings = (tf.fill([4000], temperature), tf.fill([4000], top_k), tf.fill([4000], top_p))

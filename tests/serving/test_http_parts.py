@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from tl_keras import UserError
-from tl_keras.serving.http.address import bind, named
-from tl_keras.serving.http.limits import ServerSettings
+from tl_keras.serving.http.options import ServerSettings, bind, named
 
 pytestmark = pytest.mark.one_keras
 

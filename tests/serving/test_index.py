@@ -12,7 +12,7 @@ import tensorflow as tf
 from tl_keras.errors import UserError
 from tl_keras.evaluation.nearest import nearest
 from tl_keras.serving.index import TextIndex
-from tl_keras.serving.shared_words import LENGTH, SATURATION, SharedWords, terms_of
+from tl_keras.serving.nearest_search import LENGTH, SATURATION, SharedWords, terms_of
 from tl_keras.serving.similarity import SentenceEncoder
 
 WIDTH = 24

@@ -112,7 +112,7 @@ class Page:
 
 @contextlib.contextmanager
 def shown(chrome, model, examples=()):
-    from tl_keras.serving.http.address import bind
+    from tl_keras.serving.http.options import bind
     from tl_keras.serving.page.page import interface, show
     from tl_keras.serving.page.views import view_of
 

@@ -55,7 +55,7 @@ def serve(
 ) -> None:
     """Serve models over HTTP, as TensorFlow Serving does; new versions are taken up while it runs."""
     need_extra("serve", "tl-keras serve", "starlette", "uvicorn", "orjson", "prometheus_client")
-    from tl_keras.serving.http.limits import ServerSettings
+    from tl_keras.serving.http.options import ServerSettings
 
     settings = ServerSettings(
         max_batch_size=max_batch_size,
@@ -68,7 +68,7 @@ def serve(
         poll=poll,
         keep_versions=keep_versions,
     )
-    from tl_keras.serving.http.address import bind, named
+    from tl_keras.serving.http.options import bind, named
 
     paths, listening = named(runs, name or []), bind(host, port)
     with listening:

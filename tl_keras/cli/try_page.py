@@ -17,7 +17,7 @@ def try_page(
 ) -> None:
     """Try a model on a page in the browser: probabilities, entities, answers, likeness, search."""
     need_extra("try", "tl-keras try", "gradio")
-    from tl_keras.serving.http.address import bind
+    from tl_keras.serving.http.options import bind
     from tl_keras.serving.page.examples import check_for_page
 
     check_for_page(run)

@@ -10,8 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tl_keras.encoders.byte_pair_files import has_byte_pairs, read_byte_pairs
-from tl_keras.encoders.convert_wordpiece import read_json, read_wordpiece
+from tl_keras.encoders.convert_wordpiece import has_byte_pairs, read_byte_pairs, read_json, read_wordpiece
 from tl_keras.encoders.pair import check_free, write_encoder_pair
 from tl_keras.encoders.sentencepiece_files import MODEL_FILES, read_sentencepiece, read_unigram_json
 from tl_keras.encoders.vocabularies import Vocabulary, WordPieceRules, WordPieceVocabulary

@@ -12,7 +12,6 @@ from typing import Any
 import tensorflow as tf
 
 from tl_keras._keras import keras
-from tl_keras.encoders.dense_gradients import call_with_dense_gradients
 from tl_keras.encoders.layer_common import (
     find_callable,
     load_module,
@@ -32,7 +31,7 @@ from tl_keras.encoders.layer_config import (
     shapes_from_config,
     shapes_to_config,
 )
-from tl_keras.encoders.module_losses import attach_losses
+from tl_keras.encoders.layer_gradients import attach_losses, call_with_dense_gradients
 from tl_keras.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tl_keras.encoders.byte_pair_tokenizer import byte_pair_text
 from tl_keras.encoders.pair_preprocess import WordPieceTokenizer
+from tl_keras.encoders.tokenizers import byte_pair_text
 from tl_keras.encoders.vocabularies import BYTE_PAIR_FILE, WordPieceRules
 from tl_keras.errors import UserError
 from tl_keras.text.offsets import OffsetTokenizer

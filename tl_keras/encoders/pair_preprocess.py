@@ -15,8 +15,7 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tl_keras.encoders.byte_pair_tokenizer import BytePairTokenizer
-from tl_keras.encoders.sentencepiece_tokenizer import SentencePieceTokenizer
+from tl_keras.encoders.tokenizers import BytePairTokenizer, SentencePieceTokenizer
 from tl_keras.encoders.vocabularies import (
     BytePairVocabulary,
     Packing,

@@ -1,4 +1,4 @@
-"""A vocabulary of some of its tokens: which are needed, and the encoder that is left.
+"""The vocabulary of an encoder pair: read again, used on texts, and cut down to some of its tokens together with the encoder.
 
 A multilingual vocabulary is most of a small encoder's weights: of XLM-R's 250,002 tokens a tenth is enough for two
 languages. The rows that stay are the encoder's own, so texts whose tokens all stay give the same vectors as before.
@@ -10,13 +10,116 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from collections.abc import Iterable, Iterator, Sequence
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights
-from tl_keras.encoders.vocabularies import BytePairVocabulary, SentencePieceVocabulary, Vocabulary
+from tl_keras.encoders.pair_preprocess import PreprocessModule
+from tl_keras.encoders.vocabularies import (
+    BYTE_PAIR_FILE,
+    BytePairVocabulary,
+    Packing,
+    SentencePieceRules,
+    SentencePieceVocabulary,
+    Vocabulary,
+    WordPieceRules,
+    WordPieceVocabulary,
+)
 from tl_keras.errors import UserError
+
+
+def read_pair_vocabulary(folder: str | os.PathLike) -> Vocabulary:
+    """Read the vocabulary that an encoder pair was written with.
+
+    Args:
+        folder: holds `encoder/`, `preprocess/` and the `info.json` of `write_encoder_pair`.
+
+    Raises:
+        UserError: the pair was made by something else, so that the rules of its tokenizer are not known.
+    """
+    folder = Path(folder)
+    try:
+        facts = json.loads((folder / "info.json").read_text(encoding="utf-8"))["tokenizer"]
+        return read_vocabulary_file(folder / "encoder" / "assets", facts)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder} has no info.json that describes its tokenizer ({error}): make the pair again with `tl-keras convert`."
+        ) from error
+
+
+def read_vocabulary_file(folder: Path, facts: Mapping[str, Any]) -> Vocabulary:
+    """Read what a vocabulary's `write` wrote.
+
+    Args:
+        folder: holds the file.
+        facts: what its `info` said under "tokenizer".
+    """
+    packing = Packing(facts["separators"], facts["segments"])
+    if facts["kind"] == "SentencePiece":
+        # Pairs made before there were rules have none.
+        text_rules = SentencePieceRules(**facts.get("rules", {}))
+        model = (folder / "sentencepiece.model").read_bytes()
+        return SentencePieceVocabulary(model, facts["special_tokens"], packing, text_rules)
+    if facts["kind"] == "BytePair":
+        content = json.loads((folder / BYTE_PAIR_FILE).read_text(encoding="utf-8"))
+        merges = [tuple(pair) for pair in content["merges"]]
+        return BytePairVocabulary(
+            content["tokens"], merges, facts["add_prefix_space"], facts["special_tokens"], packing
+        )
+    rules = WordPieceRules(**facts["rules"])
+    name = "vocab_uncased.txt" if rules.lower_case else "vocab_cased.txt"
+    return WordPieceVocabulary((folder / name).read_text(encoding="utf-8").split("\n")[:-1], rules, packing)
+
+
+_AT_ONCE = 2048
+
+
+class VocabularyIds:
+    """The tokenizer that a pair with this vocabulary has, ready to use.
+
+    Args:
+        vocabulary: WordPiece or SentencePiece.
+
+    Attributes:
+        vocabulary: its tokens by id.
+        lower_case, strip_accents: what it does to letters first.
+    """
+
+    def __init__(self, vocabulary: Vocabulary):
+        self.vocabulary = list(vocabulary.tokens)
+        self.lower_case = vocabulary.lower_case
+        self.strip_accents = isinstance(vocabulary, WordPieceVocabulary) and bool(vocabulary.rules.strip_accents)
+        # The lookup table of a WordPiece vocabulary reads its file when it is made.
+        with tempfile.TemporaryDirectory() as folder:
+            self._module = PreprocessModule(vocabulary, str(vocabulary.write(Path(folder))), seq_length=128)
+            self.encode(["a"])
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, without special tokens."""
+        return list(self.stream(texts))
+
+    def stream(self, texts: Iterable[str]) -> Iterator[list[int]]:
+        """The same, text by text."""
+        chunk: list[str] = []
+        for text in texts:
+            chunk.append(text)
+            if len(chunk) == _AT_ONCE:
+                yield from self._ids(chunk)
+                chunk = []
+        if chunk:
+            yield from self._ids(chunk)
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        ids = self._module.tokenize(tf.constant(texts))
+        return (ids.merge_dims(1, 2) if ids.shape.rank == 3 else ids).to_list()
+
 
 _BLANK = "▁"  # stands for a blank in SentencePiece's tokens
 _CONTINUATION = "##"

@@ -14,15 +14,15 @@ import numpy as np
 from tl_keras.data.formats import expand
 from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights
 from tl_keras.encoders.pair import check_free, write_encoder_pair
-from tl_keras.encoders.pair_weights import read_pair_weights
+from tl_keras.encoders.pair_encoder import read_pair_weights
 from tl_keras.encoders.resolve import read_suggestions, resolve_pair
 from tl_keras.encoders.vocabularies import Vocabulary
-from tl_keras.encoders.vocabulary_files import read_pair_vocabulary
-from tl_keras.encoders.vocabulary_ids import VocabularyIds
 from tl_keras.encoders.vocabulary_trim import (
+    VocabularyIds,
     always_kept,
     count_tokens,
     frequent_words,
+    read_pair_vocabulary,
     trim_mlm,
     trim_vocabulary,
     trim_weights,

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tl_keras.encoders.encoder_weights import EncoderWeights
 from tl_keras.encoders.pair_encoder import Network
 from tl_keras.encoders.vocabularies import Vocabulary, WordPieceVocabulary
-from tl_keras.encoders.vocabulary_ids import VocabularyIds
+from tl_keras.encoders.vocabulary_trim import VocabularyIds
 from tl_keras.pretraining.distil_model import Distiller
 from tl_keras.pretraining.model_card import corpora_table, note
 from tl_keras.pretraining.run_log import read_history

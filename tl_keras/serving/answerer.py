@@ -20,7 +20,7 @@ from tl_keras.text.span_decoding import best_in_windows, best_of_questions
 if TYPE_CHECKING:
     from tl_keras.encoders.base import Encoder
     from tl_keras.models.span_head import SpanLogProbabilities
-    from tl_keras.serving.served_model import ServedModel
+    from tl_keras.serving.predictor import ServedModel
 
 WINDOWS_AT_ONCE = 32
 """Windows that go through the encoder together: a long context needs no more memory than a batch of short ones."""

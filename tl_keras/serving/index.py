@@ -14,11 +14,9 @@ import pandas as pd
 
 from tl_keras.errors import UserError
 from tl_keras.evaluation.nearest import nearest
-from tl_keras.serving.approximate import ApproximateIndex
 from tl_keras.serving.index_files import IndexContent, fingerprint, read_index, read_meta, same_encoder, write_index
-from tl_keras.serving.joined_search import joined_search
+from tl_keras.serving.nearest_search import ApproximateIndex, SharedWords, joined_search
 from tl_keras.serving.predict import as_predictor
-from tl_keras.serving.shared_words import SharedWords
 from tl_keras.serving.similarity import SentenceEncoder
 
 logger = logging.getLogger(__name__)
@@ -102,7 +100,7 @@ class TextIndex:
             progress: called with the texts done and the seconds so far; by default these are logged.
             made_with: plain values that say how to make the encoder again, for `meta.json`.
             lexical_weight: how much of a text's score is shared words, by BM25, at least 0 and below 1; see
-                `tl_keras.serving.joined_search.joined_search`. 0 leaves them out.
+                `tl_keras.serving.nearest_search.joined_search`. 0 leaves them out.
 
         Raises:
             UserError: the model gives no vectors, there are no texts, one is no string, or the weight is none.

@@ -14,8 +14,7 @@ from tl_keras._version import __version__
 from tl_keras.errors import UserError
 from tl_keras.files import need_space, whole_folder
 from tl_keras.manifest import check_manifest, write_manifest
-from tl_keras.serving.approximate import ApproximateIndex
-from tl_keras.serving.shared_words import SharedWords
+from tl_keras.serving.nearest_search import ApproximateIndex, SharedWords
 from tl_keras.serving.similarity import SentenceEncoder
 from tl_keras.system_errors import no_os_error
 

@@ -12,8 +12,7 @@ from tl_keras.models.tag_head import is_tagger, tag_head_of
 from tl_keras.serving.answerer import Answerer
 from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.generator import TextGenerator
-from tl_keras.serving.predictor import Predictor
-from tl_keras.serving.served_model import served_model
+from tl_keras.serving.predictor import Predictor, served_model
 from tl_keras.serving.similarity import Regressor, SentenceEncoder
 from tl_keras.serving.tagger import Tagger
 

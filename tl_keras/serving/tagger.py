@@ -21,7 +21,7 @@ from tl_keras.text.windows import make_windows, window_sizes
 
 if TYPE_CHECKING:
     from tl_keras.encoders.base import Encoder
-    from tl_keras.serving.served_model import ServedModel
+    from tl_keras.serving.predictor import ServedModel
 
 WINDOWS_AT_ONCE = 32
 """Windows that go through the encoder together: a long text needs no more memory than a batch of short ones."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tl_keras import UserError
-from tl_keras.encoders.word_vectors.vocabulary import choose_words, random_words
+from tl_keras.encoders.word_vectors.preprocessor import choose_words, random_words
 from tl_keras.encoders.word_vectors.word_vectors import WordVectors
 
 pytestmark = pytest.mark.one_keras

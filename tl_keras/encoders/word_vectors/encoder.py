@@ -14,12 +14,24 @@ from tl_keras._keras import keras
 from tl_keras.data.examples import Examples
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.transfer_plan import Transfer
-from tl_keras.encoders.word_vectors.coverage import Coverage, count_words, coverage_of_counts
 from tl_keras.encoders.word_vectors.layer import SpecialVectors, WordVectorLayer
-from tl_keras.encoders.word_vectors.preprocessor import WordOffsetTokenizer, WordPreprocessor, count_known
+from tl_keras.encoders.word_vectors.preprocessor import (
+    MAX_WORDS,
+    Vocabulary,
+    WordOffsetTokenizer,
+    WordPreprocessor,
+    choose_words,
+    count_known,
+    random_words,
+)
 from tl_keras.encoders.word_vectors.read import read_vectors
-from tl_keras.encoders.word_vectors.vocabulary import MAX_WORDS, Vocabulary, choose_words, random_words
-from tl_keras.encoders.word_vectors.word_vectors import WordVectors, check_texts
+from tl_keras.encoders.word_vectors.word_vectors import (
+    Coverage,
+    WordVectors,
+    check_texts,
+    count_words,
+    coverage_of_counts,
+)
 from tl_keras.errors import UserError
 from tl_keras.text.report import SAMPLE, TextReport
 

@@ -11,11 +11,10 @@ import tensorflow as tf
 
 from tl_keras._keras import keras, register, tf_variable
 from tl_keras.encoders.blocks import EMBEDDINGS, Part, Parts
-from tl_keras.encoders.dense_gradients import call_with_dense_gradients
 from tl_keras.encoders.encoder_layer import EncoderLayer
+from tl_keras.encoders.layer_gradients import call_with_dense_gradients
 from tl_keras.encoders.transfer_plan import Transfer
-from tl_keras.encoders.word_vectors.preprocessor import FIRST_WORD, SEPARATOR, UNKNOWN
-from tl_keras.encoders.word_vectors.vocabulary import Vocabulary
+from tl_keras.encoders.word_vectors.preprocessor import FIRST_WORD, SEPARATOR, UNKNOWN, Vocabulary
 from tl_keras.encoders.word_vectors.word_vectors import WordVectors
 from tl_keras.errors import UserError
 

@@ -11,8 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from tl_keras.encoders.word_vectors.read_binary import read_binary
-from tl_keras.encoders.word_vectors.read_text import header_of, is_row, read_text
+from tl_keras.encoders.word_vectors.read_files import header_of, is_row, read_binary, read_text
 from tl_keras.encoders.word_vectors.word_vectors import WordVectors
 from tl_keras.errors import UserError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tl_keras.encoders.word_vectors.coverage import count_words
+from tl_keras.encoders.word_vectors.word_vectors import count_words
 from tl_keras.errors import UserError
 from tl_keras.pretraining.bilm.export import export_bilm
 from tl_keras.pretraining.bilm.model import Bilm, BilmShape

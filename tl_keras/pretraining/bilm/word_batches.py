@@ -77,7 +77,7 @@ def make_lexicon(
     """Choose the words that are predicted, and keep the others as words that are read.
 
     Args:
-        counts: How often each word occurs, from `tl_keras.encoders.word_vectors.coverage.count_words`.
+        counts: How often each word occurs, from `tl_keras.encoders.word_vectors.word_vectors.count_words`.
         vocab_size: Words to predict, the three special ones included. None: all that are frequent enough, at most
             `DEFAULT_VOCAB_SIZE`.
         min_count: Words seen less often are `<UNK>` as predictions.
@@ -88,7 +88,7 @@ def make_lexicon(
         UserError: The corpus has no words, or fewer than `vocab_size` of them are frequent enough.
 
     Example:
-        >>> from tl_keras.encoders.word_vectors.coverage import count_words
+        >>> from tl_keras.encoders.word_vectors.word_vectors import count_words
         >>> counts = count_words(["to be or not to be", "that is to be seen"])
         >>> lexicon = make_lexicon(counts, min_count=2)
         >>> lexicon.predicted, len(lexicon.vocabulary)

@@ -20,9 +20,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tl_keras.serving.http.limits import ServerSettings
 from tl_keras.serving.http.metrics import Metrics
 from tl_keras.serving.http.models import Model, Models, Version
+from tl_keras.serving.http.options import ServerSettings
 from tl_keras.serving.http.rest import Asked, RequestError, answer, parse
 from tl_keras.serving.http.scheduler import Columns, Scheduler, joined
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import uvicorn
 
 from tl_keras.serving.http.app import Server
-from tl_keras.serving.http.limits import ServerSettings
+from tl_keras.serving.http.options import ServerSettings
 from tl_keras.signals import on_signals
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ def run_server(paths: dict[str, Path], listening: socket.socket, settings: Serve
 
     Args:
         paths: of the models, by name.
-        listening: from `bind` of `address`.
+        listening: from `bind`.
         settings: batches and limits.
 
     Raises:
