@@ -21,7 +21,7 @@ import sys
 import time
 from pathlib import Path
 
-from tl_keras.training.local_workers import run_workers
+from tl_keras.training.cluster import run_workers
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 CASES = {

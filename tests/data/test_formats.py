@@ -14,10 +14,8 @@ import pytest
 import zstandard
 
 from tl_keras import UserError, read_table
-from tl_keras.data.formats import Tables
-from tl_keras.data.pairs import read_scored
-from tl_keras.data.row_stream import RowStream
-from tl_keras.data.search_files import read_collection, read_retrieval_pairs
+from tl_keras.data.formats import RowStream, Tables
+from tl_keras.data.pairs import read_collection, read_retrieval_pairs, read_scored
 
 pytestmark = pytest.mark.one_keras
 

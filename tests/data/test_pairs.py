@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tl_keras.data.pairs import RetrievalPairs, ScoredExamples, read_scored
-from tl_keras.data.search_files import read_collection, read_retrieval_pairs
+from tl_keras.data.pairs import RetrievalPairs, ScoredExamples, read_collection, read_retrieval_pairs, read_scored
 from tl_keras.errors import UserError
 
 pytestmark = pytest.mark.one_keras

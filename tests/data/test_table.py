@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tl_keras import UserError, read_table
-from tl_keras.data.row_stream import RowStream
+from tl_keras.data.formats import RowStream
 
 pytestmark = pytest.mark.one_keras
 

@@ -77,7 +77,7 @@ def test_plots_hold_the_numbers(tmp_path):
 @pytest.mark.parametrize("system_fonts", [True, False])
 def test_hangul_is_drawn(system_fonts, tmp_path, monkeypatch):
     if not system_fonts:
-        monkeypatch.setattr("tl_keras.evaluation.fonts._SYSTEM_FONTS", ())
+        monkeypatch.setattr("tl_keras.evaluation.plots._SYSTEM_FONTS", ())
     before = list(matplotlib.rcParams["font.family"])
     names = ["긍정", "부정", "뷁 café"]
     report = classification_report(LABELS, SCORES, names)

@@ -17,8 +17,7 @@ from tl_keras.features import frozen
 from tl_keras.features import store as feature_store
 from tl_keras.features.frozen import cache_features
 from tl_keras.features.split import CannotSplit
-from tl_keras.models.text_regressor import text_regressor
-from tl_keras.models.token_classifier import token_classifier
+from tl_keras.models.builders import text_regressor, token_classifier
 from tl_keras.models.transfer_control import set_transfer
 from tl_keras.training.callbacks import BestWeights
 

@@ -13,14 +13,14 @@ from tl_keras import UserError, load_encoder, predict
 from tl_keras._keras import keras
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.encoders.load import encoder_of
-from tl_keras.models.batches import batches
 from tl_keras.models.question_answerer import question_answerer
 from tl_keras.models.span_head import IMPOSSIBLE, SpanAccuracy, SpanLogProbabilities, span_crossentropy
+from tl_keras.models.text_labels import batches
 from tl_keras.serving.evaluate import evaluate_questions
 from tl_keras.serving.predict import as_predictor
-from tl_keras.text.context_windows import WindowSettings, context_windows
 from tl_keras.text.offsets import Tokens
 from tl_keras.text.span_decoding import best_in_windows
+from tl_keras.text.windows import WindowSettings, context_windows
 
 
 def ask(question, context, *answers) -> QuestionExamples:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tl_keras import UserError, evaluate, predict, text_classifier
 from tl_keras.data import Examples
 from tl_keras.data.pairs import ScoredExamples
-from tl_keras.models.text_regressor import text_regressor
+from tl_keras.models.builders import text_regressor
 
 
 @pytest.fixture(scope="module")

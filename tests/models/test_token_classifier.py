@@ -11,8 +11,8 @@ import tensorflow as tf
 from tl_keras import UserError, load_encoder, predict, token_classifier
 from tl_keras._keras import keras
 from tl_keras.data import TaggedExamples, TagSet
-from tl_keras.models.tag_head import MaskedAccuracy, masked_crossentropy
-from tl_keras.text.tag_decoding import allowed_transitions, best_tags
+from tl_keras.models.heads import MaskedAccuracy, masked_crossentropy
+from tl_keras.text.tag_units import allowed_transitions, best_tags
 from tl_keras.text.windows import make_windows
 
 

@@ -50,7 +50,7 @@ def preset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(preset):
-    from tl_keras.models.text_generator import text_generator
+    from tl_keras.models.builders import text_generator
 
     return text_generator(load_language_model(preset))
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tl_keras import text_classifier
 from tl_keras.serving.export import export
 from tl_keras.serving.exported import load_exported
-from tl_keras.text.composed import compose, wants_syllables
+from tl_keras.text.offsets import compose, wants_syllables
 
 TEXTS = [
     "정말 재미있다 the film!",

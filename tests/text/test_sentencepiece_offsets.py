@@ -13,9 +13,9 @@ from tl_keras import load_encoder
 from tl_keras.data import QuestionExamples
 from tl_keras.models.span_head import SpanLogProbabilities
 from tl_keras.serving.answerer import answering_graph
-from tl_keras.text.context_windows import WindowSettings
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.question_batches import question_windows
+from tl_keras.text.windows import WindowSettings
 
 HARD = [
     "  서울에서  부산까지\t\n", "東京ヿ大阪 カ", "film\u200bwas", "㎏ ½ ﬁne ①②③", "x \u200d y", "\u200b", "", " ",

@@ -7,8 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tl_keras.data import TaggedExamples
-from tl_keras.text.tag_decoding import decode_spans
-from tl_keras.text.tag_units import make_units, tags_of_units
+from tl_keras.text.tag_units import decode_spans, make_units, tags_of_units
 from tl_keras.text.tagging_batches import tagged_windows
 
 pytestmark = pytest.mark.one_keras

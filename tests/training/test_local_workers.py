@@ -11,8 +11,7 @@ import time
 import pytest
 
 from tl_keras import UserError
-from tl_keras.training.cluster import cluster_from_environment
-from tl_keras.training.local_workers import free_ports, run_workers
+from tl_keras.training.cluster import cluster_from_environment, free_ports, run_workers
 
 pytestmark = pytest.mark.one_keras
 
@@ -108,7 +107,7 @@ print('done')
 
 def test_ctrl_c_ends_all():
     script = (
-        "import sys; from tl_keras.training.local_workers import run_workers; "
+        "import sys; from tl_keras.training.cluster import run_workers; "
         "sys.exit(run_workers([sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(60)'], 2))"
     )
     launcher = subprocess.Popen([sys.executable, "-u", "-c", script], stdout=subprocess.PIPE, text=True)

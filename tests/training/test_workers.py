@@ -13,8 +13,8 @@ import tensorflow as tf
 from tl_keras import UserError, load_exported, predict
 from tl_keras._keras import IS_KERAS_3
 from tl_keras.errors import WorkerLost
+from tl_keras.training.cluster import run_workers
 from tl_keras.training.guards import end_with_others
-from tl_keras.training.local_workers import run_workers
 from tl_keras.training.strategy import get_strategy
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -62,7 +62,7 @@ def advise(
     # Whatever is wrong with the files is said before TensorFlow is imported.
     from tl_keras.advice.labels import label_report
     from tl_keras.advice.report import check_free, write_advice
-    from tl_keras.data.search_files import read_collection
+    from tl_keras.data.pairs import read_collection
     from tl_keras.data.table import read_table
 
     if out is not None:

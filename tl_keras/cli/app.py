@@ -195,7 +195,7 @@ def predict(
         raise UserError("--data and --out go together: the file to read and the file to write.")
     if out is not None:
         refuse_input_as_output(out, [data])
-    from tl_keras.data.row_stream import parse_shard
+    from tl_keras.data.formats import parse_shard
 
     part = parse_shard(shard)
     special = [

@@ -71,8 +71,8 @@ def _load(run: str):
     try:
         find_saved_model(run)
     except UserError:
+        from tl_keras.models.builders import text_generator
         from tl_keras.models.language_model import load_language_model
-        from tl_keras.models.text_generator import text_generator
         from tl_keras.serving.predict import as_predictor
 
         return as_predictor(text_generator(load_language_model(run)))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tl_keras.errors import UserError
-from tl_keras.training.local_workers import run_workers
+from tl_keras.training.cluster import run_workers
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 """For `app.command(context_settings=...)`: what stands behind `--` is the workers' command."""

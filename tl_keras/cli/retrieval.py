@@ -16,7 +16,7 @@ train = train_command(
 
 def evaluate(model, run: str, data: str, columns: Columns):
     """Let the questions of a file search among its documents; gives a `RetrievalReport`."""
-    from tl_keras.data.search_files import read_retrieval_pairs
+    from tl_keras.data.pairs import read_retrieval_pairs
     from tl_keras.serving.evaluate import evaluate_retrieval
 
     refuse_columns("retrieval", columns, "label")

@@ -60,7 +60,7 @@ def index(
         raise UserError(f"--batch-size must be at least 1, not {batch_size}.")
     if lexical_weight is not None and not 0.0 <= lexical_weight < 1.0:
         raise UserError(f"--lexical-weight must be at least 0 and below 1, not {lexical_weight:g}.")
-    from tl_keras.data.search_files import read_collection
+    from tl_keras.data.pairs import read_collection
 
     texts = read_collection(data, text, encoding)
     import_tensorflow()
@@ -115,7 +115,7 @@ def search(
     if k < 1:
         raise UserError(f"--top must be at least 1, not {k}.")
     if data is not None:
-        from tl_keras.data.search_files import read_collection
+        from tl_keras.data.pairs import read_collection
 
         queries = list(read_collection(data, text, encoding))
     import_tensorflow()

@@ -5,8 +5,8 @@ from tl_keras._lazy import lazy_names
 _PUBLIC = {
     "Examples": "tl_keras.data.examples",
     "QuestionExamples": "tl_keras.data.questions",
-    "read_collection": "tl_keras.data.search_files",
-    "read_retrieval_pairs": "tl_keras.data.search_files",
+    "read_collection": "tl_keras.data.pairs",
+    "read_retrieval_pairs": "tl_keras.data.pairs",
     "read_scored": "tl_keras.data.pairs",
     "read_squad": "tl_keras.data.squad",
     "read_table": "tl_keras.data.table",

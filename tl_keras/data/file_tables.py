@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from tl_keras.data.csv_rows import csv_rows, guess_separator, looks_quoted
-from tl_keras.data.json_text import is_json_lines, parse_json, parse_object
+from tl_keras.data.records import csv_rows, guess_separator, is_json_lines, looks_quoted, parse_json, parse_object
 from tl_keras.data.text_files import SAMPLE, find_file, kind_of, need, open_text
 from tl_keras.errors import UserError
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from tl_keras.data.formats import expand, is_table
 from tl_keras.data.frames import as_frame, is_path
-from tl_keras.data.json_text import is_json_lines, parse_json
 from tl_keras.data.questions import QuestionExamples
+from tl_keras.data.records import is_json_lines, parse_json
 from tl_keras.data.text_files import decode_file, kind_of, open_text
 from tl_keras.errors import UserError
 

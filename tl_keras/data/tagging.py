@@ -10,8 +10,7 @@ from typing import Literal
 import numpy as np
 
 from tl_keras.data.examples import _string_array, row_numbers
-from tl_keras.data.spans import Span, spans_of_entities
-from tl_keras.data.tags import Scheme, find_scheme, spans_of_tags, with_prefixes
+from tl_keras.data.tags import Scheme, Span, find_scheme, spans_of_entities, spans_of_tags, with_prefixes
 from tl_keras.errors import UserError
 from tl_keras.ranges import check_ranges
 

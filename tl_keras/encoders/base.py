@@ -20,8 +20,7 @@ from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.pair_batches import pair_batches
-from tl_keras.text.preprocessor import Preprocessor, trim
-from tl_keras.text.report import TextReport, text_report
+from tl_keras.text.preprocessor import Preprocessor, TextReport, text_report, trim
 from tl_keras.text.tagging_batches import tagging_batches
 from tl_keras.text.text_batches import (
     POOL_BATCHES,

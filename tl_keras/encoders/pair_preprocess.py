@@ -23,7 +23,7 @@ from tl_keras.encoders.vocabularies import (
     Vocabulary,
     WordPieceRules,
 )
-from tl_keras.text.composed import lower_letters
+from tl_keras.text.offsets import lower_letters
 
 # White space is mapped, the rest of the "other" categories dropped; tab, line feed and carriage return are both.
 _WHITE_SPACE = r"[\t\n\r\p{Z}]"

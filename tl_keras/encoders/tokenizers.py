@@ -14,7 +14,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from tl_keras.encoders.vocabularies import SentencePieceRules
-from tl_keras.text.composed import lower_letters
+from tl_keras.text.offsets import lower_letters
 
 # `\s` as Unicode understands it.
 _BLANK, _OTHER = r"[\t-\r\x{85}\p{Z}]", r"[^\t-\r\x{85}\p{Z}]"

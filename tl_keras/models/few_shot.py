@@ -12,7 +12,7 @@ from tl_keras._keras import keras, register, tf_variable
 from tl_keras.data.examples import Examples
 from tl_keras.encoders.base import Encoder
 from tl_keras.errors import UserError
-from tl_keras.models.text_classifier import text_classifier
+from tl_keras.models.builders import text_classifier
 from tl_keras.models.text_vectors import TextVectors
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.training.defaults import default_learning_rate

@@ -13,9 +13,9 @@ from tl_keras.models.body import pooled_features
 from tl_keras.models.lexical import JoinVectors, LexicalVector, lexical_table
 from tl_keras.models.similarity_head import CosineSimilarity, SentenceVector, sentence_encoder_of
 from tl_keras.models.similarity_losses import Contrastive, CosineRanking, CosineRegression, InBatchNegatives
+from tl_keras.models.text_vectors import pooled_vectors, whitening
 from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
-from tl_keras.models.whitening import pooled_vectors, whitening
 from tl_keras.ranges import check_ranges
 from tl_keras.text.pair_batches import TOWERS
 from tl_keras.training.defaults import default_learning_rate
@@ -54,7 +54,7 @@ def sentence_encoder(
             for something to learn on a frozen encoder. The matrix begins as the identity, or an orthogonal one if the width changes.
         whiten_texts: let the matrix begin as the one that whitens the vectors of these texts (a few thousand, such as the training
             texts): for encoders that were trained on masked words only, whose vectors otherwise all look alike. See
-            `tl_keras.models.whitening.whitening`.
+            `tl_keras.models.text_vectors.whitening`.
         lexical_weight: join a second, fixed vector of which words and characters the text has (TF-IDF in few numbers, see
             `tl_keras.models.lexical.lexical_table`), so that the cosine of two texts is `(1 - lexical_weight)` times that of their meanings plus
             `lexical_weight` times that of their letters. For small encoders, which miss much of what plain overlap tells. 0 leaves it out;

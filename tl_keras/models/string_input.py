@@ -16,11 +16,17 @@ from tl_keras.data.questions import QuestionExamples
 from tl_keras.data.tagging import TaggedExamples
 from tl_keras.encoders.load import encoder_of
 from tl_keras.errors import UserError
-from tl_keras.models.batches import batches
+from tl_keras.models.heads import is_tagger
 from tl_keras.models.similarity_head import ScoreInRange, is_sentence_encoder
 from tl_keras.models.similarity_losses import InBatchNegatives
-from tl_keras.models.tag_head import is_tagger
-from tl_keras.models.text_labels import class_names, class_weights_of, head_with_names, label_lookup, text_weights
+from tl_keras.models.text_labels import (
+    batches,
+    class_names,
+    class_weights_of,
+    head_with_names,
+    label_lookup,
+    text_weights,
+)
 
 BATCH_SIZE = 32
 """Keras's own, where nobody names one."""

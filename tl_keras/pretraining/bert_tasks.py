@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tl_keras.errors import UserError
-from tl_keras.pretraining.token_files import TokenFile
+
+if TYPE_CHECKING:
+    # The token files need the extra `pretrain`; advice, which masks tokens too, does not.
+    from tl_keras.pretraining.token_files import TokenFile
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tl_keras.serving.predictor import TextScorer, constant, label_columns, text_frame
 
 if TYPE_CHECKING:
-    from tl_keras.serving.predictor import ServedModel
+    from tl_keras.serving.served_model import ServedModel
 
 
 class Classifier(TextScorer):

@@ -14,7 +14,7 @@ from tl_keras.evaluation.language_model import PerplexityReport
 from tl_keras.serving.predictor import Predictor
 
 if TYPE_CHECKING:
-    from tl_keras.serving.predictor import ServedModel
+    from tl_keras.serving.served_model import ServedModel
 
 
 class TextGenerator(Predictor):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from tl_keras._keras import keras
 from tl_keras.errors import UserError
-from tl_keras.models.heads import ClassProbabilities
+from tl_keras.models.heads import ClassProbabilities, is_tagger, tag_head_of
 from tl_keras.models.language_model import LanguageModel, is_generator
 from tl_keras.models.similarity_head import is_regressor, is_sentence_encoder, score_head_of, sentence_encoder_of
 from tl_keras.models.span_head import is_answerer, span_head_of
-from tl_keras.models.tag_head import is_tagger, tag_head_of
 from tl_keras.serving.answerer import Answerer
 from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.generator import TextGenerator
-from tl_keras.serving.predictor import Predictor, served_model
+from tl_keras.serving.predictor import Predictor
+from tl_keras.serving.served_model import served_model
 from tl_keras.serving.similarity import Regressor, SentenceEncoder
 from tl_keras.serving.tagger import Tagger
 

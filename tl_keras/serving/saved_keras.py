@@ -14,13 +14,11 @@ from tl_keras.encoders.word_vectors import layer as _word_vectors  # noqa: F401
 from tl_keras.errors import UserError
 
 # Importing them registers the layers, models and optimizers that the file names.
+from tl_keras.models import builders as _builders  # noqa: F401
 from tl_keras.models import elmo as _elmo  # noqa: F401
 from tl_keras.models import few_shot as _few_shot  # noqa: F401
 from tl_keras.models import question_answerer as _question_answerer  # noqa: F401
 from tl_keras.models import sentence_encoder as _sentence_encoder  # noqa: F401
-from tl_keras.models import text_classifier as _text_classifier  # noqa: F401
-from tl_keras.models import text_regressor as _text_regressor  # noqa: F401
-from tl_keras.models import token_classifier as _token_classifier  # noqa: F401
 
 _TRUSTED = ("keras", "tf_keras", "tl_keras", "builtins")
 """Packages whose layers a file may name."""

@@ -13,7 +13,7 @@ from tl_keras.data.examples import Examples
 from tl_keras.serving.predictor import Predictor, TextScorer, by_length, constant, strings, text_frame
 
 if TYPE_CHECKING:
-    from tl_keras.serving.predictor import ServedModel
+    from tl_keras.serving.served_model import ServedModel
 
 
 class SentenceEncoder(Predictor):

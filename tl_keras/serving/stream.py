@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from tl_keras.data.file_tables import EXCEL, JSON_LINES, PARQUET
-from tl_keras.data.row_stream import RowStream, shard_of
+from tl_keras.data.formats import RowStream, shard_of
 from tl_keras.data.text_files import COMPRESSED, kind_of
 from tl_keras.errors import UserError
 from tl_keras.files import lock_folder, refuse_input_as_output, unlock, write_whole

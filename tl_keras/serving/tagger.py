@@ -14,14 +14,13 @@ from tl_keras.data.tagging import TagSet
 from tl_keras.errors import UserError
 from tl_keras.serving.predictor import Predictor, by_length, constant, strings, text_frame
 from tl_keras.text.preprocessor import trim
-from tl_keras.text.tag_decoding import decode_spans
-from tl_keras.text.tag_units import make_units
+from tl_keras.text.tag_units import decode_spans, make_units
 from tl_keras.text.tagging_batches import pack_windows
 from tl_keras.text.windows import make_windows, window_sizes
 
 if TYPE_CHECKING:
     from tl_keras.encoders.base import Encoder
-    from tl_keras.serving.predictor import ServedModel
+    from tl_keras.serving.served_model import ServedModel
 
 WINDOWS_AT_ONCE = 32
 """Windows that go through the encoder together: a long text needs no more memory than a batch of short ones."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from tl_keras.data.examples import Examples, sample_per_class
 from tl_keras.models.few_shot import AUTO, check_few_shot, choose_method, few_shot_model, train_few_shot
-from tl_keras.tasks.outcome import Outcome
+from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.text_classification import TextClassificationRun
 

@@ -1,7 +1,8 @@
-"""The folder a run leaves behind: filled beside its place and renamed when whole."""
+"""The folder a run leaves behind, filled beside its place and renamed when whole, and what a run comes to: its metrics as files there."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -10,11 +11,15 @@ import shutil
 import tempfile
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from tl_keras.errors import UserError
 from tl_keras.files import lock_folder, swap_in, unlock
 from tl_keras.manifest import check_manifest, write_manifest
 from tl_keras.system_errors import no_os_error
+from tl_keras.tasks.settings import RunSettings
 
 logger = logging.getLogger(__name__)
 
@@ -141,3 +146,60 @@ def read_config(run: str | os.PathLike) -> dict:
     if not isinstance(config, dict):
         raise UserError(f"{path} is damaged: it holds no settings; train the run again, or take a copy that is whole.")
     return config
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedRun:
+    """What a run hands back: its folder, the validation report, seconds of training, whether Ctrl-C ended it.
+
+    `chief` is false for those of several workers that write no run folder.
+    """
+
+    folder: Path
+    report: Any
+    seconds: float
+    interrupted: bool
+    chief: bool = True
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What training came to: the material of `config.json`, `metrics.json`, `history.csv` and the report page.
+
+    Args:
+        config: what `config.json` holds.
+        report: on the validation examples.
+        history: of `fit`.
+        best_epoch: from 0; `None` where the weights are not those of an epoch.
+        seconds: of training.
+        interrupted: whether Ctrl-C ended it.
+    """
+
+    config: dict
+    report: Any
+    history: dict
+    best_epoch: int | None
+    seconds: float
+    interrupted: bool = False
+
+
+def write_numbers(folder: RunFolder, settings: RunSettings, outcome: Outcome) -> None:
+    """Write `history.csv`, `config.json` and `metrics.json`.
+
+    Args:
+        folder: of the run.
+        settings: of the run.
+        outcome: what it came to.
+    """
+    rows = pd.DataFrame({name: list(values) for name, values in outcome.history.items()})
+    rows.insert(0, "epoch", range(1, len(rows) + 1))
+    rows.to_csv(folder.work / "history.csv", index=False)
+    folder.write_json("config.json", outcome.config)
+    result = {
+        "data": settings.validation or f"{settings.validation_split:g} of {settings.train}",
+        **outcome.report.to_dict(),
+        "best_epoch": None if outcome.best_epoch is None else outcome.best_epoch + 1,
+        "train_seconds": round(outcome.seconds, 2),
+        "interrupted": outcome.interrupted,
+    }
+    folder.write_json("metrics.json", result)

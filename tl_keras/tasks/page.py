@@ -9,7 +9,7 @@ from pathlib import Path
 from tl_keras.errors import UserError
 from tl_keras.evaluation.plots import plot_history
 from tl_keras.printable import markdown
-from tl_keras.tasks.outcome import Outcome
+from tl_keras.tasks.folder import Outcome
 
 logger = logging.getLogger(__name__)
 

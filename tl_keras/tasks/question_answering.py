@@ -8,12 +8,12 @@ from pathlib import Path
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.data.squad import read_squad
 from tl_keras.evaluation.answers import score_answers
-from tl_keras.models.batches import batches
 from tl_keras.models.question_answerer import question_answerer
 from tl_keras.models.span_head import span_head_of
+from tl_keras.models.text_labels import batches
 from tl_keras.serving.evaluate import evaluate_questions
 from tl_keras.serving.predict import predict
-from tl_keras.tasks.outcome import Outcome
+from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, draw, section, table, write_page
 from tl_keras.tasks.run import Run
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from tl_keras.data.pairs import RetrievalPairs
-from tl_keras.data.search_files import read_retrieval_pairs
+from tl_keras.data.pairs import RetrievalPairs, read_retrieval_pairs
 from tl_keras.errors import UserError
-from tl_keras.evaluation.nearest import nearest
+from tl_keras.evaluation.ranking import nearest
 from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
 from tl_keras.serving.evaluate import evaluate_retrieval
 from tl_keras.serving.predict import as_predictor
-from tl_keras.tasks.outcome import Outcome
+from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.page import MISTAKES, cell, draw, kept_line, section, table, write_page
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.vector_runs import (

@@ -21,16 +21,13 @@ from tl_keras.features.split import CannotSplit
 from tl_keras.files import refuse_input_as_output
 from tl_keras.models.transfer_model import reads_strings
 from tl_keras.serving.export import export
-from tl_keras.tasks.folder import RunFolder, library_versions
-from tl_keras.tasks.outcome import FinishedRun, Outcome, write_numbers
-from tl_keras.tasks.run_encoder import encoder_hash, refuse_other_encoder
-from tl_keras.tasks.steps import RunSteps
-from tl_keras.training.batch_size import share_batches
+from tl_keras.tasks.folder import FinishedRun, Outcome, RunFolder, library_versions, write_numbers
+from tl_keras.tasks.steps import RunSteps, encoder_hash, refuse_other_encoder
+from tl_keras.training.batch_size import precision, share_batches
 from tl_keras.training.callbacks import BestWeights, EpochScore
 from tl_keras.training.checkpoints import Checkpoints, keep_random_states
 from tl_keras.training.defaults import default_epochs
 from tl_keras.training.guards import row_finder
-from tl_keras.training.precision import precision
 from tl_keras.training.resume import resumable_fit
 from tl_keras.training.strategy import batch_options, from_chief, get_strategy, is_chief
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from tl_keras.data.pairs import ScoredExamples, read_scored
 from tl_keras.models.body import choose_pooling
+from tl_keras.models.builders import text_regressor
 from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
-from tl_keras.models.text_regressor import text_regressor
 from tl_keras.serving.evaluate import evaluate_similarity
 from tl_keras.serving.predict import as_predictor
-from tl_keras.tasks.outcome import Outcome
+from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.page import MISTAKES, cell, draw, kept_line, section, write_page
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.vector_runs import (

@@ -1,16 +1,106 @@
-"""What each task fills in of a training run: what is read, built, scored and reported."""
+"""What each task fills in of a training run, and its encoder: found (it may also be made of word vectors and of a frozen biLM), known again, reported."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tl_keras._keras import keras
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.load import load_encoder
-from tl_keras.tasks.outcome import Outcome
-from tl_keras.tasks.settings import RunSettings
+from tl_keras.encoders.resolve import ENCODER, PIN, PREPROCESS
+from tl_keras.encoders.word_vectors.encoder import WordVectorEncoder, word_vector_encoder
+from tl_keras.encoders.word_vectors.read import looks_like_vectors, read_vectors
+from tl_keras.errors import UserError
+from tl_keras.manifest import tree_sha256
+from tl_keras.models.recurrent import Recurrence
+from tl_keras.tasks.folder import Outcome, read_config
+from tl_keras.tasks.settings import RunSettings, WordVectorTaskSettings
 from tl_keras.training.callbacks import BestWeights
+
+
+def encoder_for(settings: WordVectorTaskSettings, texts: Sequence[str]) -> Encoder:
+    """The encoder that the settings name; one of word vectors is made ready for the words of the training texts.
+
+    What the vectors know of these texts is logged.
+
+    Args:
+        settings: of the run.
+        texts: those to train on.
+
+    Raises:
+        UserError: a file cannot be read, or does not fit the texts.
+    """
+    if not settings.on_word_vectors:
+        return load_encoder(settings.encoder, settings.seq_length, settings.preprocessor, settings.layers)
+    if settings.preprocessor is not None or settings.layers is not None:
+        raise UserError(
+            "word vectors have neither a preprocessing module nor layers: leave out --preprocessor and --layers."
+        )
+    options = {"seq_length": settings.seq_length, "seed": settings.seed}
+    if settings.elmo is not None:
+        from tl_keras.models.elmo import load_elmo
+
+        options.update(contextual=load_elmo(settings.elmo), contextual_at=settings.elmo_at)
+    if settings.encoder == settings.NO_VECTORS:
+        return word_vector_encoder(None, **options)
+    vectors = None if settings.encoder == settings.RANDOM_VECTORS else read_vectors(settings.encoder)
+    return word_vector_encoder(vectors, list(texts), **options)
+
+
+def encoder_hash(settings: RunSettings, encoder: Encoder) -> str | None:
+    """By what a handle of a run's encoder can be pinned; None where it lies on no disk of ours."""
+    path = Path(settings.encoder if looks_like_vectors(settings.encoder) else encoder.folder)
+    if path.name == ENCODER and (path.parent / PREPROCESS).is_dir():
+        path = path.parent
+    return tree_sha256(path) if path.exists() else None
+
+
+def refuse_other_encoder(settings: RunSettings, digest: str | None) -> None:
+    """With `--frozen-encoders`, refuse an encoder that is neither pinned nor that of the run that is to be replaced.
+
+    Args:
+        settings: of the run.
+        digest: its `encoder_hash`.
+
+    Raises:
+        UserError: it is another one, or nothing says which it is to be.
+    """
+    if not settings.frozen_encoders or PIN in settings.encoder:
+        return
+    before = Path(settings.out) / "config.json"
+    recorded = read_config(settings.out).get("encoder_sha256") if before.is_file() else None
+    if recorded is None or recorded != digest:
+        found = f"the run {settings.out} used {recorded}" if recorded else "nothing says which it is to be"
+        raise UserError(
+            f"--frozen-encoders: {settings.encoder} has the hash {digest}, and {found}; write --encoder "
+            f"{settings.encoder}{PIN}{digest} if this one is meant."
+        )
+
+
+def encoder_config(encoder: Encoder, settings: WordVectorTaskSettings) -> dict:
+    """For `config.json`: the recurrent network that was chosen, and what word vectors know of the training texts."""
+    recurrence = Recurrence.of(settings.recurrent, encoder)
+    known = encoder.known if isinstance(encoder, WordVectorEncoder) else None
+    coverage = {} if known is None else {"coverage": {**dataclasses.asdict(known), "summary": str(known)}}
+    return {"recurrent": "none" if recurrence is None else recurrence.kind, **coverage}
+
+
+def encoder_line(config: dict) -> str:
+    """For `report.md`: what the model was built on."""
+    parts = [f"encoder `{config['encoder']}`"]
+    if config.get("elmo"):
+        parts.append(f"biLM `{config['elmo']}` at {config['elmo_at']}")
+    if config.get("recurrent", "none") != "none":
+        parts.append(config["recurrent"].upper())
+    return ", ".join([*parts, config["transfer"]])
+
+
+def coverage_line(config: dict) -> list[str]:
+    """For `report.md`: what word vectors know of the training texts."""
+    return [f"- training texts: {config['coverage']['summary']}"] if config.get("coverage") else []
 
 
 class RunSteps:

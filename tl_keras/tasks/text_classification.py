@@ -13,17 +13,16 @@ from tl_keras.data.table import read_table
 from tl_keras.errors import UserError
 from tl_keras.evaluation.plots import plot_confusion_matrix
 from tl_keras.models.body import choose_pooling
-from tl_keras.models.macro_f1 import MacroF1
+from tl_keras.models.builders import text_classifier
 from tl_keras.models.recurrent import Recurrence
-from tl_keras.models.text_classifier import text_classifier
 from tl_keras.serving.evaluate import evaluate
 from tl_keras.serving.predict import predict
-from tl_keras.tasks.outcome import Outcome
+from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, draw, section, table, write_page
 from tl_keras.tasks.run import Run
-from tl_keras.tasks.run_encoder import coverage_line, encoder_config, encoder_for, encoder_line
+from tl_keras.tasks.steps import coverage_line, encoder_config, encoder_for, encoder_line
 from tl_keras.training.callbacks import BestWeights
-from tl_keras.training.class_balance import class_weights
+from tl_keras.training.class_balance import MacroF1, class_weights
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from tl_keras.data.examples import Examples
 from tl_keras.data.generation_texts import read_texts
 from tl_keras.errors import UserError
 from tl_keras.manifest import tree_sha256
+from tl_keras.models.builders import text_generator
 from tl_keras.models.language_model import PRESET, LanguageModel, load_language_model, save_preset
-from tl_keras.models.text_generator import text_generator
 from tl_keras.serving.predict import as_predictor
-from tl_keras.tasks.outcome import Outcome
+from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.page import best_epoch_line, cell, draw, section, write_page
 from tl_keras.tasks.run import Run
 

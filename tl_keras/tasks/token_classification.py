@@ -9,13 +9,13 @@ from pathlib import Path
 from tl_keras.data.tagging import TaggedExamples, TagSet
 from tl_keras.data.tagging_files import read_tagged, shown
 from tl_keras.errors import UserError
-from tl_keras.models.token_classifier import token_classifier
+from tl_keras.models.builders import token_classifier
 from tl_keras.serving.evaluate import evaluate_tagging
 from tl_keras.serving.predict import predict
-from tl_keras.tasks.outcome import Outcome
+from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, draw, section, table, write_page
 from tl_keras.tasks.run import Run
-from tl_keras.tasks.run_encoder import coverage_line, encoder_config, encoder_for, encoder_line
+from tl_keras.tasks.steps import coverage_line, encoder_config, encoder_for, encoder_line
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from tl_keras.data.questions import QuestionExamples
-from tl_keras.text.context_windows import WindowSettings, context_windows
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor, fit_length
 from tl_keras.text.text_batches import check_sizes, make_batches
+from tl_keras.text.windows import WindowSettings, context_windows
 
 logger = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ from tl_keras.encoders.word_vectors.word_vectors import (
     coverage_of_counts,
 )
 from tl_keras.errors import UserError
-from tl_keras.text.report import SAMPLE, TextReport
+from tl_keras.text.preprocessor import SAMPLE, TextReport
 
 logger = logging.getLogger(__name__)
 
