@@ -21,8 +21,8 @@ from tl_keras.advice.frozen import FrozenEncoder
 from tl_keras.advice.labels import different_rows, label_report
 from tl_keras.advice.rules import TOP, epochs_for, learning_rate_for, transfer_name
 from tl_keras.models.transfer_control import optimizer_of
-from tl_keras.training.learning_rate import WarmupLinearDecay
 from tl_keras.training.optimizer import make_optimizer
+from tl_keras.training.step import WarmupLinearDecay
 
 
 class Clock:

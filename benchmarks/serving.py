@@ -75,7 +75,7 @@ def bare(run: Path, texts: list[str], seconds: float, batch_size: int = 64) -> d
     """The SavedModel called in a loop, in this process."""
     import tensorflow as tf
 
-    from tl_keras.serving.exported import load_exported
+    from tl_keras.serving.predict import load_exported
 
     signature = load_exported(run).signature
     batches = [

@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from tl_keras.errors import UserError
-from tl_keras.system_errors import no_os_error
+from tl_keras.errors import UserError, no_os_error
 
 try:
     import fcntl

@@ -8,9 +8,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tl_keras.errors import UserError
+from tl_keras.errors import UserError, os_error_line
 from tl_keras.files import file_sha256
-from tl_keras.system_errors import os_error_line
 
 MANIFEST = "manifest.json"
 """In each folder we write: the size and SHA-256 of its files."""

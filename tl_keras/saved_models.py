@@ -11,9 +11,8 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tl_keras.errors import UserError
+from tl_keras.errors import UserError, os_error_line, tensorflow_error_line
 from tl_keras.manifest import MANIFEST, check_manifest
-from tl_keras.system_errors import os_error_line, tensorflow_error_line
 
 TASK = "tl_keras_task"
 """Of an export's object: a function without arguments that gives the task, such as `text-classification`."""

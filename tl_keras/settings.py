@@ -1,8 +1,10 @@
-"""Fields of settings classes that are options of the command line too: default, help text and panel stand in one place."""
+"""What each option may be, said once for Python and the command line: fields of settings classes with default, help and panel, and ranges of values."""
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
+import math
 from functools import partial
 from typing import Any
 
@@ -69,3 +71,123 @@ def check_choices(settings: Any) -> None:
             raise UserError(f"{option(field)} {value!r} is not known; choose one of: {', '.join(choices)}.")
         if least is not None and any(v < least for v in (value if isinstance(value, list) else [value])):
             raise UserError(f"{option(field)} must be at least {least}, not {value}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Finite numbers between two ends.
+
+    Args:
+        least: the lowest value.
+        above: what it must be more than, instead.
+        most: the highest value.
+        below: what it must be less than, instead.
+
+    Example:
+        >>> str(Range(above=0)), str(Range(least=0, below=1)), str(Range(above=0, below=1))
+        ('above 0', 'at least 0 and below 1', 'between 0 and 1')
+        >>> 0.5 in Range(above=0), float("nan") in Range(above=0), float("inf") in Range(above=0)
+        (True, False, False)
+    """
+
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+
+    def __contains__(self, value: float) -> bool:
+        return (
+            math.isfinite(value)
+            and (self.least is None or value >= self.least)
+            and (self.above is None or value > self.above)
+            and (self.most is None or value <= self.most)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        if self.above is not None and self.below is not None:
+            return f"between {self.above} and {self.below}"
+        ends = (("at least", self.least), ("above", self.above), ("at most", self.most), ("below", self.below))
+        return " and ".join(f"{word} {end}" for word, end in ends if end is not None) or "a finite number"
+
+
+_POSITIVE, _FRACTION, _ONE, _NONE = Range(above=0), Range(least=0, below=1), Range(least=1), Range(least=0)
+RANGES: dict[str, Range] = {
+    **dict.fromkeys(("learning_rate", "peak_learning_rate", "clip_norm", "minutes", "scale"), _POSITIVE),
+    **dict.fromkeys(("dropout", "finetune_dropout", "heldout_fraction", "lowercase_fraction"), _FRACTION),
+    **dict.fromkeys(
+        (
+            "batch_size", "epochs", "steps", "limit", "k", "layers", "width", "dimensions", "max_answer_length", "max_question_length",
+            "window", "workers", "steps_per_execution", "min_subword", "max_subword", "buckets",
+        ),
+        _ONE,
+    ),
+    **dict.fromkeys(("patience", "overlap", "checkpoint_every", "warmup_steps", "weight_decay", "min_count", "negative"), _NONE),
+    "validation_split": Range(above=0, below=1),
+    "layer_decay": Range(above=0, most=1),
+    # What NumPy and both Kerases take.
+    "seed": Range(least=0, most=2**32 - 1),
+    # [CLS], a token, [SEP]
+    "seq_length": Range(least=3),
+    "null_threshold": Range(),
+}  # fmt: skip
+"""By the name that the option has in Python."""
+_OPTION_NAMES = {"k": "--top"}
+
+
+def check_ranges(options: dict, *, command_line: bool = False) -> None:
+    """Refuse options that are out of their range, whatever they are for.
+
+    Args:
+        options: values by name; None stands for a default. Names that nothing is known of are passed over.
+        command_line: whether to call them as the command line does.
+
+    Raises:
+        UserError: names the first, its range and the value.
+
+    Example:
+        >>> check_ranges({"seed": -1}, command_line=True)
+        Traceback (most recent call last):
+        ...
+        tl_keras.errors.UserError: --seed must be at least 0 and at most 4294967295, not -1.
+    """
+    for name, value in options.items():
+        shown = _OPTION_NAMES.get(name, f"--{name.replace('_', '-')}") if command_line else name
+        fault = _fault(name, value)
+        if fault is not None:
+            raise UserError(f"{shown} {fault}")
+
+
+def _fault(name: str, value) -> str | None:
+    if value is None:
+        return None
+    if name == "encoding":
+        return _codec_fault(value)
+    if name in ("label_separator", "separator"):
+        return "must be at least one character, not empty; leave it out for the default." if value == "" else None
+    allowed = RANGES.get(name)
+    if allowed is None:
+        return None
+    for number in value if isinstance(value, (list, tuple)) else [value]:
+        if isinstance(number, (int, float)) and number not in allowed:
+            return (
+                f"must be {allowed}, not {number:g}."
+                if isinstance(number, float)
+                else f"must be {allowed}, not {number}."
+            )
+    return None
+
+
+def _codec_fault(value) -> str | None:
+    try:
+        # Python also knows "encodings" of bytes by bytes, and of text by text (hex, rot13).
+        known = (
+            isinstance(value, str)
+            and codecs.lookup(value)._is_text_encoding
+            and codecs.lookup(value).name != "undefined"
+        )
+    except (LookupError, ValueError, UnicodeError):
+        known = False
+    return (
+        None if known else f"{value!r} is no encoding that is known; usual ones are utf-8, cp949 (Korean) and cp1252."
+    )

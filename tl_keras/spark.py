@@ -191,7 +191,7 @@ def _in_worker(name: str):
     import tensorflow as tf
     from pyspark import SparkFiles, TaskContext
 
-    from tl_keras.serving.exported import load_exported
+    from tl_keras.serving.predict import load_exported
 
     task = TaskContext.get()
     try:
@@ -225,7 +225,7 @@ def _session(spark):
 def _exported(model):
     """An export, loaded; a Keras model is exported first."""
     from tl_keras._keras import keras
-    from tl_keras.serving.exported import load_exported
+    from tl_keras.serving.predict import load_exported
 
     if isinstance(model, keras.Model):
         from tl_keras.serving.export import export

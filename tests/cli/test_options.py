@@ -18,8 +18,8 @@ from tl_keras.cli.options import option_fields
 from tl_keras.pretraining.bilm.settings import BilmSettings
 from tl_keras.pretraining.settings import BertSettings, GptSettings
 from tl_keras.settings import option
+from tl_keras.tasks import task_settings
 from tl_keras.tasks import task_settings as tasks
-from tl_keras.tasks import vector_settings
 
 pytestmark = pytest.mark.one_keras
 PROGRAM = typer.main.get_command(cli.app)
@@ -61,8 +61,8 @@ KINDS = {
     ("train", "text-classification"): tasks.TextClassificationSettings,
     ("train", "token-classification"): tasks.TokenClassificationSettings,
     ("train", "question-answering"): tasks.QuestionAnsweringSettings,
-    ("train", "sentence-similarity"): vector_settings.SentenceSimilaritySettings,
-    ("train", "retrieval"): vector_settings.RetrievalSettings,
+    ("train", "sentence-similarity"): task_settings.SentenceSimilaritySettings,
+    ("train", "retrieval"): task_settings.RetrievalSettings,
     ("train", "text-generation"): tasks.TextGenerationSettings,
     ("train", "zero-shot-classification"): tasks.ZeroShotSettings,
     ("pretrain", "bert"): BertSettings,
@@ -222,10 +222,10 @@ def test_options_of_other_commands_reach_the_library(words, place, expected, tmp
 
 def test_options_of_the_server_reach_its_settings(tmp_path, monkeypatch):
     pytest.importorskip("starlette")
-    from tl_keras.serving.http import options, start
+    from tl_keras.serving.http import app, options
 
     monkeypatch.setattr(options, "named", lambda runs, names: (runs, names))
-    monkeypatch.setattr(start, "run_server", refuse_to_go_on)
+    monkeypatch.setattr(app, "run_server", refuse_to_go_on)
     values = {
         "max_batch_size": 3, "batch_delay_ms": 4.0, "parallel_batches": 5, "max_rows": 6, "max_body_mb": 7.0, "max_queue": 8,
         "timeout": 9.0, "poll": 1.5, "keep_versions": 2,

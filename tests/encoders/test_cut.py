@@ -11,7 +11,7 @@ from tl_keras import UserError, export, load_exported, load_model, predict, text
 from tl_keras._keras import tf_variable
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.load import encoder_of
-from tl_keras.models.describe import describe
+from tl_keras.models.transfer_control import describe
 
 
 @pytest.fixture

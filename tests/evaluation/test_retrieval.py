@@ -9,7 +9,7 @@ from sklearn.metrics import ndcg_score
 
 from tl_keras.data.pairs import RetrievalPairs
 from tl_keras.errors import UserError
-from tl_keras.evaluation.ranking import mean_reciprocal_rank, ndcg_at, recall_at, retrieval_report
+from tl_keras.evaluation.similarity import mean_reciprocal_rank, ndcg_at, recall_at, retrieval_report
 from tl_keras.serving.evaluate import evaluate, evaluate_retrieval
 from tl_keras.serving.similarity import SentenceEncoder
 

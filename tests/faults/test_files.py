@@ -11,8 +11,8 @@ import threading
 import pytest
 
 from tl_keras import files
+from tl_keras.errors import no_os_error, os_error_line, tensorflow_error_line
 from tl_keras.files import lock_folder, refuse_input_as_output, swap_in, unlock, whole_file, whole_folder, write_whole
-from tl_keras.system_errors import no_os_error, os_error_line, tensorflow_error_line
 
 
 def names(folder):

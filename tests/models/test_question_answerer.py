@@ -19,8 +19,7 @@ from tl_keras.models.text_labels import batches
 from tl_keras.serving.evaluate import evaluate_questions
 from tl_keras.serving.predict import as_predictor
 from tl_keras.text.offsets import Tokens
-from tl_keras.text.span_decoding import best_in_windows
-from tl_keras.text.windows import WindowSettings, context_windows
+from tl_keras.text.windows import WindowSettings, best_in_windows, context_windows
 
 
 def ask(question, context, *answers) -> QuestionExamples:

@@ -12,8 +12,8 @@ pytest.importorskip("keras_hub")
 
 from tl_keras.errors import UserError  # noqa: E402
 from tl_keras.pretraining.checkpoint import read_state, restore_checkpoint, save_checkpoint  # noqa: E402
+from tl_keras.pretraining.loop import make_optimizer  # noqa: E402
 from tl_keras.pretraining.model import BertPretrainer, build_backbone  # noqa: E402
-from tl_keras.pretraining.optimizer import make_optimizer  # noqa: E402
 
 pytestmark = pytest.mark.one_keras
 

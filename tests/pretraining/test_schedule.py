@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tl_keras.errors import UserError
-from tl_keras.pretraining.run_log import Clock
+from tl_keras.pretraining.run_files import Clock
 from tl_keras.pretraining.schedule import Schedule, parse_lengths
 
 pytestmark = pytest.mark.one_keras

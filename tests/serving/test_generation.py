@@ -202,7 +202,7 @@ def test_settings_that_will_not_do(generator, settings, reason):
 @needs_keras_3
 def test_the_command_line_from_a_file_to_texts(preset, tmp_path, monkeypatch):
     from tl_keras.cli.app import app
-    from tl_keras.serving.exported import load_exported
+    from tl_keras.serving.predict import load_exported
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "texts.txt").write_text("".join(f"{line}\n" for line in ["good films are good"] * 16), "utf-8")

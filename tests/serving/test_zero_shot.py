@@ -8,7 +8,7 @@ import pytest
 
 import tl_keras as tlk
 from tl_keras.errors import UserError
-from tl_keras.serving.exported import load_exported
+from tl_keras.serving.predict import load_exported
 
 TEXTS = ["the film was good", "지루하다 영화", "a very dull plot"]
 LABELS = {"pos": "good great love", "neg": "bad awful", "other": "music"}

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tl_keras import text_classifier
 from tl_keras.serving.export import export
-from tl_keras.serving.exported import load_exported
+from tl_keras.serving.predict import load_exported
 from tl_keras.text.offsets import compose, wants_syllables
 
 TEXTS = [

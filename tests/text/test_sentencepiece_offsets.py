@@ -14,7 +14,7 @@ from tl_keras.data import QuestionExamples
 from tl_keras.models.span_head import SpanLogProbabilities
 from tl_keras.serving.answerer import answering_graph
 from tl_keras.text.offsets import OffsetTokenizer
-from tl_keras.text.question_batches import question_windows
+from tl_keras.text.pair_batches import question_windows
 from tl_keras.text.windows import WindowSettings
 
 HARD = [

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from tl_keras import UserError
 from tl_keras._keras import keras
-from tl_keras.training.learning_rate import WarmupLinearDecay
 from tl_keras.training.optimizer import AdamW, make_optimizer
+from tl_keras.training.step import WarmupLinearDecay
 
 
 class ByHand:

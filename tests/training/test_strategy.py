@@ -17,9 +17,9 @@ from tl_keras.tasks import run as run_module
 from tl_keras.tasks.task_settings import TextClassificationSettings
 from tl_keras.tasks.text_classification import TextClassificationRun
 from tl_keras.training import strategy as module
-from tl_keras.training.batch_size import batch_line, scaled_learning_rate, share_batches, use_mixed_precision
 from tl_keras.training.cluster import cluster_from_environment
 from tl_keras.training.optimizer import make_optimizer
+from tl_keras.training.step import batch_line, scaled_learning_rate, share_batches, use_mixed_precision
 from tl_keras.training.strategy import batch_options, from_chief, get_strategy, refuse_outside
 
 WORKERS = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}'

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from tl_keras.advice.charts import plot_learning_curve, plot_texts
 from tl_keras.advice.result import Advice, curve_lines, domain_lines, label_line, length_lines
-from tl_keras.errors import UserError
+from tl_keras.errors import UserError, no_os_error
 from tl_keras.files import whole_folder
-from tl_keras.system_errors import no_os_error
 
 logger = logging.getLogger(__name__)
 _FILES = {"advice.json", "report.md", "plots"}

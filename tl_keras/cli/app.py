@@ -16,13 +16,9 @@ import typer
 from tl_keras._version import __version__
 from tl_keras.cli import (
     advise,
-    compress,
     encode,
     encoders,
     explain,
-    fill_mask,
-    generate,
-    launch,
     pretrain,
     question_answering,
     retrieval,
@@ -32,7 +28,7 @@ from tl_keras.cli import (
     text_classification,
     text_generation,
     token_classification,
-    try_page,
+    train,
     zero_shot_classification,
 )
 from tl_keras.cli.ending import OneLine, as_command, run_to_end
@@ -71,19 +67,19 @@ for _name, _module in TASKS.items():
 app.add_typer(train_app, name="train")
 app.add_typer(pretrain.app, name="pretrain")
 app.command(context_settings=HELP)(as_command(advise.advise))
-app.command(context_settings=HELP)(as_command(compress.compress))
+app.command(context_settings=HELP)(as_command(encoders.compress))
 app.command(context_settings=HELP)(as_command(encode.encode))
 app.command(context_settings=HELP)(as_command(explain.explain))
 app.command(context_settings=HELP)(as_command(encoders.convert))
 app.command(context_settings=HELP)(as_command(encoders.encoders))
-app.command(context_settings=HELP)(as_command(fill_mask.fill_mask))
-app.command(context_settings=HELP)(as_command(generate.generate))
+app.command(context_settings=HELP)(as_command(text_generation.fill_mask))
+app.command(context_settings=HELP)(as_command(text_generation.generate))
 app.command(context_settings=HELP)(as_command(search.index))
 app.command(context_settings=HELP)(as_command(search.search))
 app.command(context_settings=HELP)(as_command(zero_shot_classification.zero_shot))
 app.command(context_settings=HELP)(as_command(serve.serve))
-app.command("try", context_settings=HELP)(as_command(try_page.try_page))
-app.command(context_settings={**HELP, **launch.CONTEXT})(as_command(launch.launch))
+app.command("try", context_settings=HELP)(as_command(serve.try_page))
+app.command(context_settings={**HELP, **train.CONTEXT})(as_command(train.launch))
 
 Run = Annotated[str, typer.Argument(help="Run folder, or an export.")]
 # typer reads annotations at run time, also on Python 3.10: hence Optional[...].
@@ -270,7 +266,7 @@ def export(
 def _load(run: str):
     """The model of a run folder or export; `model.task` names its part of the command line."""
     import_tensorflow()
-    from tl_keras.serving.exported import load_exported
+    from tl_keras.serving.predict import load_exported
 
     return load_exported(run)
 

@@ -1,19 +1,20 @@
-"""`convert` and `encoders`: making an encoder pair, and listing those that are published."""
+"""Encoders from the command line: the presets, `convert` and `compress`."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from tl_keras.cli.running import import_tensorflow
 from tl_keras.errors import UserError
+from tl_keras.files import refuse_input_as_output
 
 # typer evaluates these at run time, also on Python 3.10, where only Optional[...] reads as it should.
 # ruff: noqa: UP045
-
 
 # What the package could not bring along, and how it is made.
 LARGER = """
@@ -74,3 +75,112 @@ def encoders(
         typer.echo(f"{p.name:{width}}  {language:12}  {sizes}  {p.licence or ''}, {p.handle}")
     if any(preset.name == "ko-en-small" for preset in presets):
         typer.echo(LARGER)
+
+
+def compress(
+    encoder: Annotated[str, typer.Argument(help="Encoder pair to begin with: a preset of this package, or a folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for the smaller pair, and for the run that made it.")],
+    vocabulary_from: Annotated[
+        Optional[list[Path]],
+        typer.Option(help="Text file or table: keep the tokens that occur in it. Can be repeated."),
+    ] = None,
+    languages: Annotated[
+        Optional[str], typer.Option(help="Keep the tokens of these languages' frequent words: ko,en.")
+    ] = None,
+    min_count: Annotated[
+        int, typer.Option(min=1, help="How often a token must occur in the files of --vocabulary-from to be kept.")
+    ] = 3,
+    words: Annotated[
+        int, typer.Option(min=1, help="How many of the most frequent words of each of --languages to read.")
+    ] = 20_000,
+    layers: Annotated[Optional[str], typer.Option(help="Blocks to keep, counted from 0: 1,3,5. Default: all.")] = None,
+    distil_on: Annotated[
+        Optional[list[Path]],
+        typer.Option(
+            help="Text file, one text a line, or table: learn on it to give the larger encoder's vectors. An empty line ends a "
+            "document. Can be repeated."
+        ),
+    ] = None,
+    text: Annotated[str, typer.Option(help="Column of a table with the text.")] = "text",
+    minutes: Annotated[Optional[float], typer.Option(help="Length of the distillation in minutes.")] = None,
+    steps: Annotated[Optional[int], typer.Option(help="Length of the distillation in steps.")] = None,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.2e-3,
+    batch_tokens: Annotated[int, typer.Option(help="Tokens in a batch, padding included.")] = 1536,
+    seq_length: Annotated[int, typer.Option(help="Longest row to learn on, in tokens.")] = 256,
+    masked_rows: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Fraction of the rows in which some tokens are masked; the smaller encoder learns to name them, which gives "
+            "it a masked-LM head. 0: no head.",
+        ),
+    ] = 0.5,
+    heldout_fraction: Annotated[float, typer.Option(help="Fraction of the texts kept back for measuring.")] = 0.01,
+    checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 200,
+    history_steps: Annotated[int, typer.Option(help="Steps between rows of history.csv.")] = 50,
+    seed: Annotated[int, typer.Option(help="Random seed of the whole run.")] = 0,
+    resume: Annotated[
+        bool, typer.Option(help="Go on from the checkpoint in OUT; --minutes or --steps may be new.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace the encoder pair in OUT.")] = False,
+) -> None:
+    """Make an encoder smaller: fewer tokens, fewer blocks, and distillation to make up for them."""
+    if resume and (distil_on or vocabulary_from or languages or layers):
+        raise UserError("--resume takes texts, vocabulary and blocks from the run: leave them out.")
+    if distil_on and (minutes is None) == (steps is None):
+        raise UserError("give the length of the distillation either as --steps or as --minutes.")
+    if (minutes or steps) and not (distil_on or resume):
+        raise UserError("--minutes and --steps are the length of a distillation; say on which texts with --distil-on.")
+    if not resume:
+        refuse_input_as_output(out, [encoder, *(vocabulary_from or ()), *(distil_on or ())])
+    kept = None if layers is None else parse_layers(layers)
+    from tl_keras.cli.running import import_tensorflow
+
+    import_tensorflow()
+    from tl_keras.pretraining.compress import compress as run_compression
+    from tl_keras.pretraining.pretrain import progress_line, this_command, train_or_stop
+
+    length = {name: value for name, value in (("minutes", minutes), ("steps", steps)) if value is not None}
+    settings = {
+        "peak_learning_rate": learning_rate,
+        "batch_tokens": batch_tokens,
+        "seq_length": seq_length,
+        "masked_rows": masked_rows,
+        "heldout_fraction": heldout_fraction,
+        "checkpoint_steps": checkpoint_steps,
+        "history_steps": history_steps,
+        "seed": seed,
+    }
+    report = run_compression(
+        encoder,
+        out,
+        vocabulary_from=vocabulary_from or (),
+        languages=[code.strip() for code in (languages or "").split(",") if code.strip()],
+        min_count=min_count,
+        words=words,
+        layers=kept,
+        distil_on=distil_on or (),
+        text=text,
+        resume=resume,
+        overwrite=overwrite,
+        on_report=progress_line(),
+        command=this_command(),
+        run=train_or_stop,
+        **(length | (settings if distil_on else {})),
+    )
+    typer.echo(report)
+    typer.echo(f"wrote the encoder pair {out}")
+
+
+def parse_layers(text: str) -> list[int]:
+    """Numbers of blocks.
+
+    Example:
+        >>> parse_layers("1,3,5")
+        [1, 3, 5]
+    """
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise UserError(f"--layers {text!r}: write the blocks' numbers with commas, for instance 1,3,5.") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tl_keras.cli.running import Columns, columns_as_trained, refuse_columns, run_settings
 from tl_keras.cli.sentence_similarity import predict  # noqa: F401  (what it learns is a sentence encoder too)
 from tl_keras.cli.train import train_command
-from tl_keras.tasks.vector_settings import RetrievalSettings
+from tl_keras.tasks.task_settings import RetrievalSettings
 
 train = train_command(
     RetrievalSettings,

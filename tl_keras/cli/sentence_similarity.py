@@ -5,7 +5,7 @@ from __future__ import annotations
 from tl_keras.cli.running import Columns, Predictions, columns_as_trained, run_settings
 from tl_keras.cli.train import train_command
 from tl_keras.errors import UserError
-from tl_keras.tasks.vector_settings import SentenceSimilaritySettings
+from tl_keras.tasks.task_settings import SentenceSimilaritySettings
 
 train = train_command(
     SentenceSimilaritySettings,

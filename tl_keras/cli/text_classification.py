@@ -9,7 +9,7 @@ from tl_keras.tasks.task_settings import TextClassificationSettings
 
 train = train_command(
     TextClassificationSettings,
-    "tl_keras.tasks.few_shot:classification_run",
+    "tl_keras.tasks.few_labels:classification_run",
     "Learn classes from a table of labelled texts, or a folder of them.",
 )
 

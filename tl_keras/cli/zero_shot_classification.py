@@ -15,7 +15,7 @@ from tl_keras.tasks.task_settings import ZeroShotSettings
 
 train = train_command(
     ZeroShotSettings,
-    "tl_keras.tasks.zero_shot_classification:ZeroShotRun",
+    "tl_keras.tasks.few_labels:ZeroShotRun",
     "Learn entailment from pairs (NLI data); the result answers for any labels: tl-keras zero-shot RUN TEXT --label A --label B.",
 )
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tl_keras.errors import UserError
-from tl_keras.ranges import check_ranges
+from tl_keras.settings import check_ranges
 
 logger = logging.getLogger(__name__)
 

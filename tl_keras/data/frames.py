@@ -5,6 +5,7 @@ None of these libraries is imported here: their objects are known by what they c
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -186,3 +187,14 @@ def _plain(value):
     if isinstance(value, np.ndarray) and value.ndim:
         return [_plain(x) for x in value]
     return value.item() if hasattr(value, "item") else value
+
+
+def no_column(source: str, role: str, column: str, names: list[str]) -> str:
+    """A message that a table lacks a column, with the ones that it has."""
+    near = difflib.get_close_matches(column, names, 1)
+    shown = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+    return (
+        f"{source} has no column {column!r}; its columns are: {shown}. "
+        f"Name the {role} column with {role}=... (--{role.replace('_', '-')})"
+        + (f"; did you mean {near[0]!r}?" if near else ".")
+    )

@@ -17,7 +17,7 @@ from tl_keras.data.squad import is_squad, squad_pairs
 from tl_keras.data.table import read_table
 from tl_keras.data.text_files import decode_file
 from tl_keras.errors import UserError
-from tl_keras.ranges import check_ranges
+from tl_keras.settings import check_ranges
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from tl_keras.data.examples import _string_array, row_numbers
 from tl_keras.data.tags import Scheme, Span, find_scheme, spans_of_entities, spans_of_tags, with_prefixes
 from tl_keras.errors import UserError
-from tl_keras.ranges import check_ranges
+from tl_keras.settings import check_ranges
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,9 @@ from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights, read_b
 from tl_keras.encoders.pair_encoder import EncoderModule
 from tl_keras.encoders.pair_preprocess import PreprocessModule
 from tl_keras.encoders.vocabularies import Vocabulary
-from tl_keras.errors import UserError
+from tl_keras.errors import UserError, no_tensorflow_error
 from tl_keras.files import whole_folder
 from tl_keras.manifest import MANIFEST, write_manifest
-from tl_keras.system_errors import no_tensorflow_error
 
 _PAIR_FILES = {"encoder", "preprocess", "info.json", MANIFEST}
 

@@ -12,7 +12,7 @@ from tl_keras.models.body import hidden_layers, peak_learning_rate
 from tl_keras.models.span_head import SpanAccuracy, SpanLogProbabilities, span_crossentropy
 from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
-from tl_keras.ranges import check_ranges
+from tl_keras.settings import check_ranges
 from tl_keras.training.optimizer import make_optimizer
 
 

@@ -8,8 +8,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras, register
 from tl_keras.errors import UserError
-from tl_keras.text.span_decoding import IMPOSSIBLE
-from tl_keras.text.windows import WindowSettings
+from tl_keras.text.windows import IMPOSSIBLE, WindowSettings
 
 if TYPE_CHECKING:
     from tl_keras.encoders.base import Encoder

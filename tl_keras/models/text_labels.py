@@ -18,7 +18,7 @@ from tl_keras.models.heads import ClassProbabilities, is_tagger, tag_head_of
 from tl_keras.models.language_model import LanguageModel, is_generator
 from tl_keras.models.similarity_head import ScoreInRange, is_sentence_encoder, sentence_encoder_of
 from tl_keras.models.span_head import is_answerer, span_head_of
-from tl_keras.text.question_batches import question_batches
+from tl_keras.text.pair_batches import question_batches
 
 
 def class_names(head: ClassProbabilities, labels: np.ndarray) -> list:

@@ -14,7 +14,7 @@ from tl_keras.models.similarity_head import ScoreInRange
 from tl_keras.models.string_input import one_batch, take_texts
 from tl_keras.models.transfer_control import GradualUnfreezing, find_encoder_layer, prepare
 from tl_keras.text.batch_labels import BatchLabels, align
-from tl_keras.training.learning_rate import WarmupLinearDecay
+from tl_keras.training.step import WarmupLinearDecay
 
 
 @register

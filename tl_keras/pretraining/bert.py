@@ -12,15 +12,14 @@ from tl_keras.pretraining.batches import BatchMaker
 from tl_keras.pretraining.bert_tasks import Masking
 from tl_keras.pretraining.corpus import SentenceSample, read_documents, scan_corpora
 from tl_keras.pretraining.export import export_encoder_pair
-from tl_keras.pretraining.model import BertPretrainer, backbone_shape, build_backbone, flops_per_token
+from tl_keras.pretraining.model import BertPretrainer, Trainer, backbone_shape, build_backbone, flops_per_token
 from tl_keras.pretraining.model_card import write_model_card
 from tl_keras.pretraining.pair_start import start_from_pair
 from tl_keras.pretraining.run import LanguageModelRun, can_plot
-from tl_keras.pretraining.run_log import matmul_rate, plot_losses
+from tl_keras.pretraining.run_files import matmul_rate, plot_losses
 from tl_keras.pretraining.settings import BertSettings
 from tl_keras.pretraining.token_files import TokenFile, TokenFolder, open_token_files
 from tl_keras.pretraining.token_vectors import start_from_token_vectors
-from tl_keras.pretraining.trainer import Trainer
 from tl_keras.pretraining.vocabulary import WordPiece, learn_vocabulary, read_vocabulary, vocabulary_hash
 
 logger = logging.getLogger(__name__)

@@ -33,8 +33,7 @@ from tl_keras.pretraining.corpus import read_documents, scan_corpora
 from tl_keras.pretraining.distil import Distillation, DistilSettings, Teacher
 from tl_keras.pretraining.distil_batches import SpecialTokens
 from tl_keras.pretraining.distil_model import keep_blocks
-from tl_keras.pretraining.draft import draft_in
-from tl_keras.pretraining.run_log import Report
+from tl_keras.pretraining.run_files import Report, draft_in
 
 logger = logging.getLogger(__name__)
 

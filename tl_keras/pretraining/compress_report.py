@@ -17,7 +17,7 @@ from tl_keras.encoders.vocabularies import Vocabulary, WordPieceVocabulary
 from tl_keras.encoders.vocabulary_trim import VocabularyIds
 from tl_keras.pretraining.distil_model import Distiller
 from tl_keras.pretraining.model_card import corpora_table, note
-from tl_keras.pretraining.run_log import read_history
+from tl_keras.pretraining.run_files import read_history
 
 _TIMED, _REPEATS = 64, 3
 

@@ -17,7 +17,7 @@ from tl_keras.pretraining.distil_batches import DistilBatch, DistilBatches, Mask
 from tl_keras.pretraining.distil_model import Distiller, LossWeights, keep_blocks
 from tl_keras.pretraining.loop import Intervals, TrainingLoop
 from tl_keras.pretraining.run import PretrainingRun, can_plot
-from tl_keras.pretraining.run_log import Means, Report, plot_losses
+from tl_keras.pretraining.run_files import Means, Report, plot_losses
 from tl_keras.pretraining.schedule import Schedule
 from tl_keras.pretraining.settings import PretrainingSettings
 from tl_keras.pretraining.token_files import open_token_files, prepare_token_files

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tl_keras.encoders.encoder_weights import EncoderWeights
 from tl_keras.encoders.pair_encoder import Network
 from tl_keras.pretraining.distil_batches import DistilBatch, MaskedWordsHead
-from tl_keras.pretraining.optimizer import make_optimizer
+from tl_keras.pretraining.loop import make_optimizer
 
 EMBEDDINGS = ("word_embeddings/", "position_embedding/", "type_embeddings/")
 _BLOCK = "transformer/layer_"

@@ -9,9 +9,9 @@ import numpy as np
 from keras import ops
 
 from tl_keras.errors import UserError
-from tl_keras.pretraining.draft import draft_in
 from tl_keras.pretraining.model import BertPretrainer
 from tl_keras.pretraining.pair_start import NSP_HEAD
+from tl_keras.pretraining.run_files import draft_in
 from tl_keras.pretraining.vocabulary import WordPiece
 
 

@@ -13,12 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from tl_keras.pretraining.corpus import SentenceSample
-from tl_keras.pretraining.draft import draft_in
-from tl_keras.pretraining.loop import Intervals, TrainingLoop
+from tl_keras.pretraining.loop import Intervals, TrainingLoop, make_optimizer
 from tl_keras.pretraining.model_card import write_gpt_card
-from tl_keras.pretraining.optimizer import make_optimizer
 from tl_keras.pretraining.run import LanguageModelRun, can_plot
-from tl_keras.pretraining.run_log import Report, plot_losses
+from tl_keras.pretraining.run_files import Report, draft_in, plot_losses
 from tl_keras.pretraining.schedule import Schedule
 from tl_keras.pretraining.settings import GptSettings
 from tl_keras.pretraining.token_files import TokenFile

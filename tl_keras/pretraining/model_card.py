@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tl_keras.pretraining.run_log import read_history
+from tl_keras.pretraining.run_files import read_history
 
 
 def write_card(

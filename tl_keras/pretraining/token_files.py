@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tl_keras.errors import UserError
+from tl_keras.errors import UserError, no_os_error
 from tl_keras.files import whole_folder
 from tl_keras.pretraining.corpus import CorpusFile, read_documents
 from tl_keras.pretraining.vocabulary import WordPiece, read_vocabulary, vocabulary_hash, write_vocabulary
-from tl_keras.system_errors import no_os_error
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,9 @@ import tensorflow as tf
 from tl_keras.data.examples import _string_array
 from tl_keras.errors import UserError
 from tl_keras.serving.predictor import Predictor, by_length, strings
+from tl_keras.text.pair_batches import pack_questions
 from tl_keras.text.preprocessor import trim
-from tl_keras.text.question_batches import pack_questions
-from tl_keras.text.span_decoding import best_in_windows, best_of_questions
-from tl_keras.text.windows import context_windows
+from tl_keras.text.windows import best_in_windows, best_of_questions, context_windows
 
 if TYPE_CHECKING:
     from tl_keras.encoders.base import Encoder

@@ -19,8 +19,14 @@ from tl_keras.evaluation.answers import (
     score_answers,
 )
 from tl_keras.evaluation.classification import ClassificationReport, classification_report
-from tl_keras.evaluation.ranking import DEPTH, RetrievalReport, nearest, retrieval_report
-from tl_keras.evaluation.similarity import SimilarityReport, similarity_report
+from tl_keras.evaluation.similarity import (
+    DEPTH,
+    RetrievalReport,
+    SimilarityReport,
+    nearest,
+    retrieval_report,
+    similarity_report,
+)
 from tl_keras.evaluation.tagging import TaggingReport, in_words, span_report
 from tl_keras.serving.answerer import Answerer
 from tl_keras.serving.classifier import Classifier

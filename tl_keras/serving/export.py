@@ -9,13 +9,12 @@ from pathlib import Path
 import tensorflow as tf
 
 from tl_keras._keras import keras, tf_variable
-from tl_keras.errors import UserError
+from tl_keras.errors import UserError, no_tensorflow_error
 from tl_keras.files import need_space, whole_folder
 from tl_keras.manifest import write_manifest
 from tl_keras.saved_models import TASK
 from tl_keras.serving.predict import as_predictor
 from tl_keras.serving.predictor import constant
-from tl_keras.system_errors import no_tensorflow_error
 
 
 def export(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tl_keras.errors import UserError
-from tl_keras.evaluation.ranking import nearest
+from tl_keras.evaluation.similarity import nearest
 from tl_keras.serving.index_files import IndexContent, fingerprint, read_index, read_meta, same_encoder, write_index
 from tl_keras.serving.nearest_search import ApproximateIndex, SharedWords, joined_search
 from tl_keras.serving.predict import as_predictor
@@ -180,7 +180,7 @@ class TextIndex:
         return joined_search(queries, vectors, self.vectors, self.words, self.lexical_weight, k, self.approximate)
 
     def search_vectors(self, queries: np.ndarray, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
-        """The rows nearest to each vector, by the cosine alone: see `tl_keras.evaluation.ranking.nearest`.
+        """The rows nearest to each vector, by the cosine alone: see `tl_keras.evaluation.similarity.nearest`.
 
         Args:
             queries: float32 `[q, width]`, of length 1.

@@ -16,7 +16,7 @@ from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
 from tl_keras.errors import UserError
-from tl_keras.evaluation.ranking import QUERIES_AT_ONCE, largest
+from tl_keras.evaluation.similarity import QUERIES_AT_ONCE, largest
 from tl_keras.models.lexical import is_wide
 
 

@@ -16,14 +16,13 @@ import pandas as pd
 from tl_keras.data.file_tables import EXCEL, JSON_LINES, PARQUET
 from tl_keras.data.formats import RowStream, shard_of
 from tl_keras.data.text_files import COMPRESSED, kind_of
-from tl_keras.errors import UserError
+from tl_keras.errors import UserError, os_error_line
 from tl_keras.files import lock_folder, refuse_input_as_output, unlock, write_whole
 from tl_keras.printable import LoggedProgress, spreadsheet_cell
 from tl_keras.serving.answerer import Answerer
 from tl_keras.serving.predict import as_predictor, predict
 from tl_keras.serving.similarity import SentenceEncoder
 from tl_keras.serving.tagger import Tagger
-from tl_keras.system_errors import os_error_line
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,9 @@ import os
 import shutil
 from pathlib import Path
 
-from tl_keras.errors import UserError
+from tl_keras.errors import UserError, no_os_error
 from tl_keras.files import whole_folder
 from tl_keras.manifest import check_manifest
-from tl_keras.system_errors import no_os_error
 
 
 def versions_of(path: str | os.PathLike) -> dict[int, Path]:

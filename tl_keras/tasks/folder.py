@@ -15,10 +15,9 @@ from typing import Any
 
 import pandas as pd
 
-from tl_keras.errors import UserError
+from tl_keras.errors import UserError, no_os_error
 from tl_keras.files import lock_folder, swap_in, unlock
 from tl_keras.manifest import check_manifest, write_manifest
-from tl_keras.system_errors import no_os_error
 from tl_keras.tasks.settings import RunSettings
 
 logger = logging.getLogger(__name__)

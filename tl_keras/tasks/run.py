@@ -13,8 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from tl_keras._keras import KERAS_NAME, keras
-from tl_keras.data.checks import warn_of_repeats
-from tl_keras.data.table import hash_files
+from tl_keras.data.table import hash_files, warn_of_repeats
 from tl_keras.errors import UserError
 from tl_keras.features.frozen import cache_features
 from tl_keras.features.split import CannotSplit
@@ -23,12 +22,12 @@ from tl_keras.models.transfer_model import reads_strings
 from tl_keras.serving.export import export
 from tl_keras.tasks.folder import FinishedRun, Outcome, RunFolder, library_versions, write_numbers
 from tl_keras.tasks.steps import RunSteps, encoder_hash, refuse_other_encoder
-from tl_keras.training.batch_size import precision, share_batches
 from tl_keras.training.callbacks import BestWeights, EpochScore
 from tl_keras.training.checkpoints import Checkpoints, keep_random_states
 from tl_keras.training.defaults import default_epochs
 from tl_keras.training.guards import row_finder
 from tl_keras.training.resume import resumable_fit
+from tl_keras.training.step import precision, share_batches
 from tl_keras.training.strategy import batch_options, from_chief, get_strategy, is_chief
 
 logger = logging.getLogger(__name__)

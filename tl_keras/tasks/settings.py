@@ -13,8 +13,15 @@ from typing import ClassVar
 from tl_keras.encoders.transfer_plan import MODES, Transfer, check_mode, interval, parse_lr_multipliers
 from tl_keras.encoders.word_vectors.read import looks_like_vectors
 from tl_keras.errors import UserError
-from tl_keras.ranges import check_ranges
-from tl_keras.settings import RARE, check_choices, data_setting, learning_setting, model_setting, run_setting
+from tl_keras.settings import (
+    RARE,
+    check_choices,
+    check_ranges,
+    data_setting,
+    learning_setting,
+    model_setting,
+    run_setting,
+)
 from tl_keras.training.cluster import STRATEGIES
 
 SLOW = 0.1

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 from tl_keras._keras import keras
-from tl_keras.ranges import check_ranges
+from tl_keras.settings import check_ranges
 
 logger = logging.getLogger(__name__)
 

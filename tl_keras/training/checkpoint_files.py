@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tl_keras.errors import UserError
+from tl_keras.errors import UserError, os_error_line
 from tl_keras.files import swap_in
 from tl_keras.manifest import check_manifest, write_manifest
-from tl_keras.system_errors import os_error_line
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from tl_keras.random_operations import restart_random_operations
 from tl_keras.training.callbacks import BestWeights
 from tl_keras.training.checkpoint_files import KEEP, CheckpointFolder, SavedState
 from tl_keras.training.epoch_batches import EpochBatches
-from tl_keras.training.learning_rate import WarmupLinearDecay
+from tl_keras.training.step import WarmupLinearDecay
 from tl_keras.training.strategy import is_chief
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from tl_keras.pretraining.bilm.word_batches import UNKNOWN, Lexicon, SentenceBat
 from tl_keras.pretraining.corpus import SentenceSample
 from tl_keras.pretraining.model_card import corpora_table, recipe_lines, write_card
 from tl_keras.pretraining.run import LanguageModelRun, can_plot
-from tl_keras.pretraining.run_log import plot_losses
+from tl_keras.pretraining.run_files import plot_losses
 
 logger = logging.getLogger(__name__)
 

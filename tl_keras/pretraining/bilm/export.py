@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tl_keras.pretraining.bilm.model import PADDING, Bilm, character_ids, end_ids, word_bytes
 from tl_keras.pretraining.bilm.word_batches import BEGIN, END, UNKNOWN, Lexicon
-from tl_keras.pretraining.draft import draft_in
+from tl_keras.pretraining.run_files import draft_in
 from tl_keras.text.words import WordTokenizer, lower_words
 
 _WORDS_AT_ONCE = 100_000

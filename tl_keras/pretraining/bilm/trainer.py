@@ -14,7 +14,7 @@ from tl_keras.pretraining.bilm.model import Bilm
 from tl_keras.pretraining.bilm.sampled_softmax import LazyAdam, Negatives
 from tl_keras.pretraining.bilm.word_batches import UNKNOWN, Lexicon, SentenceBatches
 from tl_keras.pretraining.loop import Intervals, TrainingLoop
-from tl_keras.pretraining.run_log import Report
+from tl_keras.pretraining.run_files import Report
 from tl_keras.pretraining.schedule import Schedule
 from tl_keras.pretraining.token_files import TokenFile
 

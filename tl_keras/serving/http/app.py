@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import tensorflow as tf
+import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -25,6 +27,7 @@ from tl_keras.serving.http.models import Model, Models, Version
 from tl_keras.serving.http.options import ServerSettings
 from tl_keras.serving.http.rest import Asked, RequestError, answer, parse
 from tl_keras.serving.http.scheduler import Columns, Scheduler, joined
+from tl_keras.signals import on_signals
 
 logger = logging.getLogger(__name__)
 
@@ -262,3 +265,33 @@ async def _request_error(request: Request, error: RequestError) -> Response:
 
 async def _http_error(request: Request, error: HTTPException) -> Response:
     return _json({"error": f"{error.detail}: {request.method} {request.url.path}"}, error.status_code)
+
+
+def run_server(paths: dict[str, Path], listening: socket.socket, settings: ServerSettings) -> None:
+    """Load the models and answer until SIGTERM or SIGINT; requests under way are answered before it returns.
+
+    Args:
+        paths: of the models, by name.
+        listening: from `bind`.
+        settings: batches and limits.
+
+    Raises:
+        UserError: a model cannot be loaded.
+    """
+    server = Server(paths, settings)
+    server.models.load_all()
+    config = uvicorn.Config(
+        server.app(),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=max(1, round(settings.timeout)),
+        server_header=False,
+        proxy_headers=False,
+    )
+    host, port = listening.getsockname()[:2]
+    logger.info(
+        "Serving %s on http://%s:%d/v1/models/NAME", ", ".join(paths), f"[{host}]" if ":" in host else host, port
+    )
+    # uvicorn sends itself the signal again when it has stopped cleanly; that shall not count as a crash.
+    with on_signals(lambda number: None):
+        uvicorn.Server(config).run(sockets=[listening])

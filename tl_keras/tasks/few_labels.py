@@ -1,4 +1,4 @@
-"""Train a text classifier from a handful of labels a class: `--transfer few-shot`."""
+"""Runs for few labels: `--transfer few-shot`, and a classifier for labels that are named later, from data of natural language inference."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 
 from tl_keras.data.examples import Examples, sample_per_class
 from tl_keras.models.few_shot import AUTO, check_few_shot, choose_method, few_shot_model, train_few_shot
+from tl_keras.serving.zero_shot import zero_shot_classifier
+from tl_keras.serving.zero_shot_classifier import entailment_places
 from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.text_classification import TextClassificationRun
@@ -107,3 +109,30 @@ def _joined(one: Examples, other: Examples) -> Examples:
         one.classes,
         one.source,
     )
+
+
+class ZeroShotRun(TextClassificationRun):
+    """Premises and hypotheses to entailment; settings are `ZeroShotSettings`.
+
+    The metrics are those of entailment. The export takes texts and candidate labels.
+    """
+
+    task = "zero-shot-classification"
+
+    def read_files(self):
+        """Premises and hypotheses.
+
+        Raises:
+            UserError: as for a classifier, or there is no class of entailment.
+        """
+        train, valid = super().read_files()
+        entailment_places(train.classes)
+        return train, valid
+
+    def exported_model(self):
+        """The classifier with its template."""
+        return zero_shot_classifier(self.model, template=self.settings.template)
+
+    def export_options(self):
+        """None: texts and labels are no pairs."""
+        return {}

@@ -1,12 +1,15 @@
-"""What a run writes down of itself while it trains: history.csv, its means and speed, the plot of its losses."""
+"""What a run writes: history.csv, its means and speed, the plot of its losses; and what it exports, part by part, each of them whole."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import logging
+import os
+import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,3 +176,37 @@ def plot_losses(folder: str | Path, losses: Mapping[str, str], tokens: str, unit
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=110)
     return path
+
+
+MAIN_FILE = "saved_model.pb"
+
+
+@contextlib.contextmanager
+def draft_in(folder: Path) -> Iterator[Path]:
+    """A folder to write into; what is in it when the block ends takes the place of what has the same name in `folder`.
+
+    After an error nothing has been replaced, and the draft is gone.
+
+    Args:
+        folder: the run folder.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with draft_in(folder) as draft:
+        ...     draft.mkdir()
+        ...     _ = (draft / "a.txt").write_text("new")
+        >>> [path.name for path in folder.iterdir()]
+        ['a.txt']
+    """
+    draft = folder / f".draft{os.getpid()}"
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        yield draft
+        # The main file last: without it, a folder is no SavedModel yet.
+        for part in sorted(draft.iterdir(), key=lambda path: path.name == MAIN_FILE):
+            target = folder / part.name
+            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+            part.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
