@@ -96,6 +96,7 @@ SPECIAL = {
     "score_range": (["--score-range", "0", "5"], (0.0, 5.0)),
     "pooling": (["--pooling", "max"], "max"),
     "few_shot_method": (["--few-shot-method", "logistic", "--transfer", "few-shot"], "logistic"),
+    "unlabelled": (["--unlabelled", "u.txt", "--transfer", "few-shot"], "u.txt"),
     "prompt": (["--prompt", "p", "--completion", "c"], "p"),
     "completion": (["--completion", "c", "--prompt", "p"], "c"),
     "lexical_weight": (["--lexical-weight", "0.5"], "0.5"),
@@ -236,3 +237,21 @@ def test_options_of_the_server_reach_its_settings(tmp_path, monkeypatch):
     paths, _, settings = seen.value.args[0]
     assert paths == (["RUN"], ["N"])
     assert {name: getattr(settings, name) for name in values} == values
+
+
+@pytest.mark.parametrize(("more", "method"), [([], "stream"), (["--count", "2"], "generate")])
+def test_options_of_generate_reach_what_writes(more, method, monkeypatch):
+    from tl_keras.cli import generate
+
+    for name in ("prefer_keras_3", "import_tensorflow"):
+        monkeypatch.setattr(generate, name, lambda: None)
+    monkeypatch.setattr(generate, "_load", lambda run: SimpleNamespace(**{method: refuse_to_go_on}))
+    values = {"max_length": 5, "temperature": 0.5, "top_k": 3, "top_p": 0.25, "seed": 7}
+    words = [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    with pytest.raises(Seen) as seen:
+        PROGRAM.main(
+            ["generate", "RUN", "--prompt", "P", "--stop", ".", "--stop", "!?", *words, *more], standalone_mode=False
+        )
+    (prompts,), settings = seen.value.args
+    assert prompts == (["P", "P"] if more else "P")
+    assert settings == {**values, "stop": (".", "!?")}

@@ -13,12 +13,8 @@ from sklearn.linear_model import LogisticRegression
 import tl_keras as tlk
 from tl_keras.data.examples import Examples, sample_per_class
 from tl_keras.errors import UserError
-from tl_keras.models.few_shot import (
-    SameClassCosine,
-    choose_method,
-    few_shot_classifier,
-    logistic_head,
-)
+from tl_keras.models.few_shot import SameClassCosine, choose_method, few_shot_classifier
+from tl_keras.models.few_shot_heads import logistic_head
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +63,31 @@ def test_nearest_mean_is_what_its_name_says_and_so_is_its_export(encoder, review
     tlk.export(model, tmp_path / "1")
     served = serve(tmp_path / "1", text=list(reviews.texts[:5]))
     assert served["label"] == answers["label"][:5].tolist()
+
+
+def test_texts_without_labels_stretch_the_vectors(encoder, reviews, few, tmp_path, serve):
+    model = few_shot_classifier(encoder, few, "nearest-mean", unlabelled=[*reviews.texts, *reviews.texts])
+    # By hand, from an eigendecomposition of the vectors themselves: each of them once, labelled or not.
+    different = list(dict.fromkeys([*few.texts, *reviews.texts]))
+    vectors = tlk.encode(encoder, different, "mean", normalize=True).astype("float64")
+    mean = vectors.mean(0)
+    _, stretch, directions = np.linalg.svd(vectors - mean, full_matrices=False)
+    coordinates = (vectors - mean) @ directions.T * stretch
+    unit = coordinates / np.linalg.norm(coordinates, axis=1, keepdims=True)
+    means = np.stack([unit[: len(few)][few.labels == c].mean(0) for c in (0, 1)])
+    cosines = (
+        unit[[different.index(text) for text in reviews.texts]]
+        @ (means / np.linalg.norm(means, axis=1, keepdims=True)).T
+    )
+    answers = tlk.predict(model, list(reviews.texts))
+    assert answers["label"].tolist() == [few.classes[i] for i in cosines.argmax(1)]
+    np.testing.assert_allclose(
+        answers["score"], 1 / (1 + np.exp(-10 * np.abs(cosines[:, 0] - cosines[:, 1]))), rtol=1e-3
+    )
+    tlk.export(model, tmp_path / "1")
+    assert serve(tmp_path / "1", text=list(reviews.texts[:5]))["label"] == answers["label"][:5].tolist()
+    with pytest.raises(UserError, match=r"no text that is not among the labelled ones"):
+        few_shot_classifier(encoder, few, unlabelled=few.texts)
 
 
 def test_contrastive_fine_tuning_brings_classes_together(encoder, few, reviews):
@@ -145,13 +166,18 @@ def test_on_the_command_line(call, tiny_pair, reviews, tmp_path):
         "--seq-length",
         32,
     ]
-    code, _, err = call(*base, "--out", tmp_path / "run", "--validation", tmp_path / "r.csv", "--per-class", 10)
+    (tmp_path / "others.txt").write_text("\n".join(reviews.texts), "utf-8")
+    others = ["--unlabelled", tmp_path / "others.txt"]
+    code, _, err = call(
+        *base, *others, "--out", tmp_path / "run", "--validation", tmp_path / "r.csv", "--per-class", 10
+    )
     assert code == 0, err
     config, metrics = (json.loads((tmp_path / "run" / name).read_text()) for name in ("config.json", "metrics.json"))
     assert (config["few_shot_method"], config["train_examples"], config["validation_examples"]) == ("logistic", 20, 64)
     model = few_shot_classifier(
         tlk.load_encoder(str(tiny_pair), seq_length=32),
         sample_per_class(Examples.from_lists(table["text"].tolist(), table["label"].tolist()), 10),
+        unlabelled=reviews.texts,
     )
     assert metrics["accuracy"] == pytest.approx(tlk.evaluate(model, reviews).accuracy)
     assert "few-shot" in (tmp_path / "run" / "report.md").read_text("utf-8")
@@ -161,6 +187,7 @@ def test_on_the_command_line(call, tiny_pair, reviews, tmp_path):
     for more, reason in (
         (["--per-class", 40], "has 32 example(s) of the class 'negative', fewer than the 40"),
         (["--hidden", 8], "so --hidden means nothing to it"),
+        (["--unlabelled", tmp_path / "none.txt"], "none.txt"),
     ):
         code, _, err = call(*base, "--out", tmp_path / "other", *more)
         assert code == 2

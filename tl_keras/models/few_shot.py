@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-from sklearn.linear_model import LogisticRegression
 
-from tl_keras._keras import keras, register, tf_variable
+from tl_keras._keras import keras, register
 from tl_keras.data.examples import Examples
 from tl_keras.encoders.base import Encoder
 from tl_keras.errors import UserError
 from tl_keras.models.builders import text_classifier
+from tl_keras.models.few_shot_heads import (
+    CentredVectors,
+    centre_and_spread,
+    class_means,
+    logistic_head,
+    nearest_mean_head,
+    unit_rows,
+)
 from tl_keras.models.text_vectors import TextVectors
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.training.defaults import default_learning_rate
@@ -23,13 +31,10 @@ logger = logging.getLogger(__name__)
 AUTO, NEAREST_MEAN, LOGISTIC, CONTRASTIVE = "auto", "nearest-mean", "logistic", "contrastive"
 METHODS = (AUTO, NEAREST_MEAN, LOGISTIC, CONTRASTIVE)
 
-SHARPNESS = 10.0
-"""Nearest mean: what cosines are multiplied by before the softmax. It changes no label, only how sure the scores look."""
-REGULARISATION = 1.0
-"""Logistic regression: scikit-learn's C. On vectors of length 1 a larger one gained up to 2 points on trec and lost as much on nsmc and sst2, at 8 to 64
-labels a class (validation texts, five draws)."""
 STEPS, BATCH_SIZE = 40, 16
 """Of contrastive fine-tuning: 40 batches of 16 texts show as many pairs as SetFit's 40 batches of 120."""
+MOST_UNLABELLED = 1000
+"""Texts without labels that are used; of nsmc, sst2 and trec 600 told hardly more than 200 (validation texts, eight draws)."""
 
 
 def few_shot_classifier(
@@ -37,6 +42,7 @@ def few_shot_classifier(
     examples: Examples,
     method: str = AUTO,
     *,
+    unlabelled: Sequence[str] | None = None,
     pooling: str | None = None,
     steps: int = STEPS,
     learning_rate: float | None = None,
@@ -50,6 +56,8 @@ def few_shot_classifier(
         method: `"nearest-mean"`: the class whose mean vector is nearest; `"logistic"`: logistic regression on vectors from which their
             common direction is taken out; `"contrastive"`: the encoder learns first to bring texts of one class together, then logistic
             regression; `"auto"`: by the number of labels, see `choose_method`.
+        unlabelled: texts of the same kind without labels, some dozens or more, of which 1,000 at most are used: they tell in which
+            directions such texts differ, and classes are looked for along these.
         pooling: how a text's vector is made; by default as the encoder's makers suggest, else `"mean"`.
         steps: of contrastive fine-tuning.
         learning_rate: of contrastive fine-tuning, the peak; by default one that suits the encoder.
@@ -59,7 +67,8 @@ def few_shot_classifier(
         A trained model as `text_classifier` gives one: it predicts, goes on learning with `fit`, and is exported like any other.
 
     Raises:
-        UserError: fewer than two classes, a class without an example, several labels a text, or no such method.
+        UserError: fewer than two classes, a class without an example, several labels a text, no such method, or unlabelled texts
+            beside pairs.
 
     Source: nearest mean: Snell et al., "Prototypical Networks", https://arxiv.org/abs/1703.05175; contrastive: Tunstall et al.,
         "Efficient Few-Shot Learning Without Prompts", https://arxiv.org/abs/2209.11055, whose loss is taken over all pairs within a
@@ -72,8 +81,10 @@ def few_shot_classifier(
         ['text', 'label', 'score']
     """
     chosen = choose_method(examples) if method == AUTO else method
-    model = few_shot_model(encoder, examples.classes or (), chosen, pooling)
-    return train_few_shot(model, encoder, examples, chosen, steps=steps, learning_rate=learning_rate, seed=seed)
+    model = few_shot_model(encoder, examples.classes or (), chosen, pooling, stretched=unlabelled is not None)
+    return train_few_shot(
+        model, encoder, examples, chosen, unlabelled=unlabelled, steps=steps, learning_rate=learning_rate, seed=seed
+    )
 
 
 def choose_method(examples: Examples) -> str:
@@ -116,8 +127,10 @@ def check_few_shot(examples: Examples) -> None:
             raise UserError(f"{examples.source} has no example of the class {name!r}; give at least one.")
 
 
-def few_shot_model(encoder: Encoder, classes, method: str, pooling: str | None = None) -> keras.Model:
-    """The model that `train_few_shot` teaches: encoder, centred vectors, one matrix, softmax."""
+def few_shot_model(
+    encoder: Encoder, classes, method: str, pooling: str | None = None, stretched: bool = False
+) -> keras.Model:
+    """The model that `train_few_shot` teaches: encoder, centred vectors (stretched: with texts without labels), one matrix, softmax."""
     if method not in METHODS[1:]:
         raise UserError(f"the method {method!r} is not known; choose one of: {', '.join(METHODS)}.")
     transfer = "fine-tune" if method == CONTRASTIVE else "freeze"
@@ -128,7 +141,7 @@ def few_shot_model(encoder: Encoder, classes, method: str, pooling: str | None =
         transfer,
         pooling=pooling,
         dropout=0.0,
-        hidden=[CentredVectors(name="centred")],
+        hidden=[CentredVectors(stretched, name="centred")],
         recurrent=None,
     )
 
@@ -139,6 +152,7 @@ def train_few_shot(
     examples: Examples,
     method: str,
     *,
+    unlabelled: Sequence[str] | None = None,
     steps: int = STEPS,
     learning_rate: float | None = None,
     seed: int = 0,
@@ -150,6 +164,7 @@ def train_few_shot(
         encoder: that it was built on.
         examples: see `few_shot_classifier`.
         method: for which the model was built.
+        unlabelled: texts without labels, for a model with stretched vectors.
         steps: of contrastive fine-tuning.
         learning_rate: of contrastive fine-tuning.
         seed: of contrastive fine-tuning.
@@ -158,47 +173,42 @@ def train_few_shot(
         The same model.
     """
     check_few_shot(examples)
+    unlabelled = _different(unlabelled, examples, seed)
     centred = model.get_layer("centred")
     body = TransferModel(model.input, centred.input, name="vectors")
     if method == CONTRASTIVE:
         width, suggested = int(body.output.shape[-1]), encoder.suggested.get("learning_rate")
         rate = learning_rate or default_learning_rate(width, True, suggested)
         bring_together(body, encoder, examples, steps, rate, seed)
-    vectors = TextVectors(body, encoder).compute(examples)
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    # Each class counts alike, however many examples it has.
-    means = np.stack([unit[examples.labels == index].mean(0) for index in range(len(examples.classes))])
-    tf_variable(centred.centre).assign(means.mean(0))
+    compute = TextVectors(body, encoder).compute
+    unit = unit_rows(compute(examples))
+    if unlabelled is None:
+        # Each class counts alike, however many examples it has.
+        centred.set(class_means(unit, examples.labels).mean(0))
+    else:
+        others = unit_rows(compute(Examples.from_lists(unlabelled)))
+        centred.set(*centre_and_spread(np.concatenate([unit, others])))
     head = nearest_mean_head if method == NEAREST_MEAN else logistic_head
     model.get_layer("logits").set_weights(list(head(centred(tf.constant(unit)).numpy(), examples.labels)))
     return model
 
 
-def nearest_mean_head(vectors: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel float32 `[width, classes]` and bias `[classes]` whose logits are the cosines to the class means, times `SHARPNESS`.
+def _different(unlabelled: Sequence[str] | None, examples: Examples, seed: int) -> list[str] | None:
+    """Different texts without labels, those with labels left out, `MOST_UNLABELLED` at most.
 
-    Args:
-        vectors: float32 `[n, width]`, of length 1.
-        labels: int `[n]`, each class at least once.
+    Raises:
+        UserError: there is none, or the examples are pairs.
     """
-    means = np.stack([vectors[labels == index].mean(0) for index in range(labels.max() + 1)])
-    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-    return (SHARPNESS * means.T).astype("float32"), np.zeros(len(means), "float32")
-
-
-def logistic_head(vectors: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel float32 `[width, classes]` and bias `[classes]` of a logistic regression in which each class counts alike.
-
-    Args:
-        vectors: float32 `[n, width]`.
-        labels: int `[n]`, each class at least once.
-    """
-    fitted = LogisticRegression(C=REGULARISATION, max_iter=2000, class_weight="balanced").fit(vectors, labels)
-    kernel, bias = fitted.coef_.T, fitted.intercept_
-    if kernel.shape[1] == 1:
-        # scikit-learn gives two classes one logit.
-        kernel, bias = np.concatenate([-kernel, kernel], 1) / 2, np.concatenate([-bias, bias]) / 2
-    return kernel.astype("float32"), bias.astype("float32")
+    if unlabelled is None:
+        return None
+    if examples.text_pairs is not None:
+        raise UserError("texts without labels say nothing about pairs of texts; leave unlabelled (--unlabelled) out.")
+    known = set(examples.texts)
+    different = [text for text in dict.fromkeys(map(str, unlabelled)) if text not in known]
+    if not different:
+        raise UserError("unlabelled (--unlabelled) holds no text that is not among the labelled ones; leave it out.")
+    chosen = np.random.default_rng(seed).permutation(len(different))[:MOST_UNLABELLED]
+    return [different[place] for place in np.sort(chosen)]
 
 
 def bring_together(
@@ -220,27 +230,6 @@ def bring_together(
     batches = encoder.batches(examples, training=True, batch_size=BATCH_SIZE, seed=seed)
     epochs = max(round(steps / int(batches.cardinality())), 1)
     body.fit(batches, epochs=epochs, verbose=0)
-
-
-@register
-class CentredVectors(keras.layers.Layer):
-    """Vectors of length 1, a centre taken out of them, and of length 1 again: what all texts have in common says nothing of a class."""
-
-    def build(self, input_shape):
-        """Make the centre, all zeros: vectors then keep their direction."""
-        self.centre = self.add_weight(
-            shape=(int(input_shape[-1]),), initializer="zeros", trainable=False, name="centre", dtype="float32"
-        )
-        super().build(input_shape)
-
-    def call(self, vectors):
-        """Float `[batch, width]` to float32 `[batch, width]`."""
-        unit = tf.math.l2_normalize(tf.cast(vectors, tf.float32), axis=-1)
-        return tf.math.l2_normalize(unit - tf.convert_to_tensor(self.centre), axis=-1)
-
-    def compute_output_shape(self, input_shape):
-        """The same shape."""
-        return tuple(input_shape)
 
 
 @register

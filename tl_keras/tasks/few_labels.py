@@ -9,6 +9,7 @@ import time
 import numpy as np
 
 from tl_keras.data.examples import Examples, sample_per_class
+from tl_keras.data.generation_texts import read_texts
 from tl_keras.models.few_shot import AUTO, check_few_shot, choose_method, few_shot_model, train_few_shot
 from tl_keras.serving.zero_shot import zero_shot_classifier
 from tl_keras.serving.zero_shot_classifier import entailment_places
@@ -53,6 +54,11 @@ class FewShotRun(TextClassificationRun):
             else:
                 train, valid = train.split(settings.validation_split, settings.seed)
         check_few_shot(train)
+        self.unlabelled = None
+        if settings.unlabelled is not None:
+            self.unlabelled = read_texts(
+                settings.unlabelled, settings.text, quoting=settings.quoting, encoding=settings.encoding
+            ).texts
         return train, valid
 
     def _drawn(self, examples: Examples) -> Examples:
@@ -65,12 +71,13 @@ class FewShotRun(TextClassificationRun):
         """The model, not yet taught."""
         wanted = self.settings.few_shot_method
         self.method = choose_method(self.train) if wanted == AUTO else wanted
-        return few_shot_model(self.encoder, self.train.classes, self.method, self.settings.pooling)
+        stretched = self.unlabelled is not None
+        return few_shot_model(self.encoder, self.train.classes, self.method, self.settings.pooling, stretched)
 
     def _fit(self, folder, verbose) -> Outcome:
         settings = self.settings
         started = time.perf_counter()
-        options = {"learning_rate": settings.learning_rate, "seed": settings.seed}
+        options = {"unlabelled": self.unlabelled, "learning_rate": settings.learning_rate, "seed": settings.seed}
         before = self.model.get_weights()
         train_few_shot(self.model, self.encoder, self.train, self.method, **options)
         report = self.evaluate()

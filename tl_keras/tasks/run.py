@@ -53,13 +53,7 @@ class Run(RunSteps):
         settings = self.settings
         refuse_input_as_output(
             settings.out,
-            [
-                settings.train,
-                settings.validation,
-                settings.encoder,
-                settings.preprocessor,
-                getattr(settings, "model", None),
-            ],
+            [*self._data_files, settings.encoder, settings.preprocessor, getattr(settings, "model", None)],
         )
         # Before TensorFlow does anything: several workers find each other now or never.
         self.strategy = get_strategy(settings.strategy)
@@ -225,8 +219,13 @@ class Run(RunSteps):
     @functools.cached_property
     def _data_hashes(self) -> dict[str, str]:
         """SHA-256 of the data files."""
-        files = [self.settings.train, *([self.settings.validation] if self.settings.validation else [])]
-        return {path: digest for file in files for path, digest in hash_files(file).items()}
+        return {path: digest for file in self._data_files for path, digest in hash_files(file).items()}
+
+    @property
+    def _data_files(self) -> list[str]:
+        settings = self.settings
+        files = (settings.train, settings.validation, getattr(settings, "unlabelled", None))
+        return [file for file in files if file is not None]
 
     def _worse_than_before(self, start: list, before, after) -> bool:
         """Put the weights from before training back, if the best epoch was worse.

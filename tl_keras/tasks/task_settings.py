@@ -43,6 +43,12 @@ class TextClassificationSettings(TableSettings, WordVectorTaskSettings):
         choices=("auto", "nearest-mean", "logistic", "contrastive"),
         panel=RARE,
     )
+    unlabelled: str | None = data_setting(
+        None,
+        help="few-shot: file with texts of the same kind without labels, some dozens or more: .txt with a text a line, or a table with the "
+        "column --text.",
+        panel=RARE,
+    )
     per_class: int | None = data_setting(
         None, help="Train on this many examples of each class only, drawn at random.", least=1
     )
@@ -55,6 +61,10 @@ class TextClassificationSettings(TableSettings, WordVectorTaskSettings):
         if self.transfer != "few-shot":
             if self.few_shot_method != "auto":
                 raise UserError("--few-shot-method says how few-shot learning works; give --transfer few-shot with it.")
+            if self.unlabelled is not None:
+                raise UserError(
+                    "--unlabelled is for few-shot learning; give --transfer few-shot with it, or leave it out."
+                )
             return
         refused = {
             "--label-separator": self.label_separator,
@@ -79,7 +89,14 @@ class TextClassificationSettings(TableSettings, WordVectorTaskSettings):
 class ZeroShotSettings(TextClassificationSettings):
     """Of `zero-shot-classification`."""
 
-    not_options: ClassVar[tuple[str, ...]] = ("label_separator", "few_shot_method", "recurrent", "elmo", "elmo_at")
+    not_options: ClassVar[tuple[str, ...]] = (
+        "label_separator",
+        "few_shot_method",
+        "unlabelled",
+        "recurrent",
+        "elmo",
+        "elmo_at",
+    )
 
     text: str = data_setting("sentence1", help="Column with the premise.")
     text_pair: str = data_setting("sentence2", help="Column with the hypothesis.")
