@@ -163,14 +163,14 @@ class FineTuned:
 
     def __init__(self, handle: str, data: Data):
         import tl_keras as tlk
+        from tl_keras.models.transfer_control import prepare
 
         self.data, encoder = data, tlk.load_encoder(handle)
-        self.model = tlk.text_classifier(encoder, data.train.classes, pooling=encoder.suggested.get("pooling", "mean"))
-        self.model.optimizer.build(self.model.trainable_variables)
-        self.start = [(variable, np.array(variable)) for variable in self._variables()]
-
-    def _variables(self):
-        return [*self.model.weights, *self.model.optimizer.variables]
+        pooling = encoder.suggested.get("pooling", "mean")
+        self.model = prepare(tlk.text_classifier(encoder, data.train.classes, pooling=pooling))
+        optimizer = self.model.optimizer
+        optimizer.build(self.model.trainable_variables)
+        self.start = [(variable, np.array(variable)) for variable in [*self.model.weights, *optimizer.variables]]
 
     def scores(self, train, seed: int) -> list[float]:
         """Of the one method."""
