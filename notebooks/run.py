@@ -1,15 +1,18 @@
 """Run every notebook of a folder from top to bottom, and fail if a cell fails.
 
-    python notebooks/run.py [FOLDER or NOTEBOOK ...] [--out runs/notebooks] [--timeout 1200]
+    python notebooks/run.py [FOLDER or NOTEBOOK ...] [--out runs/notebooks] [--keep] [--timeout 1200]
 
 Each notebook gets a kernel of its own, of the Python that runs this script, started in the repository root. Environment
 variables reach it, so `TF_USE_LEGACY_KERAS=1 python notebooks/run.py` runs the notebooks under Keras 2. The executed copies,
-outputs included, are written to `--out`; the notebooks themselves stay as they are.
+outputs included, are written to `--out`. With `--keep` the outputs are put into the notebooks themselves too, so that they can be read
+where they lie, beside a hash of the code they came from; `tests/test_notebooks.py` refuses outputs of other code.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import re
 import sys
 import time
 from pathlib import Path
@@ -33,13 +36,36 @@ class ThisPython(AsyncKernelManager):
         return KernelSpec(**get_kernel_dict())
 
 
-def execute(notebook: Path, out: Path, timeout: int) -> str | None:
+def code_hash(cells: list[dict]) -> str:
+    """SHA-256 of a notebook's code, cell by cell."""
+    code = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return hashlib.sha256("\0".join(code).encode()).hexdigest()
+
+
+def tidy(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Leave out what differs with each run or machine: log lines, times, and all but the last state of progress bars."""
+    for cell in book.cells:
+        if cell.cell_type != "code":
+            continue
+        cell.metadata.pop("execution", None)
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        for output in cell.outputs:
+            if output.output_type == "stream":
+                # What a terminal would show: a carriage return begins the line anew, a backspace takes a character back.
+                text = re.sub(r"\x1b\[[0-9;]*m", "", output.text).replace("\x08", "")
+                output.text = "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
+    book.metadata["code_sha256"] = code_hash(book.cells)
+    return book
+
+
+def execute(notebook: Path, out: Path, timeout: int, keep: bool = False) -> str | None:
     """Run a notebook and write the executed copy.
 
     Args:
         notebook: the `.ipynb` file.
         out: folder for the copy, which is written also when a cell fails.
         timeout: seconds that one cell may take.
+        keep: put the outputs into the notebook as well, unless a cell failed.
 
     Returns:
         What went wrong, or None.
@@ -54,6 +80,8 @@ def execute(notebook: Path, out: Path, timeout: int) -> str | None:
         problem = str(error)
     out.mkdir(parents=True, exist_ok=True)
     nbformat.write(book, out / notebook.name)
+    if keep and not problem:
+        nbformat.write(tidy(book), notebook)
     return problem
 
 
@@ -62,6 +90,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path, default=[Path(__file__).parent])
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "notebooks")
+    parser.add_argument("--keep", action="store_true", help="put the outputs into the notebooks themselves")
     parser.add_argument("--timeout", type=int, default=1200, help="seconds that one cell may take")
     options = parser.parse_args()
 
@@ -73,7 +102,7 @@ def main() -> int:
     failed = 0
     for file in files:
         started = time.perf_counter()
-        problem = execute(file, options.out, options.timeout)
+        problem = execute(file, options.out, options.timeout, options.keep)
         print(f"{'FAILED' if problem else 'ok'}  {file.name}  {time.perf_counter() - started:.0f} s", flush=True)
         if problem:
             failed += 1
