@@ -20,7 +20,8 @@ def test_outputs_are_those_of_the_code(file):
     assert book["metadata"].get("code_sha256") == hashlib.sha256(code.encode()).hexdigest(), again
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1)), again
     outputs = [output for cell in cells for output in cell["outputs"]]
-    assert outputs and not any(output["output_type"] == "error" for output in outputs)
+    assert outputs
+    assert not any(output["output_type"] == "error" for output in outputs)
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)

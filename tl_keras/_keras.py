@@ -73,6 +73,8 @@ def kept_with(make: Callable[[keras.Model], Made]) -> Callable[[keras.Model], Ma
 
     @functools.wraps(make, updated=())
     def get(model):
+        if not isinstance(model, keras.Model):
+            return make(model)  # which says what is wrong with it
         if model not in kept:
             kept[model] = make(model)
         return kept[model]

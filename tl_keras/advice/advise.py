@@ -17,7 +17,7 @@ from tl_keras.advice.perplexity import pseudo_perplexity
 from tl_keras.advice.result import Advice, DomainSimilarity, label_notes
 from tl_keras.advice.rules import FEW_SHOT, Evidence, Recommendation, recommend
 from tl_keras.data.examples import Examples
-from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.base import Encoder, require_encoder
 from tl_keras.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ def advise(
         >>> advice.recommendation.transfer in ("freeze", "top-1", "fine-tune")
         True
     """
+    require_encoder(encoder)
     labels = label_report(examples)
     if encoder.takes_text and examples.text_pairs is not None:
         raise UserError("a text embedding module takes one text; for pairs choose a BERT-like encoder.")

@@ -34,6 +34,16 @@ from tl_keras.text.text_batches import (
 logger = logging.getLogger(__name__)
 
 
+def require_encoder(value) -> None:
+    """Refuse what is no encoder.
+
+    Raises:
+        UserError: it is something else, perhaps a handle that was not loaded.
+    """
+    if not isinstance(value, Encoder):
+        raise UserError(f"encoder must come from load_encoder(...), not be a {type(value).__name__}.")
+
+
 class Encoder:
     """A pre-trained encoder pair: what turns strings into ids, and ids into vectors.
 

@@ -15,7 +15,7 @@ from tl_keras.encoders.pair import check_free, write_encoder_pair
 from tl_keras.encoders.sentencepiece_files import MODEL_FILES, read_sentencepiece, read_unigram_json
 from tl_keras.encoders.vocabularies import Vocabulary, WordPieceRules, WordPieceVocabulary
 from tl_keras.errors import UserError
-from tl_keras.files import refuse_input_as_output
+from tl_keras.files import path_text, refuse_input_as_output
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def convert(
         UserError: the extra is not installed, the checkpoint can't be found or read, or `out` exists.
     """
     out = Path(out)
-    refuse_input_as_output(out, [checkpoint])
+    refuse_input_as_output(out, [path_text(checkpoint)])
     check_free(out, overwrite=overwrite)
     folder, name = _resolve(checkpoint)
     _require_extra()
@@ -104,7 +104,7 @@ def packaged_checkpoint(distribution: str) -> Path | None:
 
 def _resolve(checkpoint: str | os.PathLike) -> tuple[Path | None, str]:
     """The checkpoint's folder, or None for the name of a preset; and what to call it."""
-    text = os.fspath(checkpoint)
+    text = path_text(checkpoint)
     path = Path(text).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():

@@ -147,12 +147,25 @@ class HubEncoderLayer(EncoderLayer, KerasLayer):
         return None
 
 
+def require_model(value) -> None:
+    """Refuse what is no Keras model.
+
+    Raises:
+        UserError: it is something else: an encoder that no model was built on yet, perhaps, or a handle.
+    """
+    if not isinstance(value, keras.Model):
+        raise UserError(
+            f"a Keras model is needed here, not a {type(value).__name__}: build one with text_classifier(encoder, ...) or another builder."
+        )
+
+
 def encoder_layer_of(model: keras.Model) -> EncoderLayer:
     """The encoder layer of a model.
 
     Raises:
         UserError: the model was not made by one of this package's builders.
     """
+    require_model(model)
     for layer in model.layers:
         if isinstance(layer, EncoderLayer):
             return layer

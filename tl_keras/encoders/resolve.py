@@ -21,6 +21,7 @@ from tl_keras.encoders.saved_model_files import (
     takes_strings,
 )
 from tl_keras.errors import UserError
+from tl_keras.files import path_text
 from tl_keras.manifest import tree_sha256
 from tl_keras.saved_models import check_saved_model
 
@@ -101,7 +102,7 @@ def locate(handle: str | os.PathLike) -> Path | str:
 
     A handle that ends in `#sha256=` and the hash of `tree_sha256` is pinned: anything else under it is refused.
     """
-    text, _, pinned = os.fspath(handle).partition(PIN)
+    text, _, pinned = path_text(handle).partition(PIN)
     folder = _locate(text, bool(pinned))
     if pinned:
         if isinstance(folder, str):

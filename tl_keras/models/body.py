@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tl_keras._keras import keras
-from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.base import Encoder, require_encoder
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
 from tl_keras.models.heads import POOLINGS, MaskedPooling, ScalarMix
@@ -67,8 +67,7 @@ def pooled_features(
     Raises:
         UserError: no such pooling, or the encoder lacks the output it needs.
     """
-    if not isinstance(encoder, Encoder):
-        raise UserError(f"encoder must come from load_encoder(...), not be a {type(encoder).__name__}.")
+    require_encoder(encoder)
     pooling = choose_pooling(encoder, pooling, recurrence)
     inputs, outputs = encoder_outputs(encoder, transfer)
     if encoder.takes_text:
@@ -108,8 +107,7 @@ def encoder_outputs(encoder: Encoder, transfer: bool | str | Transfer) -> tuple:
     Raises:
         UserError: this is no encoder.
     """
-    if not isinstance(encoder, Encoder):
-        raise UserError(f"encoder must come from load_encoder(...), not be a {type(encoder).__name__}.")
+    require_encoder(encoder)
     inputs, outputs = encoder.outputs(transfer)
     if encoder.contextual is None:
         return inputs, outputs

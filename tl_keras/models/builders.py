@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tl_keras._keras import keras
 from tl_keras.data.pairs import check_range
 from tl_keras.data.tagging import TagSet
-from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.base import Encoder, require_encoder
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
 from tl_keras.models.body import encoder_outputs, hidden_layers, in_context, peak_learning_rate, pooled_features
@@ -218,8 +218,7 @@ def token_classifier(
     """
     tag_set = labels if isinstance(labels, TagSet) else TagSet(labels)
     check_ranges({"dropout": dropout, "learning_rate": learning_rate})
-    if not isinstance(encoder, Encoder):
-        raise UserError(f"encoder must come from load_encoder(...), not be a {type(encoder).__name__}.")
+    require_encoder(encoder)
     if encoder.takes_text:
         raise UserError(f"{encoder.name} gives one vector for a whole text; tagging needs a BERT-like encoder.")
     transfer, recurrence = Transfer.of(transfer), Recurrence.of(recurrent, encoder)

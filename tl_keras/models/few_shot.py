@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras, register
 from tl_keras.data.examples import Examples
-from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.base import Encoder, require_encoder
 from tl_keras.errors import UserError
 from tl_keras.models.builders import text_classifier
 from tl_keras.models.few_shot_heads import (
@@ -80,6 +80,7 @@ def few_shot_classifier(
         >>> tlk.predict(model, ["A lovely evening."]).columns.tolist()
         ['text', 'label', 'score']
     """
+    require_encoder(encoder)
     chosen = choose_method(examples) if method == AUTO else method
     model = few_shot_model(encoder, examples.classes or (), chosen, pooling, stretched=unlabelled is not None)
     return train_few_shot(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tl_keras._keras import keras
-from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.base import Encoder, require_encoder
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
 from tl_keras.models.body import hidden_layers, peak_learning_rate
@@ -72,8 +72,7 @@ def question_answerer(
     check_ranges({"dropout": dropout, "learning_rate": learning_rate})
     if max_answer_length < 1:
         raise UserError(f"max_answer_length must be at least 1 token, not {max_answer_length}.")
-    if not isinstance(encoder, Encoder):
-        raise UserError(f"encoder must come from load_encoder(...), not be a {type(encoder).__name__}.")
+    require_encoder(encoder)
     if encoder.takes_text:
         raise UserError(f"{encoder.name} gives one vector for a whole text; answering needs a BERT-like encoder.")
     head = SpanLogProbabilities(

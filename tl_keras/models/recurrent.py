@@ -7,7 +7,7 @@ import dataclasses
 import tensorflow as tf
 
 from tl_keras._keras import keras, register, tf_variable
-from tl_keras.encoders.base import Encoder
+from tl_keras.encoders.base import Encoder, require_encoder
 from tl_keras.encoders.lstm_ops import lstm, over_time, reverse
 from tl_keras.errors import UserError
 
@@ -49,8 +49,7 @@ class Recurrence:
         Raises:
             UserError: there is no such kind, or the encoder gives one vector for a whole text.
         """
-        if not isinstance(encoder, Encoder):
-            raise UserError(f"encoder must come from load_encoder(...), not be a {type(encoder).__name__}.")
+        require_encoder(encoder)
         if isinstance(value, str) and value == "auto":
             value = encoder.default_recurrent
         if value is None or value == "none":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tl_keras._keras import keras, register
+from tl_keras.encoders.encoder_layer import require_model
 from tl_keras.errors import UserError
 from tl_keras.training.replicas import gather_replicas
 
@@ -125,6 +126,7 @@ def score_head_of(model: keras.Model) -> ScoreInRange:
     Raises:
         UserError: the model is no regressor of this package.
     """
+    require_model(model)
     head = _find(model, ScoreInRange)
     if head is None:
         raise UserError(f"the model {model.name!r} gives no score: build it with text_regressor(...).")
@@ -147,6 +149,7 @@ def sentence_encoder_of(model: keras.Model) -> keras.Model:
     Raises:
         UserError: there is none.
     """
+    require_model(model)
     found = _sentence_encoder_in(model)
     if found is None:
         raise UserError(f"the model {model.name!r} gives no vectors for texts: build it with sentence_encoder(...).")
@@ -163,4 +166,4 @@ def _sentence_encoder_in(model: keras.Model) -> keras.Model | None:
 
 
 def _find(model: keras.Model, kind: type):
-    return next((layer for layer in getattr(model, "layers", ()) if isinstance(layer, kind)), None)
+    return next((layer for layer in model.layers if isinstance(layer, kind)), None)

@@ -208,6 +208,10 @@ def batches(
 
 
 def _by_examples(encoder, examples, options: dict) -> tf.data.Dataset:
+    if not hasattr(encoder, "batches"):
+        raise UserError(
+            f"batches are made for a model of this package or an encoder from load_encoder(...), not for a {type(encoder).__name__}."
+        )
     if isinstance(examples, TaggedExamples):
         return encoder.tagging_batches(examples, **options)
     if isinstance(examples, QuestionExamples):

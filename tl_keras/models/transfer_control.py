@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras
 from tl_keras.encoders.blocks import HEAD
-from tl_keras.encoders.encoder_layer import EncoderLayer
+from tl_keras.encoders.encoder_layer import EncoderLayer, require_model
 from tl_keras.encoders.load import encoder_of
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
@@ -69,6 +69,7 @@ def prepare(model: keras.Model) -> keras.Model:
     Raises:
         UserError: the optimizer knows no groups, or has taken steps without them.
     """
+    require_model(model)
     layer, optimizer = find_encoder_layer(model), optimizer_of(model)
     if layer is None or optimizer is None:
         return model
@@ -139,6 +140,7 @@ def require_encoder_layer(model: keras.Model) -> EncoderLayer:
     Raises:
         UserError: there is none.
     """
+    require_model(model)
     layer = find_encoder_layer(model)
     if layer is None:
         raise UserError(f"the model {model.name!r} holds no tl_keras encoder: build it with a builder of this package.")

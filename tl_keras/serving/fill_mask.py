@@ -15,6 +15,7 @@ from tl_keras.encoders.offset_tokenizer import vocabulary_file
 from tl_keras.encoders.resolve import resolve_pair
 from tl_keras.encoders.sentencepiece_model import parse_model
 from tl_keras.errors import UserError
+from tl_keras.files import path_text
 from tl_keras.text.preprocessor import Preprocessor, trim
 
 
@@ -50,7 +51,7 @@ def fill_mask(
         handle, folders = encoder.name, (encoder.folder, encoder.preprocessor_folder)
         seq_length = seq_length or encoder.seq_length
     else:
-        handle, folders = os.fspath(encoder), resolve_pair(encoder)
+        handle, folders = path_text(encoder), resolve_pair(encoder)
     return _filler(handle, *map(str, folders)).fill(text, top, seq_length or 128)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from tl_keras._keras import KERAS_NAME, keras
 from tl_keras.encoders.word_vectors import layer as _word_vectors  # noqa: F401
 from tl_keras.errors import UserError
+from tl_keras.files import path_text
 
 # Importing them registers the layers, models and optimizers that the file names.
 from tl_keras.models import builders as _builders  # noqa: F401
@@ -38,7 +39,7 @@ def load_model(path: str | os.PathLike, *, unsafe: bool = False) -> keras.Model:
     Raises:
         UserError: no such file, it was written by the other Keras, or it brings or names code and `unsafe` does not allow that.
     """
-    path = Path(path)
+    path = Path(path_text(path))
     if not path.exists():
         raise UserError(f"there is no file {path}.")
     if not unsafe:

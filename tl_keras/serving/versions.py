@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from tl_keras.errors import UserError, no_os_error
-from tl_keras.files import whole_folder
+from tl_keras.files import path_text, whole_folder
 from tl_keras.manifest import check_manifest
 
 
@@ -19,7 +19,7 @@ def versions_of(path: str | os.PathLike) -> dict[int, Path]:
     Raises:
         UserError: there is none.
     """
-    path = Path(path)
+    path = Path(path_text(path))
     if not path.exists():
         raise UserError(f"there is no folder {path}.")
     for folder in (path, path / "saved_model"):

@@ -14,6 +14,7 @@ import numpy as np
 from tl_keras.encoders.word_vectors.read_files import header_of, is_row, read_binary, read_text
 from tl_keras.encoders.word_vectors.word_vectors import WordVectors
 from tl_keras.errors import UserError
+from tl_keras.files import path_text
 
 SUFFIXES = (".vec", ".txt", ".bin", ".vec.gz", ".txt.gz", ".bin.gz", ".vec.bz2", ".txt.bz2", ".bin.bz2")
 """What files of word vectors are usually called."""
@@ -91,7 +92,7 @@ def looks_like_vectors(path: str | os.PathLike) -> bool:
     """
     if "://" in str(path):
         return False
-    path = Path(path)
+    path = Path(path_text(path))
     if not path.name.lower().endswith(SUFFIXES) or path.is_dir():
         return False
     if not path.exists():
