@@ -1,4 +1,4 @@
-"""From an encoder to one vector for each text: what every text-level builder begins with."""
+"""What builders share: from an encoder to one vector for each text, and from vectors to a compiled model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
 from tl_keras.models.heads import POOLINGS, MaskedPooling, ScalarMix
 from tl_keras.models.recurrent import Recurrence, RecurrentNetwork
+from tl_keras.models.transfer_control import let_head_learn_faster, prepare
 from tl_keras.training.defaults import default_learning_rate
+from tl_keras.training.optimizer import make_optimizer
 
 RECURRENT_LEARNING_RATE = 2e-3
 """Peak learning rate of recurrent networks, and of word vectors that learn with them."""
@@ -195,6 +197,39 @@ def hidden_layers(x, hidden: int | Sequence[int | keras.layers.Layer], dropout: 
         else:
             raise UserError(f"hidden must hold widths of at least 1, or Keras layers, not {entry!r}.")
     return x
+
+
+def linear_logits(features, size: int, hidden: int | Sequence[int | keras.layers.Layer], dropout: float):
+    """The head of every builder: dropout, `hidden_layers`, and a linear layer that begins near zero.
+
+    Returns:
+        Symbolic logits, float `[..., size]`.
+    """
+    x = hidden_layers(keras.layers.Dropout(dropout, name="dropout")(features), hidden, dropout)
+    start = keras.initializers.TruncatedNormal(stddev=0.02)
+    return keras.layers.Dense(size, kernel_initializer=start, name="logits")(x)
+
+
+def compile_model(
+    model: keras.Model, learning_rate: float, loss, metrics: Sequence, *, faster_head: bool
+) -> keras.Model:
+    """Compile with AdamW (warm-up, linear decay, weight decay on matrices, gradient clipping), and tell it what learns at which rate.
+
+    Args:
+        model: of a builder.
+        learning_rate: the peak rate of the encoder.
+        loss: as Keras takes it.
+        metrics: as Keras takes them.
+        faster_head: see `let_head_learn_faster`; for linear heads on an encoder that learns.
+
+    Returns:
+        The same model.
+    """
+    if faster_head:
+        let_head_learn_faster(model)
+    # XLA is slower on CPU for these steps, and would compile anew for each batch length.
+    model.compile(optimizer=make_optimizer(learning_rate), loss=loss, metrics=list(metrics), jit_compile=False)
+    return prepare(model)
 
 
 def _mask(inputs: dict) -> keras.KerasTensor:

@@ -10,13 +10,19 @@ from tl_keras.data.tagging import TagSet
 from tl_keras.encoders.base import Encoder, require_encoder
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.models.body import encoder_outputs, hidden_layers, in_context, peak_learning_rate, pooled_features
+from tl_keras.models.body import (
+    compile_model,
+    encoder_outputs,
+    in_context,
+    linear_logits,
+    peak_learning_rate,
+    pooled_features,
+)
 from tl_keras.models.heads import ClassProbabilities, MaskedAccuracy, TagProbabilities, masked_crossentropy
 from tl_keras.models.language_model import LanguageModel, register_generator
 from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.similarity_head import ScoreInRange
 from tl_keras.models.similarity_losses import ScoreCrossEntropy
-from tl_keras.models.transfer_control import let_head_learn_faster, prepare
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.settings import check_ranges
 from tl_keras.training.defaults import default_learning_rate
@@ -77,22 +83,13 @@ def text_classifier(
     recurrence = Recurrence.of(recurrent, encoder)
     inputs, features = pooled_features(encoder, transfer, pooling, recurrence, dropout)
     rate = learning_rate or peak_learning_rate(encoder, features.shape[-1], transfer, recurrence)
-    x = hidden_layers(keras.layers.Dropout(dropout, name="dropout")(features), hidden, dropout)
-    logits = keras.layers.Dense(
-        len(names), kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="logits"
-    )(x)
+    logits = linear_logits(features, len(names), hidden, dropout)
     probabilities = ClassProbabilities(names, multi_label, name="probabilities")(logits)
     model = TransferModel(inputs, probabilities, name="text_classifier")
-    if transfer.trains_encoder and recurrence is None and not hidden:
-        let_head_learn_faster(model)
-    model.compile(
-        optimizer=make_optimizer(rate),
-        loss="binary_crossentropy" if multi_label else "sparse_categorical_crossentropy",
-        metrics=["binary_accuracy" if multi_label else "accuracy", *metrics],
-        # XLA is slower on CPU for this step, and would compile anew for each batch length.
-        jit_compile=False,
-    )
-    return prepare(model)
+    loss = "binary_crossentropy" if multi_label else "sparse_categorical_crossentropy"
+    metrics = ["binary_accuracy" if multi_label else "accuracy", *metrics]
+    faster = transfer.trains_encoder and recurrence is None and not hidden
+    return compile_model(model, rate, loss, metrics, faster_head=faster)
 
 
 def _check_classes(classes: Sequence[str], multi_label: bool) -> list[str]:
@@ -135,7 +132,7 @@ def text_regressor(
             encoder was made for, or `"cls"` where that is not known.
         dropout: fraction of the features dropped before the head while training.
         hidden: widths of dense layers in the head, or layers of your own; none for a linear head.
-        learning_rate: the peak rate; by default one that suits the encoder and `transfer`.
+        learning_rate: the peak rate; by default one that suits the encoder and `transfer`. The head learns faster, as in `text_classifier`.
 
     Returns:
         A functional `keras.Model`, compiled with AdamW (warm-up, linear decay, weight decay on matrices, gradient clipping),
@@ -158,18 +155,12 @@ def text_regressor(
     check_ranges({"dropout": dropout, "learning_rate": learning_rate})
     transfer = Transfer.of(transfer)
     inputs, features = pooled_features(encoder, transfer, pooling)
-    x = hidden_layers(keras.layers.Dropout(dropout, name="dropout")(features), hidden, dropout)
-    logits = keras.layers.Dense(1, kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="logits")(x)
+    logits = linear_logits(features, 1, hidden, dropout)
     scores = ScoreInRange(low, high, name="score")(logits)
     model = TransferModel(inputs, scores, name="text_regressor")
-    model.compile(
-        optimizer=make_optimizer(learning_rate or peak_learning_rate(encoder, features.shape[-1], transfer)),
-        loss=ScoreCrossEntropy(low, high),
-        metrics=["mae"],
-        # As in text_classifier: XLA is slower on CPU, and would compile anew for each batch length.
-        jit_compile=False,
-    )
-    return prepare(model)
+    rate = learning_rate or peak_learning_rate(encoder, features.shape[-1], transfer)
+    faster = transfer.trains_encoder and not hidden
+    return compile_model(model, rate, ScoreCrossEntropy(low, high), ["mae"], faster_head=faster)
 
 
 def token_classifier(
@@ -195,7 +186,8 @@ def token_classifier(
         hidden: widths of dense layers in the head, or layers of your own; none for a linear head.
         recurrent: a recurrent network between encoder and head: `"lstm"`, `"gru"`, a `tl_keras.models.recurrent.Recurrence` with
             settings, or None. By default an LSTM in both directions behind word vectors, and none behind other encoders.
-        learning_rate: the peak rate; by default one that suits `transfer` and the encoder's width.
+        learning_rate: the peak rate; by default one that suits `transfer` and the encoder's width. The head learns faster, as in
+            `text_classifier`.
 
     Returns:
         A functional `keras.Model`, compiled with AdamW (warm-up, linear decay, weight decay on matrices, gradient clipping),
@@ -225,20 +217,11 @@ def token_classifier(
     inputs, outputs = encoder_outputs(encoder, transfer)
     features = in_context(encoder, inputs, outputs, recurrence, dropout)["sequence_output"]
     rate = learning_rate or peak_learning_rate(encoder, features.shape[-1], transfer, recurrence)
-    x = hidden_layers(keras.layers.Dropout(dropout, name="dropout")(features), hidden, dropout)
-    logits = keras.layers.Dense(
-        len(tag_set.tags), kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="logits"
-    )(x)
+    logits = linear_logits(features, len(tag_set.tags), hidden, dropout)
     head = TagProbabilities(tag_set.labels, tag_set.scheme, tag_set.tokens, name="probabilities")
     model = TransferModel(inputs, head(logits), name="token_classifier")
-    model.compile(
-        optimizer=make_optimizer(rate),
-        loss=masked_crossentropy,
-        metrics=[MaskedAccuracy()],
-        # As in text_classifier: XLA is slower on CPU, and would compile anew for each batch length.
-        jit_compile=False,
-    )
-    return prepare(model)
+    faster = transfer.trains_encoder and recurrence is None and not hidden
+    return compile_model(model, rate, masked_crossentropy, [MaskedAccuracy()], faster_head=faster)
 
 
 def text_generator(language_model: LanguageModel, *, learning_rate: float | None = None) -> keras.Model:

@@ -8,12 +8,10 @@ from tl_keras._keras import keras
 from tl_keras.encoders.base import Encoder, require_encoder
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.models.body import hidden_layers, peak_learning_rate
+from tl_keras.models.body import compile_model, linear_logits, peak_learning_rate
 from tl_keras.models.span_head import SpanAccuracy, SpanLogProbabilities, span_crossentropy
-from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.settings import check_ranges
-from tl_keras.training.optimizer import make_optimizer
 
 
 def question_answerer(
@@ -48,7 +46,8 @@ def question_answerer(
         overlap: tokens that neighbouring windows share; by default a quarter of the window, but at least 30 and at most half.
         dropout: fraction of the features dropped before the head while training.
         hidden: widths of dense layers in the head, or layers of your own; none for a linear head.
-        learning_rate: the peak rate; by default one that suits `transfer` and the encoder's width.
+        learning_rate: the peak rate; by default one that suits `transfer` and the encoder's width. The head learns faster, as in
+            `text_classifier`.
 
     Returns:
         A functional `keras.Model`, compiled with AdamW (warm-up, linear decay, weight decay on matrices, gradient clipping),
@@ -91,15 +90,9 @@ def question_answerer(
         has = ", ".join(outputs) if isinstance(outputs, dict) else "one tensor"
         raise UserError(f"answering needs the output 'sequence_output', but {encoder.name} gives: {has}.")
     features = outputs["sequence_output"]
-    x = hidden_layers(keras.layers.Dropout(dropout, name="dropout")(features), hidden, dropout)
-    logits = keras.layers.Dense(2, kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="logits")(x)
+    logits = linear_logits(features, 2, hidden, dropout)
     scores = head([logits, inputs["input_mask"], inputs["input_type_ids"]])
     model = TransferModel(inputs, scores, name="question_answerer")
-    model.compile(
-        optimizer=make_optimizer(learning_rate or peak_learning_rate(encoder, features.shape[-1], transfer)),
-        loss=span_crossentropy,
-        metrics=[SpanAccuracy()],
-        # As in text_classifier: XLA is slower on CPU, and would compile anew for each batch length.
-        jit_compile=False,
-    )
-    return prepare(model)
+    rate = learning_rate or peak_learning_rate(encoder, features.shape[-1], transfer)
+    faster = transfer.trains_encoder and not hidden
+    return compile_model(model, rate, span_crossentropy, [SpanAccuracy()], faster_head=faster)
