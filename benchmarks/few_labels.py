@@ -10,8 +10,8 @@ are kept out of all draws (there is no other file), so that test files stay unse
 method in results/few_labels.json, with the accuracy of every draw: a run that was cut off goes on where it stopped. Vectors are computed once
 for all draws; where the encoder learns, one model serves all draws and gets its first weights back for each.
 
-"+ unlabelled" is with 500 texts of the training file without their labels. Zero-shot: the descriptions below were written once and not
-changed after looking.
+"+ unlabelled" is with 500 texts of the training file without their labels, "+ described" with the descriptions of the classes below, which
+were written once and not changed after looking. They are those of zero-shot, too.
 """
 
 from __future__ import annotations
@@ -29,14 +29,9 @@ from sklearn.linear_model import LogisticRegression
 RESULTS = Path(__file__).parent / "results" / "few_labels.json"
 KEY = ("data", "encoder", "per_class", "method")
 SETS, PER_CLASS, UNLABELLED = ("sst2", "nsmc", "trec"), (8, 16, 64, 1), 500
-ON_VECTORS = {
-    "nearest-mean": ("nearest-mean", True),
-    "nearest-mean + unlabelled": ("nearest-mean", True),
-    "logistic": ("logistic", True),
-    "logistic + unlabelled": ("logistic", True),
-    "logistic, not centred": ("logistic", False),
-}
-"""Methods on frozen vectors: the head, and whether the vectors are centred."""
+HELP = ("", " + unlabelled", " + described", " + both")
+ON_VECTORS = (*(f"{head}{more}" for head in ("nearest-mean", "logistic") for more in HELP), "logistic, not centred")
+"""Methods on frozen vectors: a head, and what helps it."""
 DESCRIPTIONS = {
     "sst2": {"0": "a bad film, a negative review", "1": "a good film, a positive review"},
     "nsmc": {"0": "나쁜 영화, 부정적인 평", "1": "좋은 영화, 긍정적인 평"},
@@ -67,6 +62,7 @@ class Data:
             test = tlk.read_table(folder / name / file, text, classes=train.classes)
         self.name, self.train, self.test = name, train, test.take(np.arange(min(test_rows, len(test))))
         self.unlabelled = train.texts[np.random.default_rng(1000).permutation(len(train))[:UNLABELLED]].tolist()
+        self.descriptions = list(DESCRIPTIONS[name].values())
 
     def draw(self, per_class: int, seed: int):
         """So many examples of each class."""
@@ -101,32 +97,31 @@ def words(train, test) -> float:
     return float((model.predict(vectorizer.transform(test.texts)) == test.labels).mean())
 
 
-def on_vectors(head: str, centred: bool, unit, labels, asked, right, unlabelled=None) -> float:
+def on_vectors(method: str, unit, labels, asked, right, unlabelled, described) -> float:
     """Accuracy of a head, as `few_shot_classifier` works it out, on vectors of length 1 that are there already."""
-    from tl_keras.models.few_shot_heads import (
-        CentredVectors,
-        centre_and_spread,
-        class_means,
-        logistic_head,
-        nearest_mean_head,
-    )
+    from tl_keras.models import few_shot_heads as heads
 
-    if centred:
-        layer = CentredVectors(stretched=unlabelled is not None)
+    if method != "logistic, not centred":
+        with_texts = method.endswith(("unlabelled", "both"))
+        layer = heads.CentredVectors(stretched=with_texts)
         layer.build((None, unit.shape[1]))
-        if unlabelled is None:
-            layer.set(class_means(unit, labels).mean(0))
+        if with_texts:
+            layer.set(*heads.centre_and_spread(np.concatenate([unit, unlabelled])))
         else:
-            layer.set(*centre_and_spread(np.concatenate([unit, unlabelled])))
+            layer.set(heads.class_means(unit, labels).mean(0))
         unit, asked = (np.asarray(layer(vectors)) for vectors in (unit, asked))
-    kernel, bias = (nearest_mean_head if head == "nearest-mean" else logistic_head)(unit, labels)
+    known = unit, labels
+    if method.endswith(("described", "both")):
+        known = heads.with_descriptions(unit, labels, layer.stretch(described - described.mean(0)))
+    head = heads.nearest_mean_head if method.startswith("nearest") else heads.logistic_head
+    kernel, bias = head(*known)
     return float(((asked @ kernel + bias).argmax(1) == right).mean())
 
 
 class Contrastive:
-    """Contrastive fine-tuning; the head with and without unlabelled texts, on the vectors that it gives."""
+    """Contrastive fine-tuning; the head with and without what helps it, on the vectors that it gives."""
 
-    methods = ("contrastive", "contrastive + unlabelled")
+    methods = tuple(f"contrastive{more}" for more in HELP)
 
     def __init__(self, handle: str, data: Data):
         import tl_keras as tlk
@@ -137,7 +132,7 @@ class Contrastive:
         self.start = self.model.get_weights()
 
     def scores(self, train, seed: int) -> list[float]:
-        """Of both methods."""
+        """Of all methods."""
         from tl_keras.data.examples import Examples
         from tl_keras.models.few_shot import train_few_shot
         from tl_keras.models.few_shot_heads import unit_rows
@@ -147,13 +142,12 @@ class Contrastive:
         self.model.set_weights(self.start)
         train_few_shot(self.model, self.encoder, train, "contrastive", seed=seed)
         body = TransferModel(self.model.input, self.model.get_layer("centred").input, name="vectors")
-        texts = [*train.texts, *self.data.test.texts, *self.data.unlabelled]
+        parts = [train.texts, self.data.test.texts, self.data.unlabelled, self.data.descriptions]
+        texts = [text for part in parts for text in part]
         vectors = unit_rows(TextVectors(body, self.encoder).compute(Examples.from_lists(texts)))
-        unit, asked, others = np.split(vectors, [len(train), len(train) + len(self.data.test)])
-        return [
-            on_vectors("logistic", True, unit, train.labels, asked, self.data.test.labels, texts_without)
-            for texts_without in (None, others)
-        ]
+        unit, asked, *others = np.split(vectors, np.cumsum([len(part) for part in parts])[:-1])
+        right = self.data.test.labels
+        return [on_vectors(f"logistic{more}", unit, train.labels, asked, right, *others) for more in HELP]
 
 
 class FineTuned:
@@ -188,15 +182,14 @@ def measure_cheap(data: Data, vectors: Vectors, name: str, per_class: int, draws
     if done({**fixed, "encoder": "none", "method": "tf-idf"}) < draws:
         scores = [words(data.draw(per_class, seed), data.test) for seed in range(draws)]
         put({**fixed, "encoder": "none", "method": "tf-idf"}, scores)
-    for method, (head, centred) in ON_VECTORS.items():
+    for method in ON_VECTORS:
         if done({**fixed, "method": method}) >= draws:
             continue
-        others = vectors(data.unlabelled) if "unlabelled" in method else None
-        asked, scores = vectors(data.test.texts), []
+        asked, right, scores = vectors(data.test.texts), data.test.labels, []
+        others = vectors(data.unlabelled), vectors(data.descriptions)
         for seed in range(draws):
             train = data.draw(per_class, seed)
-            unit = vectors(train.texts)
-            scores.append(on_vectors(head, centred, unit, train.labels, asked, data.test.labels, others))
+            scores.append(on_vectors(method, vectors(train.texts), train.labels, asked, right, *others))
         put({**fixed, "method": method}, scores)
 
 
@@ -204,7 +197,7 @@ def measure_similarity(data: Data, vectors: Vectors, name: str) -> None:
     """The row of zero-shot by similarity."""
     row = {"data": data.name, "encoder": name, "per_class": 0, "test_rows": len(data.test)}
     if not done({**row, "method": "zero-shot, similarity"}):
-        scores = vectors(data.test.texts) @ vectors(list(DESCRIPTIONS[data.name].values())).T
+        scores = vectors(data.test.texts) @ vectors(data.descriptions).T
         right = float((scores.argmax(1) == data.test.labels).mean())
         put({**row, "method": "zero-shot, similarity", "chance": chance(data)}, [right])
 
@@ -291,7 +284,7 @@ def summary() -> None:
                 trained = [len(cell[m]) for m in ("contrastive", "fine-tune") if m in cell]
                 if per_class and trained:
                     draws = min(trained)
-                    means = {m: np.mean(a[:draws]) for m, a in cell.items() if "unlabelled" not in m}
+                    means = {m: np.mean(a[:draws]) for m, a in cell.items() if "+" not in m}
                     taken = means[chosen(6 if data == "trec" else 2, per_class)]
                     behind[encoder, data, per_class] = max(means.values()) - taken
                     if "fine-tune" in means:

@@ -96,6 +96,7 @@ SPECIAL = {
     "score_range": (["--score-range", "0", "5"], (0.0, 5.0)),
     "pooling": (["--pooling", "max"], "max"),
     "few_shot_method": (["--few-shot-method", "logistic", "--transfer", "few-shot"], "logistic"),
+    "describe": (["--describe", "a=b", "--transfer", "few-shot"], ["a=b"]),
     "unlabelled": (["--unlabelled", "u.txt", "--transfer", "few-shot"], "u.txt"),
     "prompt": (["--prompt", "p", "--completion", "c"], "p"),
     "completion": (["--completion", "c", "--prompt", "p"], "c"),

@@ -65,29 +65,48 @@ def test_nearest_mean_is_what_its_name_says_and_so_is_its_export(encoder, review
     assert served["label"] == answers["label"][:5].tolist()
 
 
-def test_texts_without_labels_stretch_the_vectors(encoder, reviews, few, tmp_path, serve):
-    model = few_shot_classifier(encoder, few, "nearest-mean", unlabelled=[*reviews.texts, *reviews.texts])
-    # By hand, from an eigendecomposition of the vectors themselves: each of them once, labelled or not.
+DESCRIPTIONS = {"negative": "a bad film", "positive": "a very good film"}
+
+
+def test_texts_without_labels_and_descriptions_help(encoder, reviews, few, tmp_path, serve):
+    more = {"unlabelled": [*reviews.texts, *reviews.texts], "descriptions": DESCRIPTIONS}
+    model = few_shot_classifier(encoder, few, "nearest-mean", **more)
+    # By hand, from a decomposition of the vectors themselves: each text once, labelled or not; a description counts as four texts.
     different = list(dict.fromkeys([*few.texts, *reviews.texts]))
-    vectors = tlk.encode(encoder, different, "mean", normalize=True).astype("float64")
+    vectors = tlk.encode(encoder, [*different, *DESCRIPTIONS.values()], "mean", normalize=True).astype("float64")
+    vectors, described = vectors[:-2], vectors[-2:]
     mean = vectors.mean(0)
     _, stretch, directions = np.linalg.svd(vectors - mean, full_matrices=False)
-    coordinates = (vectors - mean) @ directions.T * stretch
-    unit = coordinates / np.linalg.norm(coordinates, axis=1, keepdims=True)
-    means = np.stack([unit[: len(few)][few.labels == c].mean(0) for c in (0, 1)])
-    cosines = (
-        unit[[different.index(text) for text in reviews.texts]]
-        @ (means / np.linalg.norm(means, axis=1, keepdims=True)).T
-    )
+
+    def unit(differences):
+        coordinates = differences @ directions.T * stretch
+        return coordinates / np.linalg.norm(coordinates, axis=1, keepdims=True)
+
+    texts, described = unit(vectors - mean), unit(described - described.mean(0))
+    means = np.stack([texts[: len(few)][few.labels == c].sum(0) + 4 * described[c] for c in (0, 1)])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    cosines = texts[[different.index(text) for text in reviews.texts]] @ means.T
     answers = tlk.predict(model, list(reviews.texts))
     assert answers["label"].tolist() == [few.classes[i] for i in cosines.argmax(1)]
-    np.testing.assert_allclose(
-        answers["score"], 1 / (1 + np.exp(-10 * np.abs(cosines[:, 0] - cosines[:, 1]))), rtol=1e-3
-    )
+    sure = 1 / (1 + np.exp(-10 * np.abs(cosines[:, 0] - cosines[:, 1])))
+    np.testing.assert_allclose(answers["score"], sure, rtol=1e-3)
     tlk.export(model, tmp_path / "1")
     assert serve(tmp_path / "1", text=list(reviews.texts[:5]))["label"] == answers["label"][:5].tolist()
-    with pytest.raises(UserError, match=r"no text that is not among the labelled ones"):
-        few_shot_classifier(encoder, few, unlabelled=few.texts)
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"unlabelled": []}, "holds no text that is not among the labelled ones"),
+        ({"descriptions": {"negative": "bad"}}, "the class 'positive' has no description; describe all classes"),
+        ({"descriptions": {"negative": "bad", "positive": " "}}, "the class 'positive' has no description"),
+        ({"descriptions": {**DESCRIPTIONS, "so so": "x"}}, "'so so' is described, but no class; the classes are neg"),
+    ],
+)
+def test_descriptions_and_texts_without_labels_that_will_not_do(encoder, few, more, reason):
+    with pytest.raises(UserError, match=reason) as error:
+        few_shot_classifier(encoder, few, **more)
+    assert "\n" not in str(error.value)
 
 
 def test_contrastive_fine_tuning_brings_classes_together(encoder, few, reviews):
@@ -168,6 +187,7 @@ def test_on_the_command_line(call, tiny_pair, reviews, tmp_path):
     ]
     (tmp_path / "others.txt").write_text("\n".join(reviews.texts), "utf-8")
     others = ["--unlabelled", tmp_path / "others.txt"]
+    others += [word for name, meaning in DESCRIPTIONS.items() for word in ("--describe", f"{name}={meaning}")]
     code, _, err = call(
         *base, *others, "--out", tmp_path / "run", "--validation", tmp_path / "r.csv", "--per-class", 10
     )
@@ -178,6 +198,7 @@ def test_on_the_command_line(call, tiny_pair, reviews, tmp_path):
         tlk.load_encoder(str(tiny_pair), seq_length=32),
         sample_per_class(Examples.from_lists(table["text"].tolist(), table["label"].tolist()), 10),
         unlabelled=reviews.texts,
+        descriptions=DESCRIPTIONS,
     )
     assert metrics["accuracy"] == pytest.approx(tlk.evaluate(model, reviews).accuracy)
     assert "few-shot" in (tmp_path / "run" / "report.md").read_text("utf-8")
@@ -188,6 +209,7 @@ def test_on_the_command_line(call, tiny_pair, reviews, tmp_path):
         (["--per-class", 40], "has 32 example(s) of the class 'negative', fewer than the 40"),
         (["--hidden", 8], "so --hidden means nothing to it"),
         (["--unlabelled", tmp_path / "none.txt"], "none.txt"),
+        (["--describe", "positive=good"], "the class 'negative' has no description"),
     ):
         code, _, err = call(*base, "--out", tmp_path / "other", *more)
         assert code == 2

@@ -9,7 +9,7 @@ import typer
 from tl_keras.cli.running import import_tensorflow, write_file
 from tl_keras.cli.train import train_command
 from tl_keras.errors import UserError
-from tl_keras.tasks.task_settings import ZeroShotSettings
+from tl_keras.tasks.task_settings import ZeroShotSettings, described_labels
 
 # ruff: noqa: UP045  (typer reads annotations at run time, also on Python 3.10)
 
@@ -58,7 +58,9 @@ def zero_shot(
         raise UserError("give either texts, or a file with --data FILE --out FILE.")
     if (data is None) != (out is None):
         raise UserError("--data and --out go together: the file to read and the file to write.")
-    named = _named(label or [])
+    if not label:
+        raise UserError('name the candidate labels: --label sports --label "LOC=a place, a city or a country".')
+    named = described_labels(label)
     import_tensorflow()
     from tl_keras.serving.zero_shot import zero_shot_classifier
 
@@ -74,19 +76,3 @@ def zero_shot(
         return
     write_file(out, answers.to_csv(index=False))
     typer.echo(f"{len(answers)} texts labelled: {out}")
-
-
-def _named(labels: list[str]) -> dict[str, str]:
-    """Names and descriptions as they stand on the command line.
-
-    Example:
-        >>> _named(["sports", "LOC=a place"])
-        {'sports': 'sports', 'LOC': 'a place'}
-    """
-    if not labels:
-        raise UserError('name the candidate labels: --label sports --label "LOC=a place, a city or a country".')
-    pairs = [label.split("=", 1) if "=" in label else (label, label) for label in labels]
-    named = {name.strip(): description for name, description in pairs}
-    if len(named) < len(pairs):
-        raise UserError("a label is named twice; give each --label once.")
-    return named

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -20,6 +20,7 @@ from tl_keras.models.few_shot_heads import (
     logistic_head,
     nearest_mean_head,
     unit_rows,
+    with_descriptions,
 )
 from tl_keras.models.text_vectors import TextVectors
 from tl_keras.models.transfer_model import TransferModel
@@ -42,6 +43,7 @@ def few_shot_classifier(
     examples: Examples,
     method: str = AUTO,
     *,
+    descriptions: Mapping[str, str] | None = None,
     unlabelled: Sequence[str] | None = None,
     pooling: str | None = None,
     steps: int = STEPS,
@@ -56,6 +58,7 @@ def few_shot_classifier(
         method: `"nearest-mean"`: the class whose mean vector is nearest; `"logistic"`: logistic regression on vectors from which their
             common direction is taken out; `"contrastive"`: the encoder learns first to bring texts of one class together, then logistic
             regression; `"auto"`: by the number of labels, see `choose_method`.
+        descriptions: what each class means, by its name, in a few words like those of the texts; each counts as some labelled texts.
         unlabelled: texts of the same kind without labels, some dozens or more, of which 1,000 at most are used: they tell in which
             directions such texts differ, and classes are looked for along these.
         pooling: how a text's vector is made; by default as the encoder's makers suggest, else `"mean"`.
@@ -67,8 +70,8 @@ def few_shot_classifier(
         A trained model as `text_classifier` gives one: it predicts, goes on learning with `fit`, and is exported like any other.
 
     Raises:
-        UserError: fewer than two classes, a class without an example, several labels a text, no such method, or unlabelled texts
-            beside pairs.
+        UserError: fewer than two classes, a class without an example, several labels a text, no such method, a class without a
+            description beside others that have one, or descriptions or unlabelled texts beside pairs.
 
     Source: nearest mean: Snell et al., "Prototypical Networks", https://arxiv.org/abs/1703.05175; contrastive: Tunstall et al.,
         "Efficient Few-Shot Learning Without Prompts", https://arxiv.org/abs/2209.11055, whose loss is taken over all pairs within a
@@ -83,8 +86,9 @@ def few_shot_classifier(
     require_encoder(encoder)
     chosen = choose_method(examples) if method == AUTO else method
     model = few_shot_model(encoder, examples.classes or (), chosen, pooling, stretched=unlabelled is not None)
+    others = {"descriptions": descriptions, "unlabelled": unlabelled}
     return train_few_shot(
-        model, encoder, examples, chosen, unlabelled=unlabelled, steps=steps, learning_rate=learning_rate, seed=seed
+        model, encoder, examples, chosen, **others, steps=steps, learning_rate=learning_rate, seed=seed
     )
 
 
@@ -153,6 +157,7 @@ def train_few_shot(
     examples: Examples,
     method: str,
     *,
+    descriptions: Mapping[str, str] | None = None,
     unlabelled: Sequence[str] | None = None,
     steps: int = STEPS,
     learning_rate: float | None = None,
@@ -165,6 +170,7 @@ def train_few_shot(
         encoder: that it was built on.
         examples: see `few_shot_classifier`.
         method: for which the model was built.
+        descriptions: of the classes, by their names.
         unlabelled: texts without labels, for a model with stretched vectors.
         steps: of contrastive fine-tuning.
         learning_rate: of contrastive fine-tuning.
@@ -174,6 +180,7 @@ def train_few_shot(
         The same model.
     """
     check_few_shot(examples)
+    described = descriptions_in_order(descriptions, examples)
     unlabelled = _different(unlabelled, examples, seed)
     centred = model.get_layer("centred")
     body = TransferModel(model.input, centred.input, name="vectors")
@@ -189,9 +196,35 @@ def train_few_shot(
     else:
         others = unit_rows(compute(Examples.from_lists(unlabelled)))
         centred.set(*centre_and_spread(np.concatenate([unit, others])))
+    known = centred(tf.constant(unit)).numpy(), examples.labels
+    if described is not None:
+        vectors = unit_rows(compute(Examples.from_lists(described)))
+        # Descriptions are texts of another kind: what they have in common is theirs, not that of the texts.
+        known = with_descriptions(*known, centred.stretch(vectors - vectors.mean(0)))
     head = nearest_mean_head if method == NEAREST_MEAN else logistic_head
-    model.get_layer("logits").set_weights(list(head(centred(tf.constant(unit)).numpy(), examples.labels)))
+    model.get_layer("logits").set_weights(list(head(*known)))
     return model
+
+
+def descriptions_in_order(descriptions: Mapping[str, str] | None, examples: Examples) -> list[str] | None:
+    """Descriptions in the order of the classes.
+
+    Raises:
+        UserError: a class has none, there is one of no class, or the examples are pairs.
+    """
+    if descriptions is None:
+        return None
+    if examples.text_pairs is not None:
+        raise UserError(
+            "descriptions are compared with single texts, not with pairs; leave descriptions (--describe) out."
+        )
+    for name in descriptions:
+        if name not in examples.classes:
+            raise UserError(f"{name!r} is described, but no class; the classes are {', '.join(examples.classes)}.")
+    for name in examples.classes:
+        if not str(descriptions.get(name, "")).strip():
+            raise UserError(f"the class {name!r} has no description; describe all classes (--describe), or none.")
+    return [descriptions[name] for name in examples.classes]
 
 
 def _different(unlabelled: Sequence[str] | None, examples: Examples, seed: int) -> list[str] | None:

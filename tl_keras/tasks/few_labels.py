@@ -10,11 +10,19 @@ import numpy as np
 
 from tl_keras.data.examples import Examples, sample_per_class
 from tl_keras.data.generation_texts import read_texts
-from tl_keras.models.few_shot import AUTO, check_few_shot, choose_method, few_shot_model, train_few_shot
+from tl_keras.models.few_shot import (
+    AUTO,
+    check_few_shot,
+    choose_method,
+    descriptions_in_order,
+    few_shot_model,
+    train_few_shot,
+)
 from tl_keras.serving.zero_shot import zero_shot_classifier
 from tl_keras.serving.zero_shot_classifier import entailment_places
 from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.run import Run
+from tl_keras.tasks.task_settings import described_labels
 from tl_keras.tasks.text_classification import TextClassificationRun
 
 logger = logging.getLogger(__name__)
@@ -54,6 +62,8 @@ class FewShotRun(TextClassificationRun):
             else:
                 train, valid = train.split(settings.validation_split, settings.seed)
         check_few_shot(train)
+        self.descriptions = described_labels(settings.describe or []) or None
+        descriptions_in_order(self.descriptions, train)
         self.unlabelled = None
         if settings.unlabelled is not None:
             self.unlabelled = read_texts(
@@ -77,7 +87,8 @@ class FewShotRun(TextClassificationRun):
     def _fit(self, folder, verbose) -> Outcome:
         settings = self.settings
         started = time.perf_counter()
-        options = {"unlabelled": self.unlabelled, "learning_rate": settings.learning_rate, "seed": settings.seed}
+        options = {"descriptions": self.descriptions, "unlabelled": self.unlabelled}
+        options |= {"learning_rate": settings.learning_rate, "seed": settings.seed}
         before = self.model.get_weights()
         train_few_shot(self.model, self.encoder, self.train, self.method, **options)
         report = self.evaluate()

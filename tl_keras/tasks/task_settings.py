@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar
 
 from tl_keras.errors import UserError
@@ -43,6 +44,10 @@ class TextClassificationSettings(TableSettings, WordVectorTaskSettings):
         choices=("auto", "nearest-mean", "logistic", "contrastive"),
         panel=RARE,
     )
+    describe: list[str] | None = data_setting(  # noqa: RUF009
+        None,
+        help='few-shot: what a class means, "LABEL=a place, a city or a country", or a label that says so itself. Give one for each class.',
+    )
     unlabelled: str | None = data_setting(
         None,
         help="few-shot: file with texts of the same kind without labels, some dozens or more: .txt with a text a line, or a table with the "
@@ -61,11 +66,13 @@ class TextClassificationSettings(TableSettings, WordVectorTaskSettings):
         if self.transfer != "few-shot":
             if self.few_shot_method != "auto":
                 raise UserError("--few-shot-method says how few-shot learning works; give --transfer few-shot with it.")
-            if self.unlabelled is not None:
-                raise UserError(
-                    "--unlabelled is for few-shot learning; give --transfer few-shot with it, or leave it out."
-                )
+            for name, given in (("--unlabelled", self.unlabelled), ("--describe", self.describe)):
+                if given:
+                    raise UserError(
+                        f"{name} is for few-shot learning; give --transfer few-shot with it, or leave it out."
+                    )
             return
+        described_labels(self.describe or [])
         refused = {
             "--label-separator": self.label_separator,
             "--hidden": self.hidden,
@@ -92,6 +99,7 @@ class ZeroShotSettings(TextClassificationSettings):
     not_options: ClassVar[tuple[str, ...]] = (
         "label_separator",
         "few_shot_method",
+        "describe",
         "unlabelled",
         "recurrent",
         "elmo",
@@ -307,3 +315,23 @@ class RetrievalSettings(VectorSettings):
         32, help="Pairs in a batch; also how many documents a question chooses from.", least=1
     )
     seq_length: int = model_setting(256, help="Longest input in tokens; longer ones are cut.")
+
+
+def described_labels(words: Sequence[str]) -> dict[str, str]:
+    """Labels and what they mean, as they stand on the command line.
+
+    Args:
+        words: each a label that describes itself, or a label and its description with = between.
+
+    Raises:
+        UserError: a label twice.
+
+    Example:
+        >>> described_labels(["sports", "LOC=a place"])
+        {'sports': 'sports', 'LOC': 'a place'}
+    """
+    pairs = [word.split("=", 1) if "=" in word else (word, word) for word in words]
+    named = {name.strip(): description for name, description in pairs}
+    if len(named) < len(pairs):
+        raise UserError("a label is named twice; give each once.")
+    return named
