@@ -242,11 +242,11 @@ def test_options_of_the_server_reach_its_settings(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("more", "method"), [([], "stream"), (["--count", "2"], "generate")])
 def test_options_of_generate_reach_what_writes(more, method, monkeypatch):
-    from tl_keras.cli import generate
+    from tl_keras.cli import text_generation
 
     for name in ("prefer_keras_3", "import_tensorflow"):
-        monkeypatch.setattr(generate, name, lambda: None)
-    monkeypatch.setattr(generate, "_load", lambda run: SimpleNamespace(**{method: refuse_to_go_on}))
+        monkeypatch.setattr(text_generation, name, lambda: None)
+    monkeypatch.setattr(text_generation, "_load", lambda run: SimpleNamespace(**{method: refuse_to_go_on}))
     values = {"max_length": 5, "temperature": 0.5, "top_k": 3, "top_p": 0.25, "seed": 7}
     words = [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     with pytest.raises(Seen) as seen:

@@ -324,7 +324,7 @@ def described_labels(words: Sequence[str]) -> dict[str, str]:
         words: each a label that describes itself, or a label and its description with = between.
 
     Raises:
-        UserError: a label twice.
+        UserError: a label twice, or a description of none.
 
     Example:
         >>> described_labels(["sports", "LOC=a place"])
@@ -332,6 +332,8 @@ def described_labels(words: Sequence[str]) -> dict[str, str]:
     """
     pairs = [word.split("=", 1) if "=" in word else (word, word) for word in words]
     named = {name.strip(): description for name, description in pairs}
+    if "" in named:
+        raise UserError(f"{named['']!r} describes no label: write one before the =.")
     if len(named) < len(pairs):
         raise UserError("a label is named twice; give each once.")
     return named
