@@ -17,6 +17,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the ops of the loaded preprocessors
 from safetensors.numpy import save_file
 
+from tl_keras.encoders.blocks import find_parts
 from tl_keras.encoders.convert import convert, packaged_checkpoint
 from tl_keras.encoders.convert_huggingface import read_huggingface
 from tl_keras.encoders.convert_wordpiece import read_wordpiece
@@ -109,7 +110,7 @@ def gelu_tanh(x):
     return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
 
 
-def numpy_bert(tensors, ids, types, mask, activation=gelu, epsilon=1e-12, first_position=0):
+def numpy_bert(tensors, ids, types, mask, activation=gelu, epsilon=1e-12, first_position=0, relative=0.0):
     """BERT's forward pass from its paper, in float64: last hidden states and, with a pooler, the pooled ones.
 
     Source: Devlin et al. 2019, https://arxiv.org/abs/1810.04805, with Vaswani et al. 2017 for the block.
@@ -136,7 +137,7 @@ def numpy_bert(tensors, ids, types, mask, activation=gelu, epsilon=1e-12, first_
     for i in range(LAYERS):
         n = {part: f"{stem}.{i}.{name}" for part, name in names.items()}
         q, k, v = (dense(x, n[p]).reshape(*ids.shape, HEADS, -1) for p in ("query", "key", "value"))
-        scores = np.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(WIDTH // HEADS)
+        scores = np.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(WIDTH // HEADS) + relative
         scores = np.where(mask[:, None, None, :] == 1, scores, -np.inf)
         weights = np.exp(scores - scores.max(-1, keepdims=True))
         weights /= weights.sum(-1, keepdims=True)
@@ -277,6 +278,53 @@ def test_roberta_with_wordpiece_tokens(tmp_path, kind):
     assert module._config.max_length == POSITIONS - 2
 
 
+def test_mpnet(tmp_path):
+    """Relative positions as T5 counts them, WordPiece tokens packed as RoBERTa's, and the table in none of the blocks."""
+    length, rng = 150, np.random.default_rng(3)
+    tensors = with_pooler(random_tensors(types=0))
+    tensors["embeddings.position_embeddings.weight"] = rng.normal(size=(length + 2, WIDTH)).astype(np.float32)
+    tensors["encoder.relative_attention_bias.weight"] = rng.normal(size=(32, HEADS)).astype(np.float32)
+    parts = {"self.query": "attn.q", "self.key": "attn.k", "self.value": "attn.v", "output.dense": "attn.o"}
+    parts = {f"attention.{ours}.": f"attention.{theirs}." for ours, theirs in parts.items()}
+    parts["attention.output.LayerNorm."] = "attention.LayerNorm."
+    named = dict(tensors)
+    for ours, theirs in parts.items():
+        named = {name.replace(ours, theirs): array for name, array in named.items()}
+    config = {"model_type": "mpnet", "max_position_embeddings": length + 2, "layer_norm_eps": 1e-5}
+    folder = write_checkpoint(tmp_path / "m", {f"mpnet.{k}": v for k, v in named.items()}, config)
+    (folder / "vocab.txt").write_text("\n".join(["<s>", "<pad>", "</s>", "[UNK]", *WORDS[5:], "<mask>"]))
+    out = convert(folder, tmp_path / "out", seq_length=length)
+    encoder, preprocess = (tf.saved_model.load(str(out / part)) for part in ("encoder", "preprocess"))
+    segments = [preprocess.tokenize(tf.constant([text])) for text in ("good " * 100, "films cafe")]
+    packed = preprocess.bert_pack_inputs(segments, tf.constant(length))
+    ids = packed["input_word_ids"].numpy()
+    assert ids[0, :108].tolist() == [0, *[4] * 100, 2, 2, 5, 6, 7, 2, 1]
+
+    def bucket(ahead: int) -> int:
+        far = abs(ahead)
+        near = far if far < 8 else min(15, 8 + int(8 * math.log(far / 8) / math.log(128 / 8) + 1e-9))
+        return near + 16 * (ahead > 0)
+
+    table = tensors.pop("encoder.relative_attention_bias.weight").astype(float)
+    relative = np.array([[table[bucket(key - query)] for key in range(length)] for query in range(length)])
+    expected = numpy_bert(
+        tensors,
+        ids,
+        ids,
+        packed["input_mask"].numpy(),
+        epsilon=1e-5,
+        first_position=2,
+        relative=relative.transpose(2, 0, 1),
+    )
+    outputs = encoder(packed)
+    np.testing.assert_allclose(outputs["sequence_output"][:, :107], expected[0][:, :107], atol=1e-5)
+    np.testing.assert_allclose(outputs["pooled_output"], expected[1], atol=1e-5)
+    parts = find_parts(out / "encoder", 99)
+    assert (parts.block_count, [part.name for part in parts.parts]) == (
+        LAYERS, ["embeddings", "block 0", "block 1", "pooler"],
+    )  # fmt: skip
+
+
 def test_shards_and_bfloat16(tmp_path):
     tensors = {k: v.astype(ml_dtypes.bfloat16) for k, v in with_pooler(random_tensors()).items()}
     folder = write_checkpoint(tmp_path / "s", tensors)
@@ -369,6 +417,16 @@ def test_bert_with_xlm_robertas_vocabulary(tmp_path, sentencepiece_model):
 
 REFUSED = {
     "other architecture": ({"model_type": "gpt2", "architectures": ["GPT2Model"]}, {}, "GPT2Model.*BERT, DistilBERT"),
+    "disentangled attention": (
+        {"model_type": "deberta-v2", "architectures": ["DebertaV2Model"]},
+        {},
+        "DebertaV2Model.*can be read is BERT.*MPNet",
+    ),
+    "rotary positions": (
+        {"model_type": "modernbert", "architectures": ["ModernBertModel"]},
+        {},
+        "ModernBertModel.*can be read is BERT.*byte pairs",
+    ),
     "relative positions": ({"position_embedding_type": "relative_key"}, {}, "relative_key"),
     "decoder": ({"is_decoder": True}, {}, "decoder"),
     "activation": ({"hidden_act": "xielu"}, {}, "xielu"),

@@ -19,7 +19,6 @@ from tl_keras.encoders.tokenizers import SentencePieceTokenizer
 from tl_keras.encoders.vocabularies import vocabulary_lines
 from tl_keras.encoders.vocabulary_trim import read_pair_vocabulary
 from tl_keras.errors import UserError
-from tl_keras.pretraining.pair_start import start_from_pair
 
 TEXTS = [
     "the great film was dull, 영화 정말 재미있다",
@@ -128,12 +127,6 @@ def test_ids_of_ten_thousand_reviews(shared_dir, tmp_path):
     assert len(differ) < 100
     for row in differ:
         assert sorted(found[row]) == sorted(expected[row]), lines[row]
-
-
-@pytest.mark.one_keras
-def test_pretraining_cannot_go_on_from_such_a_pair(sentencepiece_pair):
-    with pytest.raises(UserError, match="goes on with WordPiece vocabularies"):
-        start_from_pair(str(sentencepiece_pair))
 
 
 @pytest.mark.one_keras

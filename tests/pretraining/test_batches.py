@@ -12,11 +12,12 @@ from tl_keras.pretraining import windows as module
 from tl_keras.pretraining.batches import Batch, BatchMaker, row_lengths
 from tl_keras.pretraining.bert_tasks import Masking
 from tl_keras.pretraining.token_files import TokenFile
+from tl_keras.pretraining.vocabulary import SpecialTokens
 from tl_keras.pretraining.windows import Place
 
 pytestmark = pytest.mark.one_keras
 
-SPECIAL = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
+SPECIAL = SpecialTokens(start=2, end=3, padding=0, mask=4)
 
 
 def reviews(sizes) -> TokenFile:

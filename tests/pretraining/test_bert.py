@@ -64,7 +64,7 @@ def test_the_folder_is_an_encoder_pair_with_both_heads(run):
     encoder, preprocess = (tf.saved_model.load(str(folder / part)) for part in ("encoder", "preprocess"))
     texts = ["영화 정말 good", "the film"]
     ids = preprocess.tokenize(tf.constant(texts)).merge_dims(1, 2).to_list()
-    assert ids == pretraining.word_piece.encode(texts)
+    assert ids == pretraining.tokenizer.encode(texts)
     packed = preprocess.bert_pack_inputs([preprocess.tokenize(tf.constant(texts))], tf.constant(12))
     positions = np.asarray([[1, 2], [2, 1]], np.int32)
     outputs = encoder.mlm({**packed, "masked_lm_positions": tf.constant(positions)}, training=False)
@@ -131,7 +131,7 @@ def test_init_goes_on_where_the_pair_stopped(run, corpus_files, tmp_path):
     BertPretraining(BertSettings.resumed(tmp_path / "o"), resume=True).export()
     facts = json.loads((tmp_path / "o" / "info.json").read_text())
     assert (facts["continued_from"], facts["suggested"]) == (folder.name, {"pooling": "max", "whiten": True})
-    (tmp_path / "v.txt").write_text("\n".join([*pretraining.word_piece.vocabulary[:-1], "other"]))
+    (tmp_path / "v.txt").write_text("\n".join([*pretraining.tokenizer.vocabulary[:-1], "other"]))
     settings = dataclasses.replace(settings, out=str(tmp_path / "p"), vocab=str(tmp_path / "v.txt"))
     with pytest.raises(UserError, match="has a vocabulary of its own"):
         BertPretraining(settings)
@@ -143,9 +143,9 @@ def test_init_from_a_pair_without_heads_makes_and_ties_them(tiny_pair, corpus_fi
     )
     caplog.set_level("INFO", "tl_keras")
     pretraining = BertPretraining(settings)
-    assert "no mlm and no nsp head" in caplog.text
-    assert pretraining.word_piece.lower_case
-    assert not pretraining.word_piece.strip_accents
+    assert "no masked-LM head and no next-sentence head" in caplog.text
+    assert pretraining.tokenizer.lower_case
+    assert not pretraining.tokenizer.strip_accents
     head = pretraining.model.mlm_head
     assert head.token_embedding is pretraining.model.backbone.token_embedding
     _place, batch = next(pretraining.trainer.batches.from_place(pretraining.trainer.place))

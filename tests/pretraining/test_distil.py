@@ -20,11 +20,7 @@ from tl_keras.encoders.vocabularies import WordPieceRules, WordPieceVocabulary  
 from tl_keras.encoders.vocabulary_trim import read_pair_vocabulary  # noqa: E402
 from tl_keras.errors import UserError  # noqa: E402
 from tl_keras.pretraining.distil import Distillation  # noqa: E402
-from tl_keras.pretraining.distil_batches import (  # noqa: E402
-    DistilBatches,
-    MaskedWordsHead,
-    SpecialTokens,
-)
+from tl_keras.pretraining.distil_batches import DistilBatches, MaskedWordsHead  # noqa: E402
 from tl_keras.pretraining.distil_model import Distiller, LossWeights, keep_blocks, likeness  # noqa: E402
 
 pytestmark = pytest.mark.one_keras
@@ -82,7 +78,7 @@ def student(teacher, corpus_files, tmp_path_factory):
 
 def test_the_losses_are_what_numpy_says(tokens, word_piece):
     weights = network(len(word_piece.vocabulary))
-    special = SpecialTokens(*(word_piece.special[name] for name in ("[CLS]", "[SEP]", "[PAD]", "[MASK]")))
+    special = word_piece.special
     batches = list(DistilBatches(tokens.train, special, token_budget=200).once(32, 3))
     same = Distiller(weights, weights, range(3), LossWeights())
     same.measure_variances(batches)
@@ -123,7 +119,7 @@ def test_the_losses_are_what_numpy_says(tokens, word_piece):
 
 def test_masked_words_are_scored_as_the_exported_head_scores_them(tokens, word_piece, tmp_path):
     weights = network(len(word_piece.vocabulary))
-    special = SpecialTokens(*(word_piece.special[name] for name in ("[CLS]", "[SEP]", "[PAD]", "[MASK]")))
+    special = word_piece.special
     batch = next(iter(DistilBatches(tokens.train, special, token_budget=200, masked_rows=1.0).once(32, 1)))
     head = MaskedWordsHead(weights, np.arange(len(word_piece.vocabulary)))
     model = Distiller(weights, weights, range(3), LossWeights(words=0.1), head=head)
@@ -154,7 +150,7 @@ def test_masked_words_are_scored_as_the_exported_head_scores_them(tokens, word_p
 
 
 def test_rows_hold_every_token_once_with_prompts_and_masks(tokens, word_piece):
-    special = SpecialTokens(*(word_piece.special[name] for name in ("[CLS]", "[SEP]", "[PAD]", "[MASK]")))
+    special = word_piece.special
     prompt = word_piece.encode(["the film"])[0]
     batches = DistilBatches(
         tokens.train, special, [(0.5, prompt)], separators=2, masked_rows=0.5, mask_fraction=0.4, token_budget=300

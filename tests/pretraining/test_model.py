@@ -125,7 +125,7 @@ def arrays_of(model):
 
 
 def test_both_losses_are_those_of_bert_written_out_in_numpy(model, maker, tokens, word_piece):
-    cls, sep = word_piece.special["[CLS]"], word_piece.special["[SEP]"]
+    cls, sep = word_piece.special.start, word_piece.special.end
     plans = maker.window_plans(Place(max_length=48))
     pairs = next(plan for plan in plans if (plan[1][:, 4] >= 0).any())
     singles = next(plan for plan in plans if (plan[1][:, 4] < 0).all())

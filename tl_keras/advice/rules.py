@@ -46,8 +46,8 @@ FEW_PER_CLASS = 16
 # through; in between the number of steps grows steadily.
 FEWEST_EPOCHS, MOST_EPOCHS = 2, 15
 
-# Peak rate of encoders up to this width whose makers suggest none: 5e-4, as in benchmarks/transfer.py and `make demo`, for ko-en-mini (256). Wider ones get the
-# package's default, which at MiniLM's 384 (1e-4) gave the figures of sst2.json.
+# Peak rate of encoders up to this width whose makers suggest none: 5e-4, found for one of width 256 (docs/results.md, "the encoder before"). Wider ones
+# get the package's default, which at MiniLM's 384 (1e-4) gave the figures of sst2.json.
 NARROW, NARROW_LEARNING_RATE = 256, 5e-4
 
 # Unknown words beyond which the vocabulary is not made for these texts. An English uncased encoder on the Korean sample reviews has

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from tl_keras.encoders.convert_mpnet import mpnet_vocabulary
 from tl_keras.encoders.convert_wordpiece import has_byte_pairs, read_byte_pairs, read_json, read_wordpiece
 from tl_keras.encoders.pair import check_free, write_encoder_pair
 from tl_keras.encoders.sentencepiece_files import MODEL_FILES, read_sentencepiece, read_unigram_json
@@ -30,7 +31,7 @@ def convert(
 ) -> Path:
     """Convert a Hugging Face or KerasHub checkpoint to an encoder pair in TF Hub's format.
 
-    What can be read: from Hugging Face BERT, DistilBERT, ELECTRA and RoBERTa with a WordPiece vocabulary (KLUE's), BERT
+    What can be read: from Hugging Face BERT, DistilBERT, ELECTRA, MPNet and RoBERTa with a WordPiece vocabulary (KLUE's), BERT
     and XLM-R with XLM-R's SentencePiece vocabulary (multilingual-e5, bge-m3; `sentencepiece.bpe.model` or
     `tokenizer.json`), ALBERT (`spiece.model` or `tokenizer.json`), RoBERTa with byte-level byte pairs (`vocab.json` and `merges.txt`, or `tokenizer.json`), and the KerasHub presets of WordPiece models. A checkpoint without pooler (DistilBERT, ELECTRA)
     gives as `pooled_output` the last block's output at the first token, and one with a masked-LM head an encoder with
@@ -133,7 +134,8 @@ def _read_vocabulary(folder: Path, kind: str) -> Vocabulary:
         return read_unigram_json(fast)
     if has_byte_pairs(folder):
         return read_byte_pairs(folder)
-    return read_wordpiece(folder)
+    vocabulary = read_wordpiece(folder)
+    return mpnet_vocabulary(vocabulary) if kind == "mpnet" else vocabulary
 
 
 def read_prompts(folder: Path) -> dict[str, str]:

@@ -20,17 +20,19 @@ from pathlib import Path
 
 import numpy as np
 
+from tl_keras.encoders.convert_mpnet import RELATIVE as MPNETS_RELATIVE
+from tl_keras.encoders.convert_mpnet import mpnet_as_roberta
 from tl_keras.encoders.convert_wordpiece import read_json
-from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights, read_backbone
+from tl_keras.encoders.encoder_weights import MLM_HEAD, RELATIVE, EncoderWeights, MlmWeights, read_backbone
 from tl_keras.errors import UserError
 
-READABLE = ("albert", "bert", "distilbert", "electra", "roberta", "xlm-roberta")
-_ROBERTAS = ("roberta", "xlm-roberta")
+READABLE = ("albert", "bert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta")
+_ROBERTAS = ("mpnet", "roberta", "xlm-roberta")
 # Hugging Face's "gelu" is the exact one, with erf; KerasHub's BERT computes the tanh approximation.
 _APPROXIMATE_GELU = {"gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu_accurate"}
 _EXACT_GELU = {"gelu", "gelu_python"}
 _NEEDED = {"bert": "hidden_size", "distilbert": "dim", "electra": "embedding_size", "roberta": "hidden_size"}
-_NEEDED |= {"xlm-roberta": "hidden_size", "albert": "embedding_size"}
+_NEEDED |= {"xlm-roberta": "hidden_size", "mpnet": "hidden_size", "albert": "embedding_size"}
 _NAMES_OF_EMBEDDINGS = {
     "word_embeddings/embeddings": "embeddings.word_embeddings.weight",
     "position_embedding/embeddings": "embeddings.position_embeddings.weight",
@@ -64,6 +66,8 @@ def read_huggingface(folder: Path) -> tuple[EncoderWeights, MlmWeights | None]:
     try:
         if kind == "albert":
             config, tensors = albert_as_bert(config, tensors)
+        if kind == "mpnet":
+            config, tensors = mpnet_as_roberta(config, tensors)
         with _readable_folder(kind, config, tensors) as readable:
             weights = _read_by_keras_hub(readable)
         weights = _complete(weights, kind, config, tensors)
@@ -81,7 +85,7 @@ def checked_kind(folder: Path) -> str:
     config = read_json(folder / "config.json")
     kind = config.get("model_type")
     can = (
-        "what can be read is BERT, DistilBERT, ELECTRA and RoBERTa with a WordPiece vocabulary, BERT and XLM-R with "
+        "what can be read is BERT, DistilBERT, ELECTRA, MPNet and RoBERTa with a WordPiece vocabulary, BERT and XLM-R with "
         "XLM-R's SentencePiece model, ALBERT with its own, and RoBERTa with byte pairs"
     )
     if kind not in READABLE:
@@ -119,7 +123,7 @@ def _read_tensors(folder: Path, kind: str) -> dict[str, np.ndarray]:
     index = folder / "model.safetensors.index.json"
     names = sorted(set(read_json(index)["weight_map"].values())) if index.is_file() else ["model.safetensors"]
     tensors = {}
-    prefix = "roberta." if kind in _ROBERTAS else f"{kind}."
+    prefix = "roberta." if kind == "xlm-roberta" else f"{kind}."
     for name in names:
         if not (folder / name).is_file():
             other = [p.name for p in folder.glob("*.bin")]
@@ -208,6 +212,8 @@ def _complete(weights: EncoderWeights, kind: str, config: dict, tensors: dict[st
             # One token type, added to every token: a constant, which must not be looked up by a second segment's 1.
             position = position + arrays.pop("type_embeddings/embeddings")
         arrays["position_embedding/embeddings"] = position
+    if MPNETS_RELATIVE in tensors:
+        arrays[RELATIVE] = tensors[MPNETS_RELATIVE]
     return dataclasses.replace(
         weights,
         arrays=arrays,
@@ -226,14 +232,13 @@ def _mlm_head(kind: str, config: dict, tensors: dict[str, np.ndarray]) -> MlmWei
     if f"{dense}.weight" not in tensors or bias not in tensors:
         return None
     gamma, beta = _norm_names(tensors, norm)
-    name = "bert/cls/predictions"
     return MlmWeights(
         arrays={
-            f"{name}/transform/dense/kernel": tensors[f"{dense}.weight"].T,
-            f"{name}/transform/dense/bias": tensors[f"{dense}.bias"],
-            f"{name}/transform/LayerNorm/gamma": tensors[gamma],
-            f"{name}/transform/LayerNorm/beta": tensors[beta],
-            f"{name}/output_bias/bias": tensors[bias],
+            f"{MLM_HEAD}/transform/dense/kernel": tensors[f"{dense}.weight"].T,
+            f"{MLM_HEAD}/transform/dense/bias": tensors[f"{dense}.bias"],
+            f"{MLM_HEAD}/transform/LayerNorm/gamma": tensors[gamma],
+            f"{MLM_HEAD}/transform/LayerNorm/beta": tensors[beta],
+            f"{MLM_HEAD}/output_bias/bias": tensors[bias],
         },
         epsilon=float(config.get("layer_norm_eps", 1e-12)),
         activation=_activation(config),

@@ -9,6 +9,11 @@ import numpy as np
 
 from tl_keras.errors import UserError
 
+MLM_HEAD = "bert/cls/predictions"
+"""What the names of a masked-LM head's weights begin with, as in BERT's own checkpoints."""
+RELATIVE = "relative_attention_bias/embeddings"
+"""The table of relative positions, `[buckets, heads]`, of networks that have one (MPNet)."""
+
 
 @dataclass
 class EncoderWeights:
@@ -123,9 +128,9 @@ def read_mlm_head(head) -> MlmWeights:
     """
     if getattr(head, "token_embedding", None) is None or not head.built:
         raise UserError("mlm_head must be a built MaskedLMHead tied to the encoder by token_embedding=.")
-    arrays = _dense("bert/cls/predictions/transform/dense", head._intermediate_dense)
-    arrays |= _norm("bert/cls/predictions/transform/LayerNorm", head._intermediate_layer_norm)
-    arrays["bert/cls/predictions/output_bias/bias"] = head._bias
+    arrays = _dense(f"{MLM_HEAD}/transform/dense", head._intermediate_dense)
+    arrays |= _norm(f"{MLM_HEAD}/transform/LayerNorm", head._intermediate_layer_norm)
+    arrays[f"{MLM_HEAD}/output_bias/bias"] = head._bias
     return MlmWeights(
         arrays={name: _float32(variable) for name, variable in arrays.items()},
         epsilon=float(head.layer_norm_epsilon),

@@ -124,7 +124,7 @@ def pack_pair(folder: Path, weights, activation: str, vocabulary, mlm=None, info
     Args:
         folder: exists; the weights, the vocabulary and `info.json` go there.
         weights: `EncoderWeights`.
-        activation: name of its activation, in `pair_weights.ACTIVATIONS`.
+        activation: name of its activation, in `pair_encoder.ACTIVATIONS`.
         vocabulary: a `Vocabulary`.
         mlm: `MlmWeights`, or none.
         info: facts for `info.json`, as for `write_encoder_pair`; `seq_length` among them.

@@ -8,18 +8,55 @@ which blocks can be told apart, holds nothing but the weights, and is the same i
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights
+from tl_keras.encoders.encoder_weights import MLM_HEAD, RELATIVE, EncoderWeights, MlmWeights
+from tl_keras.encoders.relative_positions import relative_scores
 from tl_keras.errors import UserError
 
 _MASKED_SCORE = -1e9  # added to the score of a padded position; its softmax weight is then exactly 0 in float32
 _INPUT_NAMES = ("input_word_ids", "input_mask", "input_type_ids")
+
+
+def dense(arrays: Mapping[str, tf.Tensor], name: str, x: tf.Tensor) -> tf.Tensor:
+    """`x W + b` with `name/kernel` and `name/bias`; kernels of several axes (heads) are flattened to a matrix, the faster product."""
+    size = x.shape[-1]
+    kernel = tf.reshape(arrays[f"{name}/kernel"], [size, -1])
+    bias = tf.reshape(arrays[f"{name}/bias"], [-1])
+    y = tf.nn.bias_add(tf.matmul(tf.reshape(x, [-1, size]), kernel), bias)
+    return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [bias.shape[0]]], axis=0))
+
+
+def layer_norm(arrays: Mapping[str, tf.Tensor], name: str, x: tf.Tensor, epsilon: float) -> tf.Tensor:
+    """Layer normalisation over the last axis, with `name/gamma` and `name/beta`."""
+    centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
+    return centred * tf.math.rsqrt(variance + epsilon) * arrays[f"{name}/gamma"] + arrays[f"{name}/beta"]
+
+
+def masked_word_logits(
+    arrays: Mapping[str, tf.Tensor], outputs: tf.Tensor, activation: Callable, epsilon: float
+) -> tf.Tensor:
+    """Scores of the whole vocabulary by a masked-LM head whose output matrix is the word embedding.
+
+    Args:
+        arrays: the head's weights, as `MlmWeights` names them, and `word_embeddings/embeddings`.
+        outputs: float32 `[..., width]`, of the encoder at the masked places.
+        activation: of the head's dense layer.
+        epsilon: of its layer normalisation.
+
+    Returns:
+        float32 `[..., vocabulary]`.
+    """
+    x = activation(dense(arrays, f"{MLM_HEAD}/transform/dense", outputs))
+    x = layer_norm(arrays, f"{MLM_HEAD}/transform/LayerNorm", x, epsilon)
+    table = arrays["word_embeddings/embeddings"]
+    return tf.einsum("...h,vh->...v", x, table) + arrays[f"{MLM_HEAD}/output_bias/bias"]
 
 
 class EncoderModule(tf.Module):
@@ -87,53 +124,45 @@ class EncoderModule(tf.Module):
         x += self._v["position_embedding/embeddings"][: tf.shape(ids)[1]]
         if "type_embeddings/embeddings" in self._v:
             x += tf.gather(self._v["type_embeddings/embeddings"], inputs["input_type_ids"])
-        x = self._dropout(self.norm("embeddings/layer_norm", x), training, seeds)
+        x = self._dropout(self._norm("embeddings/layer_norm", x), training, seeds)
         if "embedding_projection/kernel" in self._v:
-            x = self.dense("embedding_projection", x)
+            x = dense(self._v, "embedding_projection", x)
         mask = tf.cast(inputs["input_mask"], x.dtype)[:, tf.newaxis, tf.newaxis, :]
         added_scores = (1.0 - mask) * _MASKED_SCORE
+        if RELATIVE in self._v:
+            added_scores += relative_scores(self._v[RELATIVE], tf.shape(ids)[1])
         blocks = []
         for i in range(config.num_layers):
             x = self._block(f"transformer/layer_{i}", x, added_scores, training, seeds)
             blocks.append(x)
         pooled = x[:, 0]
         if "pooler_transform/kernel" in self._v:
-            pooled = tf.tanh(self.dense("pooler_transform", pooled))
+            pooled = tf.tanh(dense(self._v, "pooler_transform", pooled))
         return {"pooled_output": pooled, "sequence_output": x, "encoder_outputs": blocks}
 
     def _block(self, name: str, x: tf.Tensor, added_scores: tf.Tensor, training: bool, seeds: Iterator[int]):
         attended = self._attention(f"{name}/self_attention", x, added_scores, training, seeds)
-        x = self.norm(f"{name}/self_attention_layer_norm", x + self._dropout(attended, training, seeds))
-        hidden = self._config.activation(self.dense(f"{name}/intermediate", x))
-        output = self._dropout(self.dense(f"{name}/output", hidden), training, seeds)
-        return self.norm(f"{name}/output_layer_norm", x + output)
+        x = self._norm(f"{name}/self_attention_layer_norm", x + self._dropout(attended, training, seeds))
+        hidden = self._config.activation(dense(self._v, f"{name}/intermediate", x))
+        output = self._dropout(dense(self._v, f"{name}/output", hidden), training, seeds)
+        return self._norm(f"{name}/output_layer_norm", x + output)
 
     def _attention(self, name: str, x: tf.Tensor, added_scores: tf.Tensor, training: bool, seeds: Iterator[int]):
         batch, length, heads = tf.shape(x)[0], tf.shape(x)[1], self._config.num_heads
         size = x.shape[-1] // heads
 
         def split(part: str) -> tf.Tensor:  # [batch, heads, length, size]
-            return tf.transpose(tf.reshape(self.dense(f"{name}/{part}", x), [batch, length, heads, size]), [0, 2, 1, 3])
+            return tf.transpose(
+                tf.reshape(dense(self._v, f"{name}/{part}", x), [batch, length, heads, size]), [0, 2, 1, 3]
+            )
 
         scores = tf.matmul(split("query") * size**-0.5, split("key"), transpose_b=True) + added_scores
         weights = self._dropout(tf.nn.softmax(scores), training, seeds, self._config.attention_dropout)
         mixed = tf.transpose(tf.matmul(weights, split("value")), [0, 2, 1, 3])
-        return self.dense(f"{name}/attention_output", tf.reshape(mixed, [batch, length, heads * size]))
+        return dense(self._v, f"{name}/attention_output", tf.reshape(mixed, [batch, length, heads * size]))
 
-    def dense(self, name: str, x: tf.Tensor) -> tf.Tensor:
-        """`x W + b`; kernels of several axes (heads) are flattened to a matrix, which is the faster product."""
-        size = x.shape[-1]
-        kernel = tf.reshape(self._v[f"{name}/kernel"], [size, -1])
-        bias = tf.reshape(self._v[f"{name}/bias"], [-1])
-        y = tf.nn.bias_add(tf.matmul(tf.reshape(x, [-1, size]), kernel), bias)
-        return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [bias.shape[0]]], axis=0))
-
-    def norm(self, name: str, x: tf.Tensor, epsilon: float | None = None) -> tf.Tensor:
-        """Layer normalisation over the last axis."""
-        centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
-        variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
-        scale = tf.math.rsqrt(variance + (epsilon or self._config.epsilon))
-        return centred * scale * self._v[f"{name}/gamma"] + self._v[f"{name}/beta"]
+    def _norm(self, name: str, x: tf.Tensor) -> tf.Tensor:
+        return layer_norm(self._v, name, x, self._config.epsilon)
 
     def _dropout(self, x: tf.Tensor, training: bool, seeds: Iterator[int], rate: float | None = None) -> tf.Tensor:
         rate = self._config.dropout if rate is None else rate
@@ -186,13 +215,10 @@ class _MlmModule(tf.Module):
     @tf.function(autograph=False)
     def __call__(self, inputs, training=False):
         """Score the vocabulary at `masked_lm_positions` (int32 `[batch, predictions]`)."""
-        encoder, name = self._encoder, "bert/cls/predictions"
+        encoder = self._encoder
         outputs = encoder._forward(inputs, training)
-        x = tf.gather(outputs["sequence_output"], inputs["masked_lm_positions"], batch_dims=1)
-        x = self._config.activation(encoder.dense(f"{name}/transform/dense", x))
-        x = encoder.norm(f"{name}/transform/LayerNorm", x, self._config.epsilon)
-        table = encoder._v["word_embeddings/embeddings"]
-        logits = tf.einsum("bph,vh->bpv", x, table) + encoder._v[f"{name}/output_bias/bias"]
+        masked = tf.gather(outputs["sequence_output"], inputs["masked_lm_positions"], batch_dims=1)
+        logits = masked_word_logits(encoder._v, masked, self._config.activation, self._config.epsilon)
         return {**outputs, "mlm_logits": logits}
 
     def trace(self) -> None:
@@ -212,7 +238,6 @@ ACTIVATIONS: dict[str, Callable] = {
 """Of feed-forward layers, by the names that `info.json` has for them."""
 _EPSILONS = (1e-12, 1e-5)
 _SAME = 1e-6  # no other activation or epsilon comes so near
-_MLM = "bert/cls/predictions"
 
 
 def read_pair_weights(encoder_folder: str | Path) -> tuple[EncoderWeights, str, MlmWeights | None]:
@@ -237,16 +262,16 @@ def read_pair_weights(encoder_folder: str | Path) -> tuple[EncoderWeights, str, 
     query = arrays.get("transformer/layer_0/self_attention/query/kernel")
     if not count or query is None or query.ndim != 3:
         raise UserError(
-            f"{encoder_folder} is not built like BERT, or its weights are not named as in TF Hub's encoders, so it cannot be "
-            "made smaller; convert the checkpoint that it came from with `tl-keras convert` first."
+            f"{encoder_folder} is not built like BERT, or its weights are not named as in TF Hub's encoders, so its network cannot "
+            "be built again; convert the checkpoint that it came from with `tl-keras convert` first."
         )
-    head = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_MLM)}
+    head = {name: arrays.pop(name) for name in list(arrays) if name.startswith(MLM_HEAD)}
     weights = EncoderWeights(arrays, count, query.shape[1], 0.1, 0.1, _EPSILONS[0], ACTIVATIONS["gelu"])
     weights, activation = _fitted(weights, loaded, encoder_folder)
     if not head:
         module = getattr(loaded, "mlm", None)
         known = {v.name.removesuffix(":0"): v.numpy() for v in getattr(module, "variables", ())}
-        head = {name: array for name, array in known.items() if name.startswith(_MLM)}
+        head = {name: array for name, array in known.items() if name.startswith(MLM_HEAD)}
     return weights, activation, MlmWeights(head, weights.epsilon, weights.activation) if head else None
 
 
@@ -269,7 +294,6 @@ def _fitted(weights: EncoderWeights, loaded, folder) -> tuple[EncoderWeights, st
     # The two forms of gelu differ by some thousandths; another architecture is off by whole units.
     if not gap < 1e-3:
         raise UserError(
-            f"{folder}: built again as BERT its outputs differ by {gap:.2g}, so it is another architecture and cannot be made "
-            "smaller here."
+            f"{folder}: built again as BERT its outputs differ by {gap:.2g}, so it is another architecture."
         )
     return best, name

@@ -190,7 +190,7 @@ class BytePairVocabulary:
     """A byte-level byte-pair vocabulary.
 
     Attributes:
-        tokens: by id, bytes written as characters (`byte_pair_tokenizer.byte_characters`), special tokens included.
+        tokens: by id, bytes written as characters (`tokenizers.byte_characters`), special tokens included.
         merges: pairs of tokens, in the order in which they are merged.
         add_prefix_space: a text that begins with no blank is split as if it did.
         special_tokens, packing: as of `SentencePieceVocabulary`.

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights
+from tl_keras.encoders.encoder_weights import MLM_HEAD, EncoderWeights, MlmWeights
 from tl_keras.encoders.pair_preprocess import PreprocessModule
 from tl_keras.encoders.vocabularies import (
     BYTE_PAIR_FILE,
@@ -85,17 +85,20 @@ class VocabularyIds:
     """The tokenizer that a pair with this vocabulary has, ready to use.
 
     Args:
-        vocabulary: WordPiece or SentencePiece.
+        vocabulary: of any kind.
 
     Attributes:
         vocabulary: its tokens by id.
         lower_case, strip_accents: what it does to letters first.
+        between: what stands before a sentence that does not begin a text, so that it is split as it is within one.
     """
 
     def __init__(self, vocabulary: Vocabulary):
         self.vocabulary = list(vocabulary.tokens)
         self.lower_case = vocabulary.lower_case
         self.strip_accents = isinstance(vocabulary, WordPieceVocabulary) and bool(vocabulary.rules.strip_accents)
+        # Byte pairs tell a word at the beginning of a text from one behind a blank.
+        self.between = " " if isinstance(vocabulary, BytePairVocabulary) and not vocabulary.add_prefix_space else ""
         # The lookup table of a WordPiece vocabulary reads its file when it is made.
         with tempfile.TemporaryDirectory() as folder:
             self._module = PreprocessModule(vocabulary, str(vocabulary.write(Path(folder))), seq_length=128)
@@ -124,7 +127,7 @@ class VocabularyIds:
 _BLANK = "▁"  # stands for a blank in SentencePiece's tokens
 _CONTINUATION = "##"
 _ROWS = "word_embeddings/embeddings"
-_OUTPUT_BIAS = "bert/cls/predictions/output_bias/bias"
+_OUTPUT_BIAS = f"{MLM_HEAD}/output_bias/bias"
 
 
 def always_kept(vocabulary: Vocabulary) -> np.ndarray:

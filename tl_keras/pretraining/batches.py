@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tl_keras.encoders.vocabularies import BERT_PACKING, Packing
 from tl_keras.errors import UserError
 from tl_keras.pretraining.bert_tasks import A0, A1, B0, B1, NEXT, Masking, mask_rows, plan_rows
 from tl_keras.pretraining.token_files import TokenFile
+from tl_keras.pretraining.vocabulary import SpecialTokens
 from tl_keras.pretraining.windows import Place, WindowedBatches
 
 
@@ -43,23 +45,25 @@ class BatchMaker(WindowedBatches):
 
     Attributes:
         part: The token file.
-        special: Ids of `[PAD]`, `[CLS]`, `[SEP]`, `[MASK]` by name.
+        special: Ids of the tokens that frame rows, and of the mask.
         vocabulary_size: Tokens.
         masking: How to mask.
         token_budget: Tokens in a batch, padding included.
         bucket_step: Rows are padded to a multiple of it.
         seed: Where chance begins.
-        continuation: bool `[vocabulary]`, True for `##` tokens; for whole-word masking.
+        continuation: bool `[vocabulary]`, True for tokens that go on with a word; for whole-word masking.
+        packing: How one or two texts become a row.
     """
 
     part: TokenFile
-    special: dict[str, int]
+    special: SpecialTokens
     vocabulary_size: int
     masking: Masking
     token_budget: int = 4096
     bucket_step: int = 8
     seed: int = 0
     continuation: np.ndarray | None = None
+    packing: Packing = BERT_PACKING
 
     def check(self, max_length: int) -> None:
         """Refuse a corpus or options that give no batch.
@@ -89,10 +93,12 @@ class BatchMaker(WindowedBatches):
     def window_plans(self, place: Place) -> list[tuple[int, np.ndarray]]:
         """The batches of a window, as (padded length, plan rows), in training order."""
         rng = np.random.default_rng([self.seed, place.epoch, place.window])
-        rows = plan_rows(self.part, self.window_documents(place), place.max_length, rng)
+        rows = plan_rows(
+            self.part, self.window_documents(place), place.max_length, rng, separators=self.packing.separators
+        )
         rows = rows[rng.permutation(len(rows))]
         lengths = np.asarray(self.lengths(place.max_length))
-        bucket = np.searchsorted(lengths, row_lengths(rows))
+        bucket = np.searchsorted(lengths, row_lengths(rows, self.packing.separators))
         plans = []
         for index, length in enumerate(lengths):
             mine, size = rows[bucket == index], max(self.token_budget // int(length), 1)
@@ -106,28 +112,30 @@ class BatchMaker(WindowedBatches):
         """
         rng = np.random.default_rng([*seed, 1])
         count = max(self.token_budget // length, 1)
-        ids = np.full((count, length), self.special["[PAD]"], np.int64)
+        ids = np.full((count, length), self.special.padding, np.int64)
         segments = np.zeros((count, length), np.int32)
         lengths = np.full(count, 2)
-        lengths[: len(rows)] = row_lengths(rows)
+        lengths[: len(rows)] = row_lengths(rows, self.packing.separators)
         maskable = np.zeros((count, length), bool)
-        cls, sep, tokens = self.special["[CLS]"], self.special["[SEP]"], self.part.tokens
+        start, end, tokens = self.special.start, self.special.end, self.part.tokens
         for row in range(count):
-            ids[row, 0] = cls
+            ids[row, 0] = start
             if row >= len(rows):
-                ids[row, 1] = sep
+                ids[row, 1] = end
                 continue
             a0, a1, b0, b1, _ = rows[row]
             middle = 1 + a1 - a0
-            ids[row, 1:middle], ids[row, middle] = tokens[a0:a1], sep
+            ids[row, 1:middle], ids[row, middle] = tokens[a0:a1], end
             maskable[row, 1:middle] = True
             if b1 > b0:
-                end = middle + 1 + b1 - b0
-                ids[row, middle + 1 : end], ids[row, end] = tokens[b0:b1], sep
-                segments[row, middle + 1 : end + 1] = 1
-                maskable[row, middle + 1 : end] = True
+                second = middle + self.packing.separators
+                last = second + b1 - b0
+                ids[row, middle:second] = end
+                ids[row, second:last], ids[row, last] = tokens[b0:b1], end
+                segments[row, second : last + 1] = int(self.packing.segments)
+                maskable[row, second:last] = True
         masked, chosen = mask_rows(
-            ids, maskable, lengths, self.masking, self.vocabulary_size, self.special["[MASK]"], rng, self.continuation
+            ids, maskable, lengths, self.masking, self.vocabulary_size, self.special.mask, rng, self.continuation
         )
         places = np.flatnonzero(chosen)
         room = count * int(self.masking.count(length))
@@ -149,7 +157,7 @@ class BatchMaker(WindowedBatches):
         )
 
 
-def row_lengths(rows: np.ndarray) -> np.ndarray:
-    """Tokens of each planned row, `[CLS]` and `[SEP]` included."""
+def row_lengths(rows: np.ndarray, separators: int = 1) -> np.ndarray:
+    """Tokens of each planned row, those that frame it and the separators between A and B included."""
     a, b = rows[:, A1] - rows[:, A0], rows[:, B1] - rows[:, B0]
-    return np.where(b > 0, a + b + 3, a + 2)
+    return np.where(b > 0, a + b + 2 + separators, a + 2)

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from tl_keras.errors import UserError
 from tl_keras.pretraining.batches import BatchMaker
@@ -14,7 +15,8 @@ from tl_keras.pretraining.corpus import SentenceSample, read_documents, scan_cor
 from tl_keras.pretraining.export import export_encoder_pair
 from tl_keras.pretraining.model import BertPretrainer, Trainer, backbone_shape, build_backbone, flops_per_token
 from tl_keras.pretraining.model_card import write_model_card
-from tl_keras.pretraining.pair_start import start_from_pair
+from tl_keras.pretraining.pair_start import MLM, POOLER, start_from_pair
+from tl_keras.pretraining.pair_tokenizer import PairTokenizer
 from tl_keras.pretraining.run import LanguageModelRun, can_plot
 from tl_keras.pretraining.run_files import matmul_rate, plot_losses
 from tl_keras.pretraining.settings import BertSettings
@@ -23,6 +25,10 @@ from tl_keras.pretraining.token_vectors import start_from_token_vectors
 from tl_keras.pretraining.vocabulary import WordPiece, learn_vocabulary, read_vocabulary, vocabulary_hash
 
 logger = logging.getLogger(__name__)
+
+VOCABULARY = "vocabulary"
+"""The folder of a run that keeps the vocabulary of the pair it began from, where that is none of BERT's kind."""
+Tokenizer = WordPiece | PairTokenizer
 
 
 class BertPretraining(LanguageModelRun):
@@ -38,20 +44,28 @@ class BertPretraining(LanguageModelRun):
         self._pair = None
         if settings.init:
             self._pair = start_from_pair(settings.init, settings.dropout, settings.precision, self._sample())
-        tokens, self.word_piece = self._prepare_tokens(self._pair.word_piece if self._pair else None)
+        tokens, self.tokenizer = self._prepare_tokens(self._pair.tokenizer if self._pair else None)
         return tokens
 
     def start(self):
         """The pair's model, or a new one."""
         self.model = self._pair.model if self._pair else self._new_model()
         self._suggested = self._pair.suggested if self._pair else {}
+        self._new_parts = self._pair.new_parts if self._pair else ()
+        if MLM in self._new_parts:
+            self._start_from_frequencies()
+        if isinstance(self.tokenizer, PairTokenizer):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.tokenizer.write(self.folder / VOCABULARY)
 
     def reopen(self):
         """A model of the shape that the run had when it began, with the vocabulary of the token files."""
-        self.word_piece = self.tokens.word_piece()
+        kept = self.folder / VOCABULARY
+        self.tokenizer = PairTokenizer.read(kept) if self.earlier.get("tokenizer") else self.tokens.word_piece()
         dropout, precision = self.settings.dropout, self.settings.precision
         self.model = BertPretrainer(build_backbone(**self.earlier["shape"], dropout=dropout, precision=precision))
         self._suggested = self.earlier.get("suggested", {})
+        self._new_parts = tuple(self.earlier.get("new_parts", ()))
 
     def batch_makers(self, schedule):
         """Rows of masked tokens."""
@@ -68,8 +82,11 @@ class BertPretraining(LanguageModelRun):
         return batches, self._batch_maker(self.tokens.heldout, Masking())
 
     def extra_config(self):
-        """The network's shape, and what suits the encoder."""
-        return {"shape": backbone_shape(self.model.backbone), "suggested": self._suggested}
+        """The network's shape, what suits the encoder, and what of its beginning the run goes on to need."""
+        facts = {"shape": backbone_shape(self.model.backbone), "suggested": self._suggested}
+        if isinstance(self.tokenizer, PairTokenizer):
+            facts["tokenizer"] = self.tokenizer.pair_vocabulary.info()["tokenizer"]
+        return facts | {"new_parts": self._new_parts}
 
     def versions(self):
         """Those of the libraries, and Keras's backend."""
@@ -97,8 +114,22 @@ class BertPretraining(LanguageModelRun):
             "corpora": [{key: corpus[key] for key in ("path", "sha256", "licence")} for corpus in meta["corpora"]],
         }
         seq_length = min(128, self.model.backbone.max_sequence_length)
-        export_encoder_pair(self.folder, self.model, self.word_piece, seq_length, self.settings.finetune_dropout, info)
+        # A pooler that is new has learned from sentence pairs, or nothing at all.
+        pooler = POOLER not in self._new_parts or self._has_sentence_pairs()
+        export_encoder_pair(
+            self.folder, self.model, self.tokenizer, seq_length, self.settings.finetune_dropout, info, pooler
+        )
         return self.folder
+
+    def _start_from_frequencies(self) -> None:
+        """Let a new head begin with how frequent each token is, which it need not learn then."""
+        bias = self.model.mlm_head._bias
+        counts = np.bincount(self.tokens.train.tokens, minlength=bias.shape[0]) + 1
+        bias.assign(np.log(counts / counts.sum()))
+
+    def _has_sentence_pairs(self) -> bool:
+        train = self.tokens.train
+        return len(train.sentences) > len(train.documents)
 
     def _sample(self) -> list[str]:
         """Some sentences of the corpora, to try a tokenizer on."""
@@ -114,7 +145,7 @@ class BertPretraining(LanguageModelRun):
         """Where the token files lie, those of another run perhaps."""
         return Path(self.settings.tokens or super().token_folder)
 
-    def _prepare_tokens(self, given: WordPiece | None) -> tuple[TokenFolder, WordPiece]:
+    def _prepare_tokens(self, given: Tokenizer | None) -> tuple[TokenFolder, Tokenizer]:
         settings = self.settings
         wanted = read_vocabulary(settings.vocab) if settings.vocab else None
         if given and wanted and given.vocabulary != wanted:
@@ -147,7 +178,7 @@ class BertPretraining(LanguageModelRun):
     def _new_model(self) -> BertPretrainer:
         settings = self.settings
         backbone = build_backbone(
-            vocabulary_size=len(self.word_piece.vocabulary),
+            vocabulary_size=len(self.tokenizer.vocabulary),
             layers=settings.layers,
             width=settings.width,
             heads=settings.heads,
@@ -156,18 +187,19 @@ class BertPretraining(LanguageModelRun):
             dropout=settings.dropout,
             precision=settings.precision,
         )
-        start_from_token_vectors(backbone, self.tokens.train, self.word_piece.vocabulary, settings)
+        start_from_token_vectors(backbone, self.tokens.train, self.tokenizer.vocabulary, settings)
         return BertPretrainer(backbone)
 
     def _batch_maker(self, part: TokenFile, masking: Masking) -> BatchMaker:
         return BatchMaker(
             part,
-            self.word_piece.special,
-            len(self.word_piece.vocabulary),
+            self.tokenizer.special,
+            len(self.tokenizer.vocabulary),
             masking,
             token_budget=self.settings.batch_tokens,
             seed=self.settings.seed,
-            continuation=self.word_piece.continuation,
+            continuation=self.tokenizer.continuation,
+            packing=self.tokenizer.packing,
         )
 
     def metrics(self):

@@ -26,7 +26,7 @@ class Masking:
         fraction: Fraction of a row's tokens that are predicted, its special tokens counted.
         mask: Fraction of those that become `[MASK]`.
         random: Fraction of those that become a token drawn from the whole vocabulary; the rest stay as they are.
-        whole_words: Choose whole words (a token and the `##` tokens after it), not single tokens.
+        whole_words: Choose whole words (a token and those after it that go on with the word), not single tokens.
     """
 
     fraction: float = 0.15
@@ -66,7 +66,7 @@ def mask_rows(
         vocabulary_size: Random tokens are drawn from all ids below it.
         mask_id: Id of `[MASK]`.
         rng: Where chance comes from.
-        continuation: bool `[vocabulary]`, True for `##` tokens; needed for whole words.
+        continuation: bool `[vocabulary]`, True for tokens that go on with a word; needed for whole words.
 
     Returns:
         The ids with masks put in, int32 `[rows, length]`, and the chosen places, bool `[rows, length]`.
@@ -126,6 +126,7 @@ def plan_rows(
     max_length: int,
     rng: np.random.Generator,
     short_fraction: float = 0.1,
+    separators: int = 1,
 ) -> np.ndarray:
     """Lay out documents as rows of at most `max_length` tokens.
 
@@ -143,6 +144,7 @@ def plan_rows(
         max_length: Tokens in a row, `[CLS]` and `[SEP]` included.
         rng: Where chance comes from.
         short_fraction: Fraction of the stretches that get a random shorter length, as published.
+        separators: End tokens between A and B.
 
     Returns:
         int64 `[rows, 5]`: begin and end of A, begin and end of B in `part.tokens`, and 0 (B follows A), 1 (it does
@@ -160,12 +162,12 @@ def plan_rows(
     for number in np.unique(file_of):
         group = longer[file_of == number]
         for document in group:
-            rows.append(_plan_document(part, document, group, max_length, rng, short_fraction))
+            rows.append(_plan_document(part, document, group, max_length, rng, short_fraction, separators))
     return np.concatenate(rows).astype(np.int64)
 
 
-def _plan_document(part, document, candidates, max_length, rng, short_fraction) -> np.ndarray:
-    room = max_length - 3
+def _plan_document(part, document, candidates, max_length, rng, short_fraction, separators) -> np.ndarray:
+    room = max_length - 2 - separators
     bounds = np.asarray(part.sentences[part.documents[document] : part.documents[document + 1] + 1])
     count, start, rows = len(bounds) - 1, 0, []
     while start < count:

@@ -31,9 +31,9 @@ from tl_keras.errors import UserError
 from tl_keras.pretraining.compress_report import CompressionReport, measure
 from tl_keras.pretraining.corpus import read_documents, scan_corpora
 from tl_keras.pretraining.distil import Distillation, DistilSettings, Teacher
-from tl_keras.pretraining.distil_batches import SpecialTokens
 from tl_keras.pretraining.distil_model import keep_blocks
 from tl_keras.pretraining.run_files import Report, draft_in
+from tl_keras.pretraining.vocabulary import SpecialTokens
 
 logger = logging.getLogger(__name__)
 
@@ -248,10 +248,9 @@ def _settings(folder: Path, out: Path, layers, distil_on, info: dict, given: dic
 
 
 def _distilled(network: _Network, settings: DistilSettings, kept, resume, info, on_report, command, run) -> _Network:
-    ids = network.vocabulary.special_ids()
-    special = SpecialTokens(ids["start_of_sequence_id"], ids["end_of_segment_id"], ids["padding_id"], ids["mask_id"])
+    vocabulary = network.vocabulary
     teacher = Teacher(
-        network.weights, VocabularyIds(network.vocabulary), special, network.vocabulary.packing.separators
+        network.weights, VocabularyIds(vocabulary), SpecialTokens.of(vocabulary), vocabulary.packing.separators
     )
     out = Path(settings.out)
     distillation = Distillation(settings, teacher, resume, on_report, command)

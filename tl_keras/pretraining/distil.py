@@ -13,7 +13,7 @@ import numpy as np
 from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights
 from tl_keras.errors import UserError
 from tl_keras.pretraining.compress_report import write_distil_card
-from tl_keras.pretraining.distil_batches import DistilBatch, DistilBatches, MaskedWordsHead, SpecialTokens
+from tl_keras.pretraining.distil_batches import DistilBatch, DistilBatches, MaskedWordsHead
 from tl_keras.pretraining.distil_model import Distiller, LossWeights, keep_blocks
 from tl_keras.pretraining.loop import Intervals, TrainingLoop
 from tl_keras.pretraining.run import PretrainingRun, can_plot
@@ -21,6 +21,7 @@ from tl_keras.pretraining.run_files import Means, Report, plot_losses
 from tl_keras.pretraining.schedule import Schedule
 from tl_keras.pretraining.settings import PretrainingSettings
 from tl_keras.pretraining.token_files import open_token_files, prepare_token_files
+from tl_keras.pretraining.vocabulary import SpecialTokens
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tl_keras.encoders.encoder_weights import EncoderWeights, MlmWeights
-from tl_keras.encoders.pair_encoder import Network
+from tl_keras.encoders.encoder_weights import MLM_HEAD, EncoderWeights, MlmWeights
+from tl_keras.encoders.pair_encoder import Network, masked_word_logits
 from tl_keras.errors import UserError
 from tl_keras.pretraining.token_files import TokenFile
+from tl_keras.pretraining.vocabulary import SpecialTokens
 from tl_keras.pretraining.windows import Place, WindowedBatches
 
 BEGIN, END, BREAK, PROMPT = range(4)
@@ -35,16 +36,6 @@ class DistilBatch:
     padding_mask: np.ndarray
     tokens: int
     masks: int
-
-
-@dataclass(frozen=True)
-class SpecialTokens:
-    """Ids by role."""
-
-    start: int
-    end: int
-    padding: int
-    mask: int
 
 
 @dataclass(frozen=True)
@@ -163,9 +154,6 @@ class DistilBatches(WindowedBatches):
         return -1
 
 
-_HEAD = "bert/cls/predictions"
-
-
 class MaskedWordsHead:
     """A dense layer, a layer normalisation and a bias over the vocabulary, which score with the word embeddings.
 
@@ -188,7 +176,7 @@ class MaskedWordsHead:
             "output_bias/bias": np.log((frequencies + 1) / (frequencies + 1).sum()),
         }
         self._arrays = {
-            f"{_HEAD}/{name}": tf.Variable(array, dtype=tf.float32, name=name) for name, array in arrays.items()
+            f"{MLM_HEAD}/{name}": tf.Variable(array, dtype=tf.float32, name=name) for name, array in arrays.items()
         }
 
     @property
@@ -206,7 +194,8 @@ class MaskedWordsHead:
 
         Source: Devlin et al. 2019, https://arxiv.org/abs/1810.04805, section 3.1.
         """
-        logits = self._logits(network, outputs)
+        arrays = {**network.arrays, **self._arrays}
+        logits = masked_word_logits(arrays, outputs, self._weights.activation, self.epsilon)
         entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(wanted, logits)
         right = tf.cast(tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), wanted), tf.float32)
         count = tf.cast(tf.size(wanted), tf.float32)
@@ -219,13 +208,3 @@ class MaskedWordsHead:
         """The head as it is now."""
         arrays = {name: np.asarray(variable) for name, variable in self._arrays.items()}
         return MlmWeights(arrays, self.epsilon, self._weights.activation)
-
-    def _logits(self, network: Network, outputs: tf.Tensor) -> tf.Tensor:
-        part = self._arrays
-        x = tf.matmul(outputs, part[f"{_HEAD}/transform/dense/kernel"]) + part[f"{_HEAD}/transform/dense/bias"]
-        x = self._weights.activation(x)
-        mean, variance = tf.nn.moments(x, axes=[1], keepdims=True)
-        x = (x - mean) * tf.math.rsqrt(variance + self.epsilon)
-        x = x * part[f"{_HEAD}/transform/LayerNorm/gamma"] + part[f"{_HEAD}/transform/LayerNorm/beta"]
-        table = network.arrays["word_embeddings/embeddings"]
-        return tf.matmul(x, table, transpose_b=True) + part[f"{_HEAD}/output_bias/bias"]

@@ -27,7 +27,13 @@ def gelu_exact(x):
     return keras.activations.gelu(x, approximate=False)
 
 
-ACTIVATIONS = {"gelu_approximate": gelu_approximate, "gelu": gelu_exact, "relu": keras.activations.relu}
+ACTIVATIONS = {
+    "gelu_approximate": gelu_approximate,
+    "gelu": gelu_exact,
+    "relu": keras.activations.relu,
+    "silu": keras.activations.silu,
+    "tanh": keras.activations.tanh,
+}
 
 
 def _initializer():
@@ -45,6 +51,7 @@ def build_backbone(
     dropout: float = 0.0,
     activation: str = "gelu_approximate",
     precision: str = "float32",
+    epsilon: float = 1e-12,
 ) -> keras.Model:
     """Build a `keras_hub.models.BertBackbone` with random weights.
 
@@ -59,6 +66,7 @@ def build_backbone(
         dropout: Fraction of dropped units, during pre-training only.
         activation: Of the feed-forward layers, a key of `ACTIVATIONS`.
         precision: `float32`, or `bfloat16` for matrix products in bfloat16 on float32 weights.
+        epsilon: Of the layer normalisations.
 
     Returns:
         The backbone.
@@ -81,6 +89,7 @@ def build_backbone(
         dtype="mixed_bfloat16" if precision == "bfloat16" else precision,
     )
     set_activation(backbone, activation)
+    _set_epsilon(backbone, epsilon)
     return backbone
 
 
@@ -88,6 +97,16 @@ def set_activation(backbone: keras.Model, activation: str) -> None:
     """Give all feed-forward layers an activation, by its key in `ACTIVATIONS`."""
     for block in backbone.transformer_layers:
         block._feedforward_intermediate_dense.activation = ACTIVATIONS[activation]
+
+
+def _set_epsilon(backbone: keras.Model, epsilon: float) -> None:
+    # KerasHub's BERT takes no other than 1e-12; RoBERTa and XLM-R were trained with 1e-5.
+    norms = [backbone.embeddings_layer_norm]
+    for block in backbone.transformer_layers:
+        block.layer_norm_epsilon = epsilon
+        norms += [block._self_attention_layer_norm, block._feedforward_layer_norm]
+    for norm in norms:
+        norm.epsilon = epsilon
 
 
 def backbone_shape(backbone: keras.Model) -> dict:
@@ -101,6 +120,7 @@ def backbone_shape(backbone: keras.Model) -> dict:
         "intermediate": backbone.intermediate_dim,
         "max_positions": backbone.max_sequence_length,
         "segments": backbone.num_segments,
+        "epsilon": backbone.transformer_layers[0].layer_norm_epsilon,
         "activation": next(name for name, function in ACTIVATIONS.items() if function is activation),
     }
 
@@ -127,7 +147,7 @@ class BertPretrainer(keras.Model):
         self.mlm_head = keras_hub.layers.MaskedLMHead(
             token_embedding=backbone.token_embedding,
             intermediate_activation=backbone.transformer_layers[0]._feedforward_intermediate_dense.activation,
-            layer_norm_epsilon=1e-12,
+            layer_norm_epsilon=backbone.transformer_layers[0].layer_norm_epsilon,
             kernel_initializer=_initializer(),
             dtype=backbone.dtype_policy,
             name="mlm_head",

@@ -112,9 +112,11 @@ def _what(config: dict, metrics: dict) -> str:
     else:
         shape = f"BERT encoder of {config['layers']} layers, width {config['width']}"
     case = "uncased" if config["corpora"].get("lower_case") else "cased"
+    kind = config["tokenizer"]["kind"] if "tokenizer" in config else "WordPiece"
+    rules = ", no NFD" if "tokenizer" not in config else ""
     return (
-        f"{shape}, {metrics['parameters'] / 1e6:.2f} million parameters with both heads, {case} WordPiece vocabulary "
-        f"of {config['corpora']['vocabulary_size']:,} tokens, no NFD. Load it with `tl_keras.load_encoder`; the "
+        f"{shape}, {metrics['parameters'] / 1e6:.2f} million parameters with both heads, {case} {kind} vocabulary "
+        f"of {config['corpora']['vocabulary_size']:,} tokens{rules}. Load it with `tl_keras.load_encoder`; the "
         "masked-language-model head is `encoder.mlm`, the next-sentence head is in `nsp_head.npz`."
     )
 

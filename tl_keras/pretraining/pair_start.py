@@ -9,16 +9,18 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import ops
 
+from tl_keras.encoders.encoder_weights import MLM_HEAD, RELATIVE, EncoderWeights, MlmWeights
+from tl_keras.encoders.vocabularies import BERT_PACKING, BERT_TOKENS, Vocabulary, WordPieceRules, WordPieceVocabulary
 from tl_keras.errors import UserError
-from tl_keras.pretraining.model import ACTIVATIONS, BertPretrainer, build_backbone, set_activation
+from tl_keras.pretraining.model import BertPretrainer, build_backbone
+from tl_keras.pretraining.pair_tokenizer import PairTokenizer
 from tl_keras.pretraining.vocabulary import WordPiece, read_vocabulary
 
 logger = logging.getLogger(__name__)
 
 NSP_HEAD = "nsp_head.npz"
-_MLM = "bert/cls/predictions"
+MLM, NSP, POOLER = "masked-LM head", "next-sentence head", "pooler"
 
 
 @dataclass(frozen=True)
@@ -26,15 +28,15 @@ class PairStart:
     """An encoder pair as a start for pre-training.
 
     Attributes:
-        model: The backbone with both heads; a head that the pair lacks is new.
-        word_piece: Its tokenizer.
-        new_heads: Names of the heads that are new.
+        model: The backbone with both heads; a part that the pair lacks is new.
+        tokenizer: Its tokenizer.
+        new_parts: Which of `MLM`, `NSP` and `POOLER` are new.
         suggested: What its makers found to work when it is fine-tuned, as in `Encoder.suggested`.
     """
 
     model: BertPretrainer
-    word_piece: WordPiece
-    new_heads: tuple[str, ...]
+    tokenizer: WordPiece | PairTokenizer
+    new_parts: tuple[str, ...]
     suggested: dict
 
 
@@ -56,63 +58,69 @@ def start_from_pair(
         UserError: It is not built like BERT, or tokenizes in a way that this command does not know.
     """
     try:
-        import tensorflow as tf
+        import tensorflow  # noqa: F401
         import tensorflow_text  # noqa: F401  (registers the ops of the preprocessor)
     except ImportError as error:
         raise UserError("--init reads a TensorFlow SavedModel: install tensorflow and tensorflow-text") from error
+    from tl_keras.encoders.pair_encoder import read_pair_weights
     from tl_keras.encoders.resolve import read_suggestions, resolve_pair
 
-    encoder_folder, preprocess_folder = resolve_pair(handle)
+    encoder_folder, preprocess_folder = (found and Path(str(found)) for found in resolve_pair(handle))
     if preprocess_folder is None:
-        raise UserError(
-            f"--init {handle}: a text embedding has no WordPiece tokens to go on from; give an encoder pair"
-        )
-    encoder = tf.saved_model.load(str(encoder_folder))
-    if not hasattr(encoder, "vocab_file"):
-        raise UserError(
-            f"--init {handle}: pre-training goes on with WordPiece vocabularies, and this encoder has another kind; `tl-keras "
-            "compress --distil-on` trains such an encoder further"
-        )
-    arrays = {v.name.removesuffix(":0"): v.numpy() for v in encoder.variables}
-    arrays |= {v.name.removesuffix(":0"): v.numpy() for v in getattr(getattr(encoder, "mlm", None), "variables", [])}
-    vocabulary = read_vocabulary(encoder.vocab_file.asset_path.numpy().decode())
-    activation = _fit_activation(_backbone_like(arrays, handle), encoder, handle)
-    backbone = _backbone_like(arrays, handle, dropout, precision)
-    set_activation(backbone, activation)
+        raise UserError(f"--init {handle}: a text embedding has no tokens to go on from; give an encoder pair")
+    tokenizer = _tokenizer(encoder_folder, preprocess_folder, sample, handle)
+    try:
+        weights, activation, mlm = read_pair_weights(encoder_folder)
+    except UserError as error:
+        raise UserError(f"--init {handle}: {error}") from error
+    backbone = _backbone(weights, activation, tokenizer.packing.segments, handle, dropout, precision)
     model = BertPretrainer(backbone)
-    new_heads = [] if _set_mlm_head(model, arrays) else ["mlm"]
-    if not _set_nsp_head(model, Path(str(encoder_folder)).parent / NSP_HEAD):
-        new_heads.append("nsp")
-    if new_heads:
-        logger.info("%s brings no %s head; a new one is made", handle, " and no ".join(new_heads))
-    word_piece = _matching_tokenizer(
-        vocabulary, bool(encoder.do_lower_case.numpy()), tf.saved_model.load(str(preprocess_folder)), sample, handle
-    )
-    return PairStart(model, word_piece, tuple(new_heads), read_suggestions(encoder_folder))
+    new_parts = [] if "pooler_transform/kernel" in weights.arrays else [POOLER]
+    if mlm is None:
+        new_parts.append(MLM)
+    else:
+        _set_mlm_head(model, mlm)
+    if not _set_nsp_head(model, encoder_folder.parent / NSP_HEAD):
+        new_parts.append(NSP)
+    if new_parts:
+        logger.info("%s brings no %s; what is missing is made new", handle, " and no ".join(new_parts))
+    return PairStart(model, tokenizer, tuple(new_parts), read_suggestions(encoder_folder))
 
 
-def _backbone_like(
-    arrays: dict[str, np.ndarray], handle: str, dropout: float = 0.0, precision: str = "float32"
+def _backbone(
+    weights: EncoderWeights, activation: str, segments: bool, handle: str, dropout: float, precision: str
 ) -> keras.Model:
     """A KerasHub backbone of the same shape, with the pair's weights in it."""
-    layers = sum(name.endswith("/self_attention/query/kernel") for name in arrays)
+    arrays = weights.arrays
+    for name, what in (
+        ("embedding_projection/kernel", "its embeddings are narrower than its blocks, as ALBERT's and ELECTRA's are"),
+        (RELATIVE, "it has relative positions, as MPNet has"),
+    ):
+        if name in arrays:
+            raise UserError(
+                f"--init {handle}: {what}; pre-training goes on with networks like BERT's, RoBERTa's and XLM-R's. `tl-keras compress "
+                "--distil-on` trains this one further"
+            )
+    # What a pair lacks adds nothing at first; a network that takes no notice of segments needs only one kind.
+    missing = np.zeros((2 if segments else 1, weights.width), np.float32)
+    arrays = {"type_embeddings/embeddings": missing, **arrays}
     try:
-        query = arrays["transformer/layer_0/self_attention/query/kernel"]
-        if len(query.shape) != 3:
-            raise KeyError("a query kernel of shape width x heads x size")
         backbone = build_backbone(
-            vocabulary_size=len(arrays["word_embeddings/embeddings"]),
-            layers=layers,
-            width=query.shape[0],
-            heads=query.shape[1],
+            vocabulary_size=weights.vocabulary_size,
+            layers=weights.num_layers,
+            width=weights.width,
+            heads=weights.num_heads,
             intermediate=arrays["transformer/layer_0/intermediate/kernel"].shape[1],
-            max_positions=len(arrays["position_embedding/embeddings"]),
+            max_positions=weights.max_length,
             segments=len(arrays["type_embeddings/embeddings"]),
             dropout=dropout,
+            activation=activation,
             precision=precision,
+            epsilon=weights.epsilon,
         )
         for name, variable in named_variables(backbone).items():
-            variable.assign(arrays[name])
+            if name in arrays or not name.startswith("pooler_transform"):
+                variable.assign(arrays[name])
     except (KeyError, ValueError) as error:
         raise UserError(
             f"--init {handle}: its weights are not named and shaped as a TF Hub BERT encoder's ({error}); "
@@ -146,41 +154,13 @@ def _pair_of(name: str, layer, *parts: str) -> dict:
     return {f"{name}/{part}": getattr(layer, part) for part in parts}
 
 
-def _fit_activation(backbone: keras.Model, encoder, handle: str) -> str:
-    """Find the feed-forward activation by trial: a SavedModel does not say which it has."""
-    import tensorflow as tf
-
-    rng = np.random.default_rng(0)
-    ids = rng.integers(0, backbone.vocabulary_size, (2, min(8, backbone.max_sequence_length))).astype("int32")
-    ones, zeros = np.ones_like(ids), np.zeros_like(ids)
-    feed = {"input_word_ids": ids, "input_mask": ones, "input_type_ids": zeros}
-    wanted = encoder({key: tf.constant(value) for key, value in feed.items()}, training=False)[
-        "sequence_output"
-    ].numpy()
-    gaps = {}
-    for activation in ACTIVATIONS:
-        set_activation(backbone, activation)
-        outputs = backbone({"token_ids": ids, "padding_mask": ones, "segment_ids": zeros})["sequence_output"]
-        gaps[activation] = float(np.abs(ops.convert_to_numpy(outputs) - wanted).max())
-    best = min(gaps, key=gaps.get)
-    # gelu's two forms differ by some thousandths; another architecture is off by whole units.
-    if not gaps[best] < 1e-3:
-        raise UserError(
-            f"--init {handle}: rebuilt as BERT its outputs differ by {gaps[best]:.2g}, so it is another architecture"
-        )
-    return best
-
-
-def _set_mlm_head(model: BertPretrainer, arrays: dict[str, np.ndarray]) -> bool:
-    if f"{_MLM}/output_bias/bias" not in arrays:
-        return False
-    head = model.mlm_head
-    head._intermediate_dense.kernel.assign(arrays[f"{_MLM}/transform/dense/kernel"])
-    head._intermediate_dense.bias.assign(arrays[f"{_MLM}/transform/dense/bias"])
-    head._intermediate_layer_norm.gamma.assign(arrays[f"{_MLM}/transform/LayerNorm/gamma"])
-    head._intermediate_layer_norm.beta.assign(arrays[f"{_MLM}/transform/LayerNorm/beta"])
-    head._bias.assign(arrays[f"{_MLM}/output_bias/bias"])
-    return True
+def _set_mlm_head(model: BertPretrainer, weights: MlmWeights) -> None:
+    arrays, head = weights.arrays, model.mlm_head
+    head._intermediate_dense.kernel.assign(arrays[f"{MLM_HEAD}/transform/dense/kernel"])
+    head._intermediate_dense.bias.assign(arrays[f"{MLM_HEAD}/transform/dense/bias"])
+    head._intermediate_layer_norm.gamma.assign(arrays[f"{MLM_HEAD}/transform/LayerNorm/gamma"])
+    head._intermediate_layer_norm.beta.assign(arrays[f"{MLM_HEAD}/transform/LayerNorm/beta"])
+    head._bias.assign(arrays[f"{MLM_HEAD}/output_bias/bias"])
 
 
 def _set_nsp_head(model: BertPretrainer, path: Path) -> bool:
@@ -192,19 +172,61 @@ def _set_nsp_head(model: BertPretrainer, path: Path) -> bool:
     return True
 
 
-def _matching_tokenizer(vocabulary, lower_case: bool, preprocess, sample: Sequence[str], handle: str) -> WordPiece:
-    """Our tokenizer with the accent rule under which it gives the preprocessor's ids."""
+def _tokenizer(
+    encoder_folder: Path, preprocess_folder: Path, sample: Sequence[str], handle: str
+) -> WordPiece | PairTokenizer:
+    """The pair's tokenizer, which gives the ids of its preprocessor on some texts.
+
+    BERT's own WordPiece rules need no TensorFlow and are quicker without; a vocabulary of another kind, or with rules of its own, is known
+    of pairs that this package wrote.
+    """
     import tensorflow as tf
 
+    candidates: list[WordPiece | PairTokenizer]
+    known = _known_vocabulary(encoder_folder, preprocess_folder)
+    if known is not None and not _is_plain_wordpiece(known):
+        candidates = [PairTokenizer(known)]
+    else:
+        encoder = tf.saved_model.load(str(encoder_folder))
+        if not hasattr(encoder, "vocab_file"):
+            raise UserError(
+                f"--init {handle}: it holds no WordPiece vocabulary, and no info.json describes another; make the pair again with "
+                "`tl-keras convert`"
+            )
+        vocabulary = read_vocabulary(encoder.vocab_file.asset_path.numpy().decode())
+        lower_case = bool(encoder.do_lower_case.numpy())
+        candidates = [WordPiece(vocabulary, lower_case, strip) for strip in (lower_case, not lower_case)]
+    preprocess = tf.saved_model.load(str(preprocess_folder))
     probes = ["Été café naïve", "한국어 영화 ㅋㅋ", "Good films!", *list(sample)[:200]]
     wanted = preprocess.tokenize(tf.constant(probes))
     wanted = (wanted.merge_dims(1, 2) if wanted.shape.rank == 3 else wanted).to_list()
-    candidates = [WordPiece(vocabulary, lower_case, strip) for strip in (lower_case, not lower_case)]
     agreement = [sum(ours == theirs for ours, theirs in zip(c.encode(probes), wanted, strict=True)) for c in candidates]
     best = int(np.argmax(agreement))
     if agreement[best] < 0.98 * len(probes):
         raise UserError(
             f"--init {handle}: its preprocessor splits {len(probes) - agreement[best]} of {len(probes)} texts in another "
-            "way than BERT's WordPiece rules do, so training text would not look like its input later"
+            "way than its vocabulary's rules do, so training text would not look like its input later"
         )
     return candidates[best]
+
+
+def _known_vocabulary(encoder_folder: Path, preprocess_folder: Path) -> Vocabulary | None:
+    from tl_keras.encoders.vocabulary_trim import read_pair_vocabulary
+
+    folder = encoder_folder.parent
+    if preprocess_folder.parent != folder or not (folder / "info.json").is_file():
+        return None
+    try:
+        return read_pair_vocabulary(folder)
+    except UserError:  # an earlier version wrote no rules, for vocabularies of BERT's kind
+        return None
+
+
+def _is_plain_wordpiece(vocabulary: Vocabulary) -> bool:
+    if not isinstance(vocabulary, WordPieceVocabulary) or vocabulary.packing != BERT_PACKING:
+        return False
+    rules = vocabulary.rules
+    return (
+        rules == WordPieceRules(rules.lower_case, rules.strip_accents, special_tokens=rules.special_tokens)
+        and {**BERT_TOKENS, **rules.special_tokens} == BERT_TOKENS
+    )

@@ -160,6 +160,9 @@ class BertSettings(TransformerSettings):
     intermediate: int | None = model_setting(None, help="Width of the feed-forward layers. Default: 4 x width.")
     max_positions: int = model_setting(512, help="Longest sequence the encoder can take, in tokens.")
     finetune_dropout: float = model_setting(0.1, help="Dropout in the exported encoder.")
+    peak_learning_rate: float | None = learning_setting(
+        None, help="Peak learning rate. Default: 2e-3, or 2e-4 with --init.", option="learning_rate"
+    )
     precision: str = run_setting(
         "float32",
         help="Precision of matrix products: float32, or bfloat16 on float32 weights.",
@@ -183,6 +186,9 @@ class BertSettings(TransformerSettings):
         return self.lengths
 
     def __post_init__(self):
+        if self.peak_learning_rate is None:
+            # An encoder that has learned already is spoilt by the rate at which random weights learn.
+            object.__setattr__(self, "peak_learning_rate", 2e-4 if self.init else 2e-3)
         super().__post_init__()
         if not self.corpus and not self.tokens:
             raise UserError("give text with --corpus FILE, or token files made earlier with --tokens FOLDER")

@@ -156,7 +156,10 @@ def _write(folder, corpora, word_piece, lowercase_fraction, heldout_fraction, se
     done = 0
     for index, corpus in enumerate(corpora):
         for documents in _groups(read_documents(corpus, lowercase_fraction, seed=seed + index)):
-            ids = iter(word_piece.encode([sentence for document in documents for sentence in document]))
+            sentences = [
+                (word_piece.between if i else "") + s for document in documents for i, s in enumerate(document)
+            ]
+            ids = iter(word_piece.encode(sentences))
             for document in documents:
                 # The first two documents are dealt out, one to each part, so that neither is ever empty.
                 heldout = rng.random() < heldout_fraction if done > 1 else done == 1 and heldout_fraction > 0

@@ -6,15 +6,33 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from tl_keras.encoders.vocabularies import BERT_PACKING, Vocabulary, WordPieceRules, WordPieceVocabulary
 from tl_keras.errors import UserError
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_CHARS_PER_WORD = 100
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """Ids of the tokens that frame rows, and of the mask, by role."""
+
+    start: int
+    end: int
+    padding: int
+    mask: int
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary) -> SpecialTokens:
+        """Those of an encoder pair's vocabulary."""
+        ids = vocabulary.special_ids()
+        return cls(ids["start_of_sequence_id"], ids["end_of_segment_id"], ids["padding_id"], ids["mask_id"])
 
 
 def learn_vocabulary(
@@ -94,7 +112,7 @@ def _tokenizer(model, lower_case: bool, strip_accents: bool) -> Tokenizer:
 
 
 class WordPiece:
-    """Text -> ids, the same ids as the preprocessor that is exported with the encoder.
+    """Text -> ids, the same ids as the preprocessor that is exported with the encoder. Needs no TensorFlow.
 
     Args:
         vocabulary: The tokens by id, all of `SPECIAL_TOKENS` among them.
@@ -102,7 +120,7 @@ class WordPiece:
         strip_accents: Decompose the text (NFD) and drop accents; only for vocabularies that were made so.
 
     Attributes:
-        special: Ids of the special tokens by name.
+        special: Ids of the special tokens by role.
         continuation: bool `[vocabulary]`, True for the tokens that continue a word.
 
     Example:
@@ -111,6 +129,9 @@ class WordPiece:
         [[5, 6, 7], [1]]
     """
 
+    packing = BERT_PACKING
+    between = ""
+
     def __init__(self, vocabulary: Sequence[str], lower_case: bool = False, strip_accents: bool = False):
         table = {token: index for index, token in enumerate(vocabulary)}
         missing = [token for token in SPECIAL_TOKENS if token not in table]
@@ -118,10 +139,15 @@ class WordPiece:
             raise UserError(f"the vocabulary has no {missing[0]}; BERT pre-training needs {', '.join(SPECIAL_TOKENS)}")
         self.vocabulary = list(vocabulary)
         self.lower_case, self.strip_accents = lower_case, strip_accents
-        self.special = {token: table[token] for token in SPECIAL_TOKENS}
+        self.special = SpecialTokens(table["[CLS]"], table["[SEP]"], table["[PAD]"], table["[MASK]"])
         self.continuation = np.asarray([token.startswith("##") for token in vocabulary])
         model = models.WordPiece(vocab=table, unk_token="[UNK]", max_input_chars_per_word=MAX_CHARS_PER_WORD)
         self._tokenizer = _tokenizer(model, lower_case, strip_accents)
+
+    @property
+    def pair_vocabulary(self) -> WordPieceVocabulary:
+        """It as an encoder pair keeps it."""
+        return WordPieceVocabulary(self.vocabulary, WordPieceRules(self.lower_case, self.strip_accents))
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, without special tokens."""
@@ -187,6 +213,7 @@ class BytePairs:
     """
 
     lower_case = strip_accents = False
+    between = ""  # sentences are joined by line feeds
 
     def __init__(self, vocabulary: Sequence[str], merges: Sequence[str]):
         self.vocabulary, self.merges = list(vocabulary), list(merges)
