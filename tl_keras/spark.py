@@ -239,8 +239,8 @@ def _vector_export(model, pooling, seq_length, layers, preprocessor):
     from tl_keras.encoders.base import Encoder
     from tl_keras.encoders.load import load_encoder
     from tl_keras.models.sentence_encoder import sentence_encoder
+    from tl_keras.saved_models import is_export
     from tl_keras.serving.encode import as_vector_source, fixed_pooling
-    from tl_keras.serving.versions import is_export
 
     if isinstance(model, (str, os.PathLike)) and not is_export(model):
         model = load_encoder(os.fspath(model), 128 if seq_length is None else seq_length, preprocessor, layers)

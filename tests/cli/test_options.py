@@ -14,7 +14,7 @@ import typer
 from tl_keras import UserError
 from tl_keras.cli import app as cli
 from tl_keras.cli import pretrain, train
-from tl_keras.cli.options import option_fields
+from tl_keras.cli.running import option_fields
 from tl_keras.pretraining.bilm.settings import BilmSettings
 from tl_keras.pretraining.settings import BertSettings, GptSettings
 from tl_keras.settings import option

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tl_keras import UserError
-from tl_keras.cli import question_answering
+from tl_keras.cli import tasks
 from tl_keras.cli.running import Columns
 from tl_keras.data.squad import read_squad
 
@@ -86,7 +86,7 @@ def test_train_evaluate_predict_export(call, files, tiny_pair, caplog):
     assert not (files / "part.jsonl").exists()
     assert call("export", run, "--out", files / "models")[0] == 0
     with pytest.raises(UserError, match="two by two"):
-        question_answering.predict(None, str(run), ["only a question"], None, Columns())
+        tasks.QuestionAnswering.predict(None, str(run), ["only a question"], None, Columns())
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from tl_keras import UserError, evaluate
 from tl_keras.data import TaggedExamples
 from tl_keras.data.tags import spans_of_tags
-from tl_keras.evaluation.tagging import in_words, span_report
+from tl_keras.evaluation.classification import in_words, span_report
 from tl_keras.serving.tagger import Tagger
 
 pytestmark = pytest.mark.one_keras

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tl_keras import UserError, export, load_encoder, load_exported, predict, text_classifier
-from tl_keras.serving.versions import add_version
+from tl_keras.saved_models import add_version
 
 
 def folder_size(folder) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from tl_keras.cli import options
+from tl_keras.cli import running
 from tl_keras.cli.running import import_tensorflow
 from tl_keras.tasks.task_settings import TextClassificationSettings
 
@@ -22,12 +22,12 @@ Label = Annotated[str, typer.Option(help=_FIELDS["label"]["help"])]
 Separator = Annotated[Optional[str], typer.Option(help=_FIELDS["separator"]["help"])]
 Quoting = Annotated[
     str,
-    typer.Option(help=_FIELDS["quoting"]["help"], callback=options.one_of("--quoting", *_FIELDS["quoting"]["choices"])),
+    typer.Option(help=_FIELDS["quoting"]["help"], callback=running.one_of("--quoting", *_FIELDS["quoting"]["choices"])),
 ]
 OnEmpty = Annotated[
     str,
     typer.Option(
-        help=_FIELDS["on_empty"]["help"], callback=options.one_of("--on-empty", *_FIELDS["on_empty"]["choices"])
+        help=_FIELDS["on_empty"]["help"], callback=running.one_of("--on-empty", *_FIELDS["on_empty"]["choices"])
     ),
 ]
 
@@ -36,11 +36,11 @@ def advise(
     train: Annotated[
         str, typer.Option("--train", help="File with labelled texts, as for `train text-classification`.")
     ],
-    encoder: options.EncoderHandle = options.DEFAULT_ENCODER,
+    encoder: running.EncoderHandle = running.DEFAULT_ENCODER,
     text: Text = "text",
     text_pair: TextPair = None,
     label: Label = "label",
-    seq_length: options.SeqLength = 128,
+    seq_length: running.SeqLength = 128,
     reference: Annotated[
         Optional[str],
         typer.Option(help="File with texts like those the encoder was made from: a text on each line, or a table."),
@@ -51,9 +51,9 @@ def advise(
     seed: Annotated[int, typer.Option(help="Random seed of samples, splits and masks.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, as the last line.")] = False,
     out: Annotated[Optional[str], typer.Option(help="Folder for report.md, advice.json and two plots.")] = None,
-    overwrite: options.Overwrite = False,
-    preprocessor: options.Preprocessor = None,
-    encoding: options.Encoding = "utf-8",
+    overwrite: running.Overwrite = False,
+    preprocessor: running.Preprocessor = None,
+    encoding: running.Encoding = "utf-8",
     separator: Separator = None,
     quoting: Quoting = "auto",
     on_empty: OnEmpty = "drop",

@@ -1,4 +1,4 @@
-"""The command line: its commands, and what holds for all of them. Each task's part is in the module of its name.
+"""The command line: its commands, and what holds for all of them. Each task's part is in `tasks`.
 
 Nothing heavy is imported before a command runs, so that `tl-keras --help` answers at once, and so that Keras can still be chosen.
 """
@@ -18,16 +18,11 @@ from tl_keras.cli import (
     advise,
     encode,
     encoders,
-    explain,
     pretrain,
-    question_answering,
-    retrieval,
     search,
-    sentence_similarity,
     serve,
-    text_classification,
+    tasks,
     text_generation,
-    token_classification,
     train,
     zero_shot_classification,
 )
@@ -38,13 +33,13 @@ from tl_keras.errors import UserError
 from tl_keras.files import refuse_input_as_output
 
 HELP = {"help_option_names": ["-h", "--help"]}
-# Each module has `train` (a command), `evaluate` and `predict` (what the commands below do for that task).
+# Each has `train` (a command), and `evaluate`, `predict` and `stream`: see `tasks.Task`.
 TASKS = {
-    "text-classification": text_classification,
-    "token-classification": token_classification,
-    "question-answering": question_answering,
-    "sentence-similarity": sentence_similarity,
-    "retrieval": retrieval,
+    "text-classification": tasks.TextClassification,
+    "token-classification": tasks.TokenClassification,
+    "question-answering": tasks.QuestionAnswering,
+    "sentence-similarity": tasks.SentenceSimilarity,
+    "retrieval": tasks.Retrieval,
     "text-generation": text_generation,
     "zero-shot-classification": zero_shot_classification,
 }
@@ -69,7 +64,7 @@ app.add_typer(pretrain.app, name="pretrain")
 app.command(context_settings=HELP)(as_command(advise.advise))
 app.command(context_settings=HELP)(as_command(encoders.compress))
 app.command(context_settings=HELP)(as_command(encode.encode))
-app.command(context_settings=HELP)(as_command(explain.explain))
+app.command(context_settings=HELP)(as_command(serve.explain))
 app.command(context_settings=HELP)(as_command(encoders.convert))
 app.command(context_settings=HELP)(as_command(encoders.encoders))
 app.command(context_settings=HELP)(as_command(text_generation.fill_mask))
@@ -258,7 +253,7 @@ def export(
 ) -> None:
     """Copy a run's SavedModel to the next version folder."""
     import_tensorflow()
-    from tl_keras.serving.versions import add_version
+    from tl_keras.saved_models import add_version
 
     typer.echo(f"exported to {add_version(run, out)}")
 

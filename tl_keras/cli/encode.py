@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from tl_keras.cli import options
+from tl_keras.cli import running
 from tl_keras.cli.running import import_tensorflow
 from tl_keras.cli.spark import Engine, check_spark, encode_with_spark, refuse_options
 from tl_keras.errors import UserError
@@ -35,7 +35,7 @@ def encode(
     encoder: Annotated[
         str,
         typer.Option(help="Pre-trained encoder: preset, URL, .tar.gz or folder; or run folder of a sentence encoder."),
-    ] = options.DEFAULT_ENCODER,
+    ] = running.DEFAULT_ENCODER,
     text: Annotated[str, typer.Option(help=_FIELDS["text"]["help"])] = "text",
     text_pair: Annotated[Optional[str], typer.Option(help="Column with a second text, to be read with it.")] = None,
     label: Annotated[
@@ -45,7 +45,7 @@ def encode(
         Optional[str],
         typer.Option(
             help="Pooling of a pre-trained encoder: mean (the default) or max over the tokens, or cls.",
-            callback=options.one_of("--pooling", "mean", "max", "cls"),
+            callback=running.one_of("--pooling", "mean", "max", "cls"),
         ),
     ] = None,
     seq_length: Annotated[
@@ -54,19 +54,19 @@ def encode(
     layers: Annotated[Optional[int], typer.Option(min=1, help="Use only the first N blocks of the encoder.")] = None,
     normalize: Annotated[bool, typer.Option("--normalize", help="Scale each vector to length 1.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts in a batch.")] = 64,
-    preprocessor: options.Preprocessor = None,
-    encoding: options.Encoding = "utf-8",
+    preprocessor: running.Preprocessor = None,
+    encoding: running.Encoding = "utf-8",
     separator: Annotated[Optional[str], typer.Option(help=_FIELDS["separator"]["help"])] = None,
     quoting: Annotated[
         str,
         typer.Option(
-            help=_FIELDS["quoting"]["help"], callback=options.one_of("--quoting", *_FIELDS["quoting"]["choices"])
+            help=_FIELDS["quoting"]["help"], callback=running.one_of("--quoting", *_FIELDS["quoting"]["choices"])
         ),
     ] = "auto",
     on_empty: Annotated[
         str,
         typer.Option(
-            help=_FIELDS["on_empty"]["help"], callback=options.one_of("--on-empty", *_FIELDS["on_empty"]["choices"])
+            help=_FIELDS["on_empty"]["help"], callback=running.one_of("--on-empty", *_FIELDS["on_empty"]["choices"])
         ),
     ] = "keep",
     engine: Engine = None,

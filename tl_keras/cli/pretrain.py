@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tl_keras.cli.ending import as_command
-from tl_keras.cli.options import option_fields, option_parameters
+from tl_keras.cli.running import option_fields, option_parameters
 from tl_keras.errors import UserError
 from tl_keras.pretraining.bilm.settings import BilmSettings
 from tl_keras.pretraining.settings import BertSettings, GptSettings, PretrainingSettings

@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from tl_keras.cli import options
+from tl_keras.cli import running
 from tl_keras.cli.running import import_tensorflow, show
 from tl_keras.errors import UserError
 from tl_keras.files import refuse_input_as_output
@@ -38,7 +38,7 @@ def index(
     seq_length: Annotated[
         int, typer.Option(help="With a pre-trained encoder: longest text in tokens; longer ones are cut.")
     ] = 256,
-    pooling: options.Pooling = "mean",
+    pooling: running.Pooling = "mean",
     lexical_weight: Annotated[
         Optional[float],
         typer.Option(
@@ -47,9 +47,9 @@ def index(
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Texts in a batch.")] = 64,
-    overwrite: options.Overwrite = False,
-    preprocessor: options.Preprocessor = None,
-    encoding: options.Encoding = "utf-8",
+    overwrite: running.Overwrite = False,
+    preprocessor: running.Preprocessor = None,
+    encoding: running.Encoding = "utf-8",
 ) -> None:
     """Encode a collection of texts, to be searched."""
     folder = Path(out)
@@ -107,7 +107,7 @@ def search(
         bool, typer.Option("--exact", help="Compare with every text, also where there is an approximate index.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, as the last line.")] = False,
-    encoding: options.Encoding = "utf-8",
+    encoding: running.Encoding = "utf-8",
 ) -> None:
     """Find the texts nearest to each query, in meaning and, as the index was built, in shared words."""
     if bool(queries) == (data is not None):

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from tl_keras.cli.options import one_of
-from tl_keras.cli.running import need_extra
+from tl_keras.cli.running import need_extra, one_of
 from tl_keras.errors import UserError
 
 if TYPE_CHECKING:

@@ -107,8 +107,8 @@ def generate(
 
 def _load(run: str):
     """What writes: an export where there is one, for it needs no Keras."""
+    from tl_keras.saved_models import find_saved_model
     from tl_keras.serving.predict import load_exported
-    from tl_keras.serving.versions import find_saved_model
 
     try:
         find_saved_model(run)

@@ -10,8 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tl_keras.cli.options import option_parameters
-from tl_keras.cli.running import import_tensorflow, report_run, verbosity
+from tl_keras.cli.running import import_tensorflow, option_parameters, report_run, verbosity
 from tl_keras.errors import UserError
 from tl_keras.tasks.settings import RunSettings
 from tl_keras.training.cluster import run_workers

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tl_keras.errors import UserError
+from tl_keras.errors import UserError, on_signals
 from tl_keras.pretraining.settings import PretrainingSettings
-from tl_keras.signals import on_signals
 
 if TYPE_CHECKING:
     from tl_keras.pretraining.run import PretrainingRun

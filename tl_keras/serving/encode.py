@@ -17,9 +17,9 @@ from tl_keras.models.body import pooled_features
 from tl_keras.models.heads import POOLINGS
 from tl_keras.models.text_vectors import TextVectors
 from tl_keras.printable import LoggedProgress
+from tl_keras.saved_models import find_saved_model, is_export
 from tl_keras.serving.predict import as_predictor, load_exported
 from tl_keras.serving.similarity import SentenceEncoder
-from tl_keras.serving.versions import find_saved_model, is_export
 
 FIXED_POOLINGS = ("mean", "max", "cls")
 """Those that need no training."""

@@ -18,7 +18,13 @@ from tl_keras.evaluation.answers import (
     question_report,
     score_answers,
 )
-from tl_keras.evaluation.classification import ClassificationReport, classification_report
+from tl_keras.evaluation.classification import (
+    ClassificationReport,
+    TaggingReport,
+    classification_report,
+    in_words,
+    span_report,
+)
 from tl_keras.evaluation.similarity import (
     DEPTH,
     RetrievalReport,
@@ -27,7 +33,6 @@ from tl_keras.evaluation.similarity import (
     retrieval_report,
     similarity_report,
 )
-from tl_keras.evaluation.tagging import TaggingReport, in_words, span_report
 from tl_keras.serving.answerer import Answerer
 from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.predict import as_predictor

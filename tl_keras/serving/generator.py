@@ -10,7 +10,7 @@ import pandas as pd
 import tensorflow as tf
 
 from tl_keras.errors import UserError
-from tl_keras.evaluation.language_model import PerplexityReport
+from tl_keras.evaluation.classification import PerplexityReport
 from tl_keras.serving.predictor import Predictor
 
 if TYPE_CHECKING:

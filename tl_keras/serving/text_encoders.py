@@ -8,11 +8,11 @@ from pathlib import Path
 from tl_keras.encoders.load import load_encoder
 from tl_keras.errors import UserError
 from tl_keras.models.sentence_encoder import sentence_encoder
+from tl_keras.saved_models import is_export
 from tl_keras.serving.index import TextIndex
 from tl_keras.serving.index_files import read_meta
 from tl_keras.serving.predict import as_predictor
 from tl_keras.serving.similarity import SentenceEncoder
-from tl_keras.serving.versions import is_export
 
 
 def load_text_encoder(

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.load import load_encoder
 from tl_keras.models.sentence_encoder import sentence_encoder
+from tl_keras.saved_models import is_export
 from tl_keras.serving.predict import as_predictor
-from tl_keras.serving.versions import is_export
 from tl_keras.serving.zero_shot_classifier import ZeroShotClassifier
 
 

@@ -14,7 +14,7 @@ from tl_keras.serving.predict import as_predictor
 from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.page import MISTAKES, cell, draw, kept_line, section, table, write_page
 from tl_keras.tasks.run import Run
-from tl_keras.tasks.vector_runs import (
+from tl_keras.tasks.sentence_similarity import (
     lexical_weight_in_training,
     lexical_weight_of,
     texts_to_whiten,

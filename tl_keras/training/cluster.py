@@ -15,8 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tl_keras.errors import PREEMPTED, UserError
-from tl_keras.signals import on_signals
+from tl_keras.errors import PREEMPTED, UserError, on_signals
 
 if TYPE_CHECKING:
     import tensorflow as tf

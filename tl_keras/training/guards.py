@@ -16,9 +16,8 @@ import tensorflow as tf
 from tl_keras._keras import keras
 from tl_keras.data.examples import Examples, row_numbers
 from tl_keras.data.questions import QuestionExamples
-from tl_keras.errors import NotFiniteError, Preempted, WorkerLost
+from tl_keras.errors import NotFiniteError, Preempted, WorkerLost, on_signals
 from tl_keras.files import write_whole
-from tl_keras.signals import on_signals
 from tl_keras.training.epoch_batches import Orders
 
 if TYPE_CHECKING:

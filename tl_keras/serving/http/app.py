@@ -22,12 +22,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tl_keras.serving.http.metrics import Metrics
+from tl_keras.errors import on_signals
 from tl_keras.serving.http.models import Model, Models, Version
 from tl_keras.serving.http.options import ServerSettings
 from tl_keras.serving.http.rest import Asked, RequestError, answer, parse
-from tl_keras.serving.http.scheduler import Columns, Scheduler, joined
-from tl_keras.signals import on_signals
+from tl_keras.serving.http.scheduler import Columns, Metrics, Scheduler, joined
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tl_keras.errors import UserError
+from tl_keras.saved_models import versions_of
 from tl_keras.serving.http.saved_model import SavedModel
-from tl_keras.serving.versions import versions_of
 
 logger = logging.getLogger(__name__)
 

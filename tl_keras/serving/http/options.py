@@ -11,7 +11,7 @@ import socket
 from pathlib import Path
 
 from tl_keras.errors import UserError
-from tl_keras.serving.versions import versions_of
+from tl_keras.saved_models import versions_of
 
 
 def name_of(path: Path) -> str:

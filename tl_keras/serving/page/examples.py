@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from tl_keras.errors import UserError
-from tl_keras.serving.versions import versions_of
+from tl_keras.saved_models import versions_of
 
 logger = logging.getLogger(__name__)
 

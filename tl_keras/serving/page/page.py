@@ -12,12 +12,12 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import gradio as gr
 
+from tl_keras.errors import on_signals
 from tl_keras.serving.index_files import META, VECTORS
 from tl_keras.serving.page.examples import run_examples
 from tl_keras.serving.page.views import View, view_of
 from tl_keras.serving.predict import load_exported
 from tl_keras.serving.text_encoders import open_index
-from tl_keras.signals import on_signals
 
 
 def load_for_page(path: str | os.PathLike):
