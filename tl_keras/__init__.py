@@ -33,7 +33,7 @@ _PUBLIC = {
     "load_encoder": "tl_keras.encoders.load",
     "load_exported": "tl_keras.serving.predict",
     "load_language_model": "tl_keras.models.language_model",
-    "load_model": "tl_keras.serving.saved_keras",
+    "load_model": "tl_keras.serving.keras_models",
     "plots": "tl_keras.plots",
     "predict": "tl_keras.serving.predict",
     "predict_file": "tl_keras.serving.stream",
@@ -56,7 +56,7 @@ _PUBLIC = {
     "Transfer": "tl_keras.encoders.transfer_plan",
     "UserError": "tl_keras.errors",
     "word_vector_encoder": "tl_keras.encoders.word_vectors.encoder",
-    "zero_shot_classifier": "tl_keras.serving.zero_shot",
+    "zero_shot_classifier": "tl_keras.serving.by_handle",
 }
 
 __all__ = ["__version__", *_PUBLIC]

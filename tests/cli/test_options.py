@@ -15,8 +15,7 @@ from tl_keras import UserError
 from tl_keras.cli import app as cli
 from tl_keras.cli import pretrain, train
 from tl_keras.cli.running import option_fields
-from tl_keras.pretraining.bilm.settings import BilmSettings
-from tl_keras.pretraining.settings import BertSettings, GptSettings
+from tl_keras.pretraining.settings import BertSettings, BilmSettings, GptSettings
 from tl_keras.settings import option
 from tl_keras.tasks import task_settings
 from tl_keras.tasks import task_settings as tasks
@@ -197,10 +196,10 @@ def test_resuming_a_pre_training_takes_nothing_but_its_length(tmp_path):
             "tl_keras.serving.explain.explain",
             {"label": "L", "evaluations": 9, "seed": 4},
         ),
-        ("search INDEX QUERY --encoder E --exact", "tl_keras.serving.text_encoders.open_index", {"exact": True}),
+        ("search INDEX QUERY --encoder E --exact", "tl_keras.serving.by_handle.open_index", {"exact": True}),
         (
             "zero-shot MODEL TEXT --label A --label B=b --template {}! --seq-length 7",
-            "tl_keras.serving.zero_shot.zero_shot_classifier",
+            "tl_keras.serving.by_handle.zero_shot_classifier",
             {"template": "{}!", "seq_length": 7},
         ),
         (

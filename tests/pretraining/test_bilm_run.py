@@ -17,7 +17,7 @@ pytest.importorskip("tokenizers")
 from tl_keras.cli.pretrain import app  # noqa: E402
 from tl_keras.errors import UserError  # noqa: E402
 from tl_keras.pretraining.bilm.bilm import BilmPretraining  # noqa: E402
-from tl_keras.pretraining.bilm.settings import BilmSettings  # noqa: E402
+from tl_keras.pretraining.settings import BilmSettings  # noqa: E402
 
 pytestmark = pytest.mark.one_keras
 

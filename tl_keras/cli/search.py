@@ -65,8 +65,8 @@ def index(
     texts = read_collection(data, text, encoding)
     import_tensorflow()
     from tl_keras.encoders.load import encoder_of
+    from tl_keras.serving.by_handle import load_text_encoder
     from tl_keras.serving.index import TextIndex
-    from tl_keras.serving.text_encoders import load_text_encoder
 
     how = {"seq_length": seq_length, "pooling": pooling, "preprocessor": preprocessor}
     model = load_text_encoder(encoder, **how)
@@ -119,7 +119,7 @@ def search(
 
         queries = list(read_collection(data, text, encoding))
     import_tensorflow()
-    from tl_keras.serving.text_encoders import open_index
+    from tl_keras.serving.by_handle import open_index
 
     found = open_index(index, encoder, exact=exact).search(queries, k)
     if as_json:

@@ -62,7 +62,7 @@ def zero_shot(
         raise UserError('name the candidate labels: --label sports --label "LOC=a place, a city or a country".')
     named = described_labels(label)
     import_tensorflow()
-    from tl_keras.serving.zero_shot import zero_shot_classifier
+    from tl_keras.serving.by_handle import zero_shot_classifier
 
     if data is not None:
         from tl_keras.data.table import read_table

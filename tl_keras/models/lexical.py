@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.offset_tokenizer import vocabulary_tokens
 from tl_keras.errors import UserError
 from tl_keras.text.preprocessor import token_counts
+from tl_keras.text.word_rules import is_wide
 
 TEXTS_AT_ONCE = 1024
 
@@ -133,11 +133,6 @@ def units(token: str) -> list[str]:
         characters = list(run)
         found += characters if wide else ["".join(characters)]
     return found
-
-
-def is_wide(character: str) -> bool:
-    """Whether a character is Hangul, Han, Kana or another as wide as these."""
-    return unicodedata.east_asian_width(character) == "W"
 
 
 def can_join_letters(encoder: Encoder) -> bool:

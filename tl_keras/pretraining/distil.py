@@ -47,7 +47,6 @@ class DistilSettings(PretrainingSettings):
         "history_steps": 1,
         "heldout_steps": 1,
     }
-    fractions = ("heldout_fraction",)
     checked_later = ("layers",)
 
     teacher: str

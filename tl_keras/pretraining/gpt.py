@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from tl_keras.pretraining.corpus import SentenceSample
-from tl_keras.pretraining.loop import Intervals, TrainingLoop, make_optimizer
+from tl_keras.pretraining.loop import KerasModelLoop
 from tl_keras.pretraining.model_card import write_gpt_card
 from tl_keras.pretraining.run import LanguageModelRun, can_plot
-from tl_keras.pretraining.run_files import Report, draft_in, plot_losses
-from tl_keras.pretraining.schedule import Schedule
+from tl_keras.pretraining.run_files import draft_in, plot_losses
 from tl_keras.pretraining.settings import GptSettings
 from tl_keras.pretraining.token_files import TokenFile
 from tl_keras.pretraining.token_vectors import start_from_token_vectors
@@ -105,35 +103,18 @@ class CausalBatches(WindowedBatches):
         return np.concatenate([[self.end], inside, [self.end]])
 
 
-class GptTrainer(TrainingLoop):
-    """Trains a causal language model of KerasHub.
+class GptTrainer(KerasModelLoop):
+    """Trains a causal language model of KerasHub (`CausalLM`), on `CausalBatches`.
 
-    One graph serves all batches, whatever their shape: nothing is traced anew for another length.
-
-    Args:
-        model: A `keras_hub.models.CausalLM`; called with token ids and a padding mask, it gives logits.
-        batches, heldout, schedule, folder, intervals, on_report: See `TrainingLoop`.
-        weight_decay: Of AdamW.
+    Called with token ids and a padding mask, the model gives logits. One graph serves all batches, whatever their shape: nothing is traced
+    anew for another length.
     """
 
     measures = ("loss",)
     heldout_measures = ("loss", "perplexity")
 
-    def __init__(
-        self,
-        model,
-        batches: CausalBatches,
-        heldout: CausalBatches,
-        schedule: Schedule,
-        folder: str | Path,
-        intervals: Intervals | None = None,
-        on_report: Callable[[Report], None] | None = None,
-        weight_decay: float = 0.01,
-    ):
-        super().__init__(batches, heldout, schedule, folder, intervals, on_report)
-        self.model = self.trained = model
-        model.compile(optimizer=make_optimizer(weight_decay))
-        model.optimizer.build(model.trainable_variables)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
         ids, lengths = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
         self._train = tf.function(self._train_step, input_signature=[ids, ids, lengths], autograph=False)
         self._measure = tf.function(self._total_loss, input_signature=[ids, ids, lengths], autograph=False)

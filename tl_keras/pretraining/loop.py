@@ -180,6 +180,32 @@ class TrainingLoop:
         )
 
 
+class KerasModelLoop(TrainingLoop):
+    """Trains a Keras model with AdamW.
+
+    Args:
+        model: The model.
+        batches, heldout, schedule, folder, intervals, on_report: See `TrainingLoop`.
+        weight_decay: Of AdamW.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        batches: WindowedBatches,
+        heldout: WindowedBatches,
+        schedule: Schedule,
+        folder: str | Path,
+        intervals: Intervals | None = None,
+        on_report: Callable[[Report], None] | None = None,
+        weight_decay: float = 0.01,
+    ):
+        super().__init__(batches, heldout, schedule, folder, intervals, on_report)
+        self.model = self.trained = model
+        model.compile(optimizer=make_optimizer(weight_decay))
+        model.optimizer.build(model.trainable_variables)
+
+
 def make_optimizer(weight_decay: float = 0.01) -> keras.optimizers.Optimizer:
     """AdamW as BERT uses it: no decay on biases and layer norms, gradients clipped to norm 1.
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import keras
 import keras_hub
 import numpy as np
 from keras import ops
 
 from tl_keras.errors import UserError
-from tl_keras.pretraining.batches import Batch, BatchMaker
-from tl_keras.pretraining.loop import Intervals, TrainingLoop, make_optimizer
-from tl_keras.pretraining.run_files import Means, Report
-from tl_keras.pretraining.schedule import Schedule
+from tl_keras.pretraining.batches import Batch
+from tl_keras.pretraining.loop import KerasModelLoop
+from tl_keras.pretraining.run_files import Means
 
 
 def gelu_approximate(x):
@@ -248,32 +244,10 @@ def flops_per_token(model: BertPretrainer, masked_fraction: float) -> float:
 MEASURES = ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
 
 
-class Trainer(TrainingLoop):
-    """Trains a `BertPretrainer` on a `BatchMaker`'s batches.
-
-    Args:
-        model: The model.
-        batches, heldout, schedule, folder, intervals, on_report: See `TrainingLoop`.
-        weight_decay: For AdamW.
-    """
+class Trainer(KerasModelLoop):
+    """Trains a `BertPretrainer` on a `BatchMaker`'s batches."""
 
     measures = heldout_measures = MEASURES
-
-    def __init__(
-        self,
-        model: BertPretrainer,
-        batches: BatchMaker,
-        heldout: BatchMaker,
-        schedule: Schedule,
-        folder: str | Path,
-        intervals: Intervals | None = None,
-        on_report: Callable[[Report], None] | None = None,
-        weight_decay: float = 0.01,
-    ):
-        super().__init__(batches, heldout, schedule, folder, intervals, on_report)
-        self.model = self.trained = model
-        model.compile(optimizer=make_optimizer(weight_decay), jit_compile="auto")
-        model.optimizer.build(model.trainable_variables)
 
     def train_on(self, batch, rate):
         """Take one step."""

@@ -1,4 +1,4 @@
-"""Everything that the pre-training of a BERT or of a GPT can be told, and what the runs of all language models have in common."""
+"""Everything that the pre-training of a language model can be told: what BERT, GPT and biLM have in common, and what is their own."""
 
 from __future__ import annotations
 
@@ -27,8 +27,6 @@ class PretrainingSettings:
         "history_steps": 1, "heldout_steps": 1,
     }  # fmt: skip
     """The lowest values of numbers."""
-    fractions: ClassVar[tuple[str, ...]] = ("heldout_fraction", "dropout")
-    """Which of them must lie below 1."""
     checked_later: ClassVar[tuple[str, ...]] = ()
     """Which a kind checks by itself, because their names mean something else there."""
     not_options: ClassVar[tuple[str, ...]] = ()
@@ -66,13 +64,11 @@ class PretrainingSettings:
         options = dataclasses.asdict(self)
         check_ranges({name: options[name] for name in options if name not in self.checked_later}, command_line=True)
         check_choices(self)
+        self._check_corpus()
         if self.licences and len(self.licences) != len(self.corpus):
             raise UserError(
                 f"{len(self.licences)} --licence for {len(self.corpus)} --corpus: give one for each, in order"
             )
-        for name in self.fractions:
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise UserError(f"--{name.replace('_', '-')} must be at least 0 and below 1, not {getattr(self, name)}")
         for name, least in self.least.items():
             value = getattr(self, name)
             if value is not None and value < least:
@@ -84,14 +80,12 @@ class PretrainingSettings:
 
     @property
     def row_lengths(self) -> tuple[tuple[float, int], ...]:
-        """The longest row, in tokens: pairs (fraction of the run, length); see `Schedule`."""
-        raise NotImplementedError
+        """The longest row, in tokens: pairs (fraction of the run, length), see `Schedule`; one length for the whole run if not said otherwise."""
+        return ((1.0, self.max_length),)
 
-    @classmethod
-    def from_dict(cls, values: dict) -> PretrainingSettings:
-        """The settings that `as_dict` gave, read back from JSON."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{name: _tuples(value) for name, value in values.items() if name in known})
+    def _check_corpus(self) -> None:
+        if not self.corpus:
+            raise UserError("give text with --corpus FILE")
 
     @classmethod
     def resumed(cls, out: str | Path, steps: int | None = None, minutes: float | None = None) -> PretrainingSettings:
@@ -113,16 +107,14 @@ class PretrainingSettings:
         kind = config.get("kind", "bert")
         if kind != cls.kind:
             raise UserError(f"{out} holds a run of {kind}, not of {cls.kind}; choose another --out")
-        settings = cls.from_dict(config | {"out": str(out)})
+        known = {field.name for field in dataclasses.fields(cls)}
+        settings = cls(**{name: _tuples(value) for name, value in {**config, "out": str(out)}.items() if name in known})
         return dataclasses.replace(settings, steps=steps, minutes=minutes) if steps or minutes else settings
 
 
 def _tuples(value: Any) -> Any:
     """What JSON made lists of, as tuples again."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +137,6 @@ class BertSettings(TransformerSettings):
     """Settings of `pretrain bert`."""
 
     kind = "bert"
-    fractions = ("heldout_fraction", "dropout", "finetune_dropout")
 
     tokens: str | None = data_setting(
         None, help="Folder of token files: reused if they fit, else written. Default: OUT/tokens."
@@ -166,7 +157,7 @@ class BertSettings(TransformerSettings):
     precision: str = run_setting(
         "float32",
         help="Precision of matrix products: float32, or bfloat16 on float32 weights.",
-        choices=PRECISIONS,
+        choices=("float32", "bfloat16"),
     )
     lengths: tuple[tuple[float, int], ...] = learning_setting(
         ((1.0, 128),),
@@ -185,17 +176,17 @@ class BertSettings(TransformerSettings):
         """Those of the length schedule."""
         return self.lengths
 
+    def _check_corpus(self):
+        if not self.corpus and not self.tokens:
+            raise UserError("give text with --corpus FILE, or token files made earlier with --tokens FOLDER")
+
     def __post_init__(self):
         if self.peak_learning_rate is None:
             # An encoder that has learned already is spoilt by the rate at which random weights learn.
             object.__setattr__(self, "peak_learning_rate", 2e-4 if self.init else 2e-3)
         super().__post_init__()
-        if not self.corpus and not self.tokens:
-            raise UserError("give text with --corpus FILE, or token files made earlier with --tokens FOLDER")
         if self.init and self.init_embeddings:
             raise UserError("--init brings its own embeddings; leave out --init-embeddings")
-        if not 0.0 <= self.lowercase_fraction <= 1.0:
-            raise UserError(f"--lowercase-fraction must lie between 0 and 1, not at {self.lowercase_fraction}")
         if min((length for _, length in self.lengths), default=8) < 8:
             raise UserError("rows of fewer than 8 tokens hold too little to predict from; give longer ones")
         if not self.init and max((length for _, length in self.lengths), default=0) > self.max_positions:
@@ -215,18 +206,95 @@ class GptSettings(TransformerSettings):
     )
     batch_tokens: int = learning_setting(2048, help="Tokens in a batch, padding included.")
 
-    @property
-    def row_lengths(self):
-        """One length for the whole run."""
-        return ((1.0, self.max_length),)
-
     def __post_init__(self):
         super().__post_init__()
-        if not self.corpus:
-            raise UserError("give text with --corpus FILE")
         if self.batch_tokens < self.max_length:
             raise UserError(
                 f"--batch-tokens {self.batch_tokens} is less than one row of --max-length {self.max_length}"
             )
         if self.width % (self.heads or max(self.width // 64, 1)):
             raise UserError(f"--width {self.width} cannot be divided among {self.heads or self.width // 64} heads")
+
+
+DEFAULT_FILTERS = ((1, 16), (2, 32), (3, 64), (4, 64), (5, 64), (6, 64))
+
+
+def parse_filters(text: str) -> tuple[tuple[int, int], ...]:
+    """Read the filters of the character CNN.
+
+    Example:
+        >>> parse_filters("1:16,3:64")
+        ((1, 16), (3, 64))
+    """
+    try:
+        return tuple((int(width), int(number)) for width, number in (pair.split(":") for pair in text.split(",")))
+    except ValueError:
+        raise UserError(f"--filters {text!r}: write WIDTH:NUMBER,..., for instance 1:16,2:32,3:64") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BilmSettings(PretrainingSettings):
+    """Settings of `pretrain bilm`. Its tokens are words."""
+
+    kind = "bilm"
+    least = {  # noqa: RUF012
+        **PretrainingSettings.least, "vocab_size": 4, "layers": 2, "min_count": 1, "cells": 1, "char_width": 1, "highways": 0,
+        "max_chars": 3, "max_length": 1, "samples": 0,
+    }  # fmt: skip
+
+    vocab_size: int | None = data_setting(
+        None, help="Words to predict. Default: all that occur --min-count times, at most 30,000."
+    )
+    min_count: int = data_setting(
+        2, help="How often a word must occur to be predicted; rarer ones are one unknown word."
+    )
+    lower_case: bool = data_setting(False, help="Lower-case all words.")
+    tokens: str = model_setting(
+        "chars",
+        help="chars: words are read by their characters; words: by their place in the vocabulary.",
+        choices=("chars", "words"),
+    )
+    vectors: str | None = model_setting(
+        None, help="With --tokens words: word vectors to start from (word2vec, GloVe, fastText)."
+    )
+    width: int = model_setting(256, help="Width of each direction; ELMo vectors are twice as wide.")
+    layers: int = model_setting(2, help="LSTM layers, at least 2.")
+    cells: int | None = model_setting(
+        None, help="Cells of each LSTM, projected to --width at each step. Default: --width, no projection."
+    )
+    char_width: int = model_setting(16, help="Width of a character's vector.")
+    filters: tuple[tuple[int, int], ...] = model_setting(
+        DEFAULT_FILTERS,
+        help="Filters of the character CNN: WIDTH:NUMBER,... Default: 1:16,2:32,3:64,4:64,5:64,6:64.",
+        type=str | None,
+        read=parse_filters,
+    )
+    highways: int = model_setting(1, help="Highway layers above the character CNN.")
+    max_chars: int = model_setting(48, help="Bytes of a word that are read, its two end marks included.")
+    max_length: int = learning_setting(64, help="Words of a row; longer sentences are cut into several.")
+    samples: int | None = learning_setting(
+        None,
+        help="Words the sampled softmax draws for each batch; 0: full softmax. Default: full up to 5,000 words, above that 2,048.",
+    )
+    dropout: float = model_setting(0.1, help="Dropout while pre-training.")
+    batch_tokens: int = learning_setting(2048, help="Words in a batch, padding included.")
+    warmup_steps: int = learning_setting(100, help="Steps until the peak learning rate.")
+    clip_norm: float = learning_setting(5.0, help="Largest norm of the gradients; longer ones are scaled down to it.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.vectors and self.tokens != "words":
+            raise UserError("--vectors are the start of word embeddings: give --tokens words with them")
+        if self.tokens == "chars" and (not self.filters or any(min(pair) < 1 for pair in self.filters)):
+            raise UserError("--filters needs pairs WIDTH:NUMBER of 1 or more, for instance 1:16,2:32,3:64")
+        if self.batch_tokens < self.max_length + 2:
+            raise UserError(
+                f"--batch-tokens {self.batch_tokens} is less than one row of --max-length {self.max_length} and its "
+                "two ends"
+            )
+
+    def sample_count(self, vocabulary_size: int) -> int:
+        """How many words the softmax draws for each batch; 0 for all of them."""
+        if self.samples is not None:
+            return self.samples
+        return 0 if vocabulary_size <= 5000 else 2048

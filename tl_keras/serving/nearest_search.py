@@ -17,7 +17,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from tl_keras.errors import UserError
 from tl_keras.evaluation.similarity import QUERIES_AT_ONCE, largest
-from tl_keras.models.lexical import is_wide
+from tl_keras.text.word_rules import is_wide
 
 
 class ApproximateIndex:

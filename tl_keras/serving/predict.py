@@ -76,7 +76,7 @@ def as_predictor(model) -> Predictor:
     if isinstance(model, (str, os.PathLike)):
         return load_exported(model)
     # Only here: an export needs neither Keras nor the builders.
-    from tl_keras.serving.keras_predictor import keras_predictor
+    from tl_keras.serving.keras_models import keras_predictor
 
     return keras_predictor(model)
 

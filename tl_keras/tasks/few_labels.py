@@ -18,7 +18,7 @@ from tl_keras.models.few_shot import (
     few_shot_model,
     train_few_shot,
 )
-from tl_keras.serving.zero_shot import zero_shot_classifier
+from tl_keras.serving.by_handle import zero_shot_classifier
 from tl_keras.serving.zero_shot_classifier import entailment_places
 from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.run import Run

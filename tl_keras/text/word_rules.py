@@ -84,3 +84,8 @@ def _kind(code: int) -> int:
     if category in ("Cc", "Cf", "Cs") or code in _INVISIBLE or 0xE0100 <= code < 0xE01F0:
         return IGNORED
     return ALONE if category[0] in "PS" else WORD
+
+
+def is_wide(character: str) -> bool:
+    """Whether a character is Hangul, Han, Kana or another as wide as these."""
+    return unicodedata.east_asian_width(character) == "W"

@@ -11,13 +11,13 @@ from tl_keras.encoders.word_vectors.word_vectors import count_words
 from tl_keras.errors import UserError
 from tl_keras.pretraining.bilm.export import export_bilm
 from tl_keras.pretraining.bilm.model import Bilm, BilmShape
-from tl_keras.pretraining.bilm.settings import BilmSettings
 from tl_keras.pretraining.bilm.trainer import BilmTrainer, unknown_fraction
 from tl_keras.pretraining.bilm.word_batches import UNKNOWN, Lexicon, SentenceBatches, make_lexicon
 from tl_keras.pretraining.corpus import SentenceSample
 from tl_keras.pretraining.model_card import corpora_table, recipe_lines, write_card
 from tl_keras.pretraining.run import LanguageModelRun, can_plot
 from tl_keras.pretraining.run_files import plot_losses
+from tl_keras.pretraining.settings import BilmSettings
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from tl_keras.pretraining.bilm.sampled_softmax import (
     softmax_losses,
     total_softmax_loss,
 )
-from tl_keras.pretraining.bilm.settings import DEFAULT_FILTERS
+from tl_keras.pretraining.settings import DEFAULT_FILTERS
 
 # A word's bytes keep their values (no text holds a zero byte, so 0 is padding); then come the marks.
 PADDING, WORD_BEGIN, WORD_END, TEXT_BEGIN, TEXT_END = 0, 256, 257, 258, 259

@@ -13,11 +13,11 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 import gradio as gr
 
 from tl_keras.errors import on_signals
+from tl_keras.serving.by_handle import open_index
 from tl_keras.serving.index_files import META, VECTORS
 from tl_keras.serving.page.examples import run_examples
 from tl_keras.serving.page.views import View, view_of
 from tl_keras.serving.predict import load_exported
-from tl_keras.serving.text_encoders import open_index
 
 
 def load_for_page(path: str | os.PathLike):
