@@ -16,6 +16,7 @@ ALONE = """
 import json, sys
 import tl_keras as tlk
 from tl_keras.data import Examples, QuestionExamples, RetrievalPairs, ScoredExamples, TaggedExamples
+from tl_keras.serving.by_handle import load_text_encoder
 
 texts, others = ["good film", "bad"], ["the music", "a bad film"]
 answers = [{"text": "music", "answer_start": 4}], [{"text": "film", "answer_start": 6}]
@@ -33,8 +34,12 @@ for task, folder in json.loads(sys.argv[1]).items():
     report = tlk.evaluate(loaded, examples[task])
     column = answers[{"token-classification": "entities", "retrieval": "embedding"}.get(task, "score")]
     found[task] = [loaded.task, type(report).__name__, [getattr(value, "tolist", lambda: value)() for value in column]]
+searched = load_text_encoder(json.loads(sys.argv[1])["retrieval"])
+index = tlk.TextIndex.build(searched, texts + others, lexical_weight=0.5)
+apart = tlk.zero_shot_classifier(searched, ["good film", "the music"]).predict(["the music"])
+nearest = [index.search(["good film"], k=1).text.item(), apart.label.item()]
 ours = [name for name in sys.modules if name.startswith("tl_keras.")]
-print(json.dumps({"found": found, "ours": ours}))
+print(json.dumps({"found": found, "nearest": nearest, "ours": ours}))
 """
 REPORTS = {
     "text-classification": "ClassificationReport",
@@ -60,6 +65,8 @@ def test_predicting_and_scoring_with_an_export_of_each_task_load_no_builder(enco
     answer = json.loads(done.stdout.splitlines()[-1])
     not_needed = ("_keras", "encoders", "models", "features", "training", "pretraining", "tasks")
     assert [name for name in answer["ours"] if name.split(".")[1] in not_needed] == []
+    # A text is nearest to itself, by meaning and by its words.
+    assert answer["nearest"] == ["good film", "the music"]
     found = answer["found"]
     assert {task: kind for task, (_, kind, _) in found.items()} == REPORTS
     assert {task: kept for task, (kept, _, _) in found.items()} == {task: task for task in models}

@@ -64,7 +64,6 @@ def index(
 
     texts = read_collection(data, text, encoding)
     import_tensorflow()
-    from tl_keras.encoders.load import encoder_of
     from tl_keras.serving.by_handle import load_text_encoder
     from tl_keras.serving.index import TextIndex
 
@@ -79,6 +78,8 @@ def index(
             )
         lexical_weight = 0.0
     else:
+        from tl_keras.encoders.load import encoder_of
+
         made_with.update(how)
         if lexical_weight is None:
             lexical_weight = float(encoder_of(model.model).suggested.get("lexical_weight", 0.0))
