@@ -30,7 +30,7 @@ import tensorflow as tf
 
 import tl_keras as tlk
 from tl_keras._keras import KERAS_NAME, keras
-from tl_keras.encoders.tfhub import hub
+from tl_keras.encoders.download import tensorflow_hub
 from tl_keras.features.frozen import cache_features
 from tl_keras.training.optimizer import make_optimizer
 
@@ -63,9 +63,9 @@ class EpochSeconds(keras.callbacks.Callback):
 
 def tutorial_model(encoder, classes: int, rate: float):
     text = keras.Input(shape=(), dtype="string")
-    packed = hub.KerasLayer(encoder.preprocessor_folder)(text)
+    packed = tensorflow_hub().KerasLayer(encoder.preprocessor_folder)(text)
     assert {int(value.shape[-1]) for value in packed.values()} == {128}, "this encoder's own length is not 128"
-    pooled = hub.KerasLayer(encoder.folder, trainable=False)(packed)["pooled_output"]
+    pooled = tensorflow_hub().KerasLayer(encoder.folder, trainable=False)(packed)["pooled_output"]
     output = keras.layers.Dense(classes, activation="softmax")(keras.layers.Dropout(0.1)(pooled))
     model = keras.Model(text, output)
     # Without XLA, which is slower on CPU; the same for all ways.

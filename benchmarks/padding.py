@@ -18,7 +18,7 @@ from pathlib import Path
 
 import tl_keras as tlk
 from tl_keras._keras import KERAS_NAME, keras
-from tl_keras.encoders.tfhub import hub
+from tl_keras.encoders.download import tensorflow_hub
 from tl_keras.training.optimizer import make_optimizer
 
 RESULTS = Path(__file__).parent / "results" / "padding.json"
@@ -26,8 +26,8 @@ RESULTS = Path(__file__).parent / "results" / "padding.json"
 
 def tutorial_model(folder: Path, trainable: bool):
     text = keras.Input(shape=(), dtype="string")
-    packed = hub.KerasLayer(str(folder / "preprocess"))(text)
-    pooled = hub.KerasLayer(str(folder / "encoder"), trainable=trainable)(packed)["pooled_output"]
+    packed = tensorflow_hub().KerasLayer(str(folder / "preprocess"))(text)
+    pooled = tensorflow_hub().KerasLayer(str(folder / "encoder"), trainable=trainable)(packed)["pooled_output"]
     output = keras.layers.Dense(2, activation="softmax")(keras.layers.Dropout(0.1)(pooled))
     model = keras.Model(text, output)
     model.compile(make_optimizer(5e-5), "sparse_categorical_crossentropy", metrics=["accuracy"])

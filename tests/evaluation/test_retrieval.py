@@ -11,7 +11,7 @@ from tl_keras.data.pairs import RetrievalPairs
 from tl_keras.errors import UserError
 from tl_keras.evaluation.similarity import mean_reciprocal_rank, ndcg_at, recall_at, retrieval_report
 from tl_keras.serving.evaluate import evaluate, evaluate_retrieval
-from tl_keras.serving.similarity import SentenceEncoder
+from tl_keras.serving.scorers import SentenceEncoder
 
 
 @pytest.mark.parametrize("k", [1, 5, 10])

@@ -9,7 +9,7 @@ from tl_keras.data.pairs import ScoredExamples
 from tl_keras.errors import UserError
 from tl_keras.evaluation.similarity import similarity_report
 from tl_keras.serving.evaluate import evaluate
-from tl_keras.serving.similarity import Regressor
+from tl_keras.serving.scorers import Regressor
 
 
 def test_correlations_and_errors_by_their_definitions():

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tl_keras.files import lock_folder, unlock
-from tl_keras.serving.classifier import Classifier
+from tl_keras.serving.scorers import Classifier
 from tl_keras.serving.stream import predict_file
 
 

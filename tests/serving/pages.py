@@ -6,9 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from tl_keras.serving.answerer import Answerer
-from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.index import TextIndex
-from tl_keras.serving.similarity import Regressor, SentenceEncoder
+from tl_keras.serving.scorers import Classifier, Regressor, SentenceEncoder
 from tl_keras.serving.tagger import Tagger
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from tl_keras import UserError, explain
-from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.explain import delete_words, find_words, shapley_values
-from tl_keras.serving.similarity import Regressor
+from tl_keras.serving.scorers import Classifier, Regressor
 
 
 class ByWords(Classifier):

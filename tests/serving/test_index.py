@@ -13,7 +13,7 @@ from tl_keras.errors import UserError
 from tl_keras.evaluation.similarity import nearest
 from tl_keras.serving.index import TextIndex
 from tl_keras.serving.nearest_search import LENGTH, SATURATION, SharedWords, terms_of
-from tl_keras.serving.similarity import SentenceEncoder
+from tl_keras.serving.scorers import SentenceEncoder
 
 WIDTH = 24
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from tl_keras import UserError, predict
-from tl_keras.serving.classifier import Classifier
+from tl_keras.serving.scorers import Classifier
 from tl_keras.serving.stream import predict_file
 
 

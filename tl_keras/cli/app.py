@@ -16,7 +16,6 @@ import typer
 from tl_keras._version import __version__
 from tl_keras.cli import (
     advise,
-    encode,
     encoders,
     pretrain,
     search,
@@ -63,7 +62,7 @@ app.add_typer(train_app, name="train")
 app.add_typer(pretrain.app, name="pretrain")
 app.command(context_settings=HELP)(as_command(advise.advise))
 app.command(context_settings=HELP)(as_command(encoders.compress))
-app.command(context_settings=HELP)(as_command(encode.encode))
+app.command(context_settings=HELP)(as_command(search.encode))
 app.command(context_settings=HELP)(as_command(serve.explain))
 app.command(context_settings=HELP)(as_command(encoders.convert))
 app.command(context_settings=HELP)(as_command(encoders.encoders))

@@ -13,9 +13,11 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.parse
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 from tl_keras.encoders.saved_model_files import damage, is_saved_model, other_format, saved_models_below
 from tl_keras.errors import UserError
@@ -190,11 +192,21 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def tensorflow_hub() -> ModuleType:
+    """`tensorflow_hub`, imported without the warning that it gives about its own use of `pkg_resources`.
+
+    The warning is right (see `setuptools<82` in setup.cfg), but nothing that a user of this package could mend.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+        import tensorflow_hub
+    return tensorflow_hub
+
+
 def _hub_resolve(url: str) -> str:
     import tensorflow as tf
 
-    from tl_keras.encoders.tfhub import hub
-
+    hub = tensorflow_hub()
     try:
         with _timeout(), _looked_at_first():
             return hub.resolve(url)

@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tl_keras._keras import keras
+from tl_keras.encoders.download import tensorflow_hub
 from tl_keras.encoders.layer_common import (
     match_input_dtypes,
     refuse_load_arguments,
@@ -21,8 +22,9 @@ from tl_keras.encoders.layer_common import (
 from tl_keras.encoders.layer_config import load_options_config, load_options_from, load_options_here, require_handle
 from tl_keras.encoders.layer_gradients import call_with_dense_gradients
 from tl_keras.encoders.resolve import resolve
-from tl_keras.encoders.tfhub import hub
 from tl_keras.random_operations import seeded_loading
+
+hub = tensorflow_hub()
 
 
 class KerasLayer(hub.KerasLayer):

@@ -12,7 +12,7 @@ from tl_keras.serving.index import TextIndex
 from tl_keras.serving.index_files import read_meta
 from tl_keras.serving.predict import as_predictor
 from tl_keras.serving.predictor import Predictor
-from tl_keras.serving.similarity import SentenceEncoder
+from tl_keras.serving.scorers import SentenceEncoder
 from tl_keras.serving.zero_shot_classifier import ZeroShotClassifier
 
 

@@ -19,7 +19,7 @@ from tl_keras.models.text_vectors import TextVectors
 from tl_keras.printable import LoggedProgress
 from tl_keras.saved_models import find_saved_model, is_export
 from tl_keras.serving.predict import as_predictor, load_exported
-from tl_keras.serving.similarity import SentenceEncoder
+from tl_keras.serving.scorers import SentenceEncoder
 
 FIXED_POOLINGS = ("mean", "max", "cls")
 """Those that need no training."""

@@ -34,9 +34,8 @@ from tl_keras.evaluation.similarity import (
     similarity_report,
 )
 from tl_keras.serving.answerer import Answerer
-from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.predict import as_predictor
-from tl_keras.serving.similarity import Regressor, SentenceEncoder
+from tl_keras.serving.scorers import Classifier, Regressor, SentenceEncoder
 from tl_keras.serving.tagger import Tagger
 
 

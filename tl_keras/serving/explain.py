@@ -13,9 +13,8 @@ import numpy as np
 import pandas as pd
 
 from tl_keras.errors import UserError
-from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.predict import as_predictor
-from tl_keras.serving.similarity import Regressor, SentenceEncoder
+from tl_keras.serving.scorers import Classifier, Regressor, SentenceEncoder
 
 EXACT_WORDS = 9
 """Up to so many words all subsets are scored (at most 512), and the weights are exact."""

@@ -17,7 +17,7 @@ from tl_keras.evaluation.similarity import nearest
 from tl_keras.serving.index_files import IndexContent, fingerprint, read_index, read_meta, same_encoder, write_index
 from tl_keras.serving.nearest_search import ApproximateIndex, SharedWords, joined_search
 from tl_keras.serving.predict import as_predictor
-from tl_keras.serving.similarity import SentenceEncoder
+from tl_keras.serving.scorers import SentenceEncoder
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from tl_keras.errors import UserError, no_os_error
 from tl_keras.files import need_space, whole_folder
 from tl_keras.manifest import check_manifest, write_manifest
 from tl_keras.serving.nearest_search import ApproximateIndex, SharedWords
-from tl_keras.serving.similarity import SentenceEncoder
+from tl_keras.serving.scorers import SentenceEncoder
 
 FORMAT = 2
 """1 had no lexical part of its own: its encoder, kept in `encoder/`, gave vectors with one joined to them."""

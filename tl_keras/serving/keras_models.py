@@ -25,11 +25,10 @@ from tl_keras.models.language_model import LanguageModel, is_generator
 from tl_keras.models.similarity_head import is_regressor, is_sentence_encoder, score_head_of, sentence_encoder_of
 from tl_keras.models.span_head import is_answerer, span_head_of
 from tl_keras.serving.answerer import Answerer
-from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.generator import TextGenerator
 from tl_keras.serving.predictor import Predictor
+from tl_keras.serving.scorers import Classifier, Regressor, SentenceEncoder
 from tl_keras.serving.served_model import served_model
-from tl_keras.serving.similarity import Regressor, SentenceEncoder
 from tl_keras.serving.tagger import Tagger
 
 

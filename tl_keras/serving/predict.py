@@ -12,10 +12,9 @@ from tl_keras.data.examples import _string_array
 from tl_keras.errors import UserError
 from tl_keras.saved_models import TASK, find_saved_model, load_saved_model
 from tl_keras.serving.answerer import Answerer
-from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.generator import TextGenerator
 from tl_keras.serving.predictor import Predictor
-from tl_keras.serving.similarity import Regressor, SentenceEncoder
+from tl_keras.serving.scorers import Classifier, Regressor, SentenceEncoder
 from tl_keras.serving.tagger import Tagger
 from tl_keras.serving.zero_shot_classifier import ZeroShotClassifier
 

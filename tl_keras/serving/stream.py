@@ -21,7 +21,7 @@ from tl_keras.files import lock_folder, refuse_input_as_output, unlock, write_wh
 from tl_keras.printable import LoggedProgress, spreadsheet_cell
 from tl_keras.serving.answerer import Answerer
 from tl_keras.serving.predict import as_predictor, predict
-from tl_keras.serving.similarity import SentenceEncoder
+from tl_keras.serving.scorers import SentenceEncoder
 from tl_keras.serving.tagger import Tagger
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,8 @@ import pandas as pd
 import tensorflow as tf
 
 from tl_keras.errors import UserError
-from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.predictor import Predictor, constant, label_columns, strings, text_frame
-from tl_keras.serving.similarity import SentenceEncoder
+from tl_keras.serving.scorers import Classifier, SentenceEncoder
 
 SIMILARITY_TEMPLATE, ENTAILMENT_TEMPLATE = "{}", "This text is about {}."
 SHARPNESS = 20.0

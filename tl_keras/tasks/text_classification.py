@@ -21,8 +21,7 @@ from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, draw, section, table, write_page
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.steps import coverage_line, encoder_config, encoder_for, encoder_line
-from tl_keras.training.callbacks import BestWeights
-from tl_keras.training.class_balance import MacroF1, class_weights
+from tl_keras.training.callbacks import BestWeights, MacroF1, class_weights
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from tl_keras._lazy import lazy_names
 
 _PUBLIC = {
     "Checkpoints": "tl_keras.training.checkpoints",
-    "class_weights": "tl_keras.training.class_balance",
+    "class_weights": "tl_keras.training.callbacks",
     "early_stopping": "tl_keras.training.callbacks",
     "get_strategy": "tl_keras.training.strategy",
     "resumable_fit": "tl_keras.training.resume",

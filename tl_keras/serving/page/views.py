@@ -11,10 +11,9 @@ import pandas as pd
 
 from tl_keras.errors import UserError
 from tl_keras.serving.answerer import Answerer
-from tl_keras.serving.classifier import Classifier
 from tl_keras.serving.explain import explain
 from tl_keras.serving.index import TextIndex
-from tl_keras.serving.similarity import Regressor, SentenceEncoder
+from tl_keras.serving.scorers import Classifier, Regressor, SentenceEncoder
 from tl_keras.serving.tagger import Tagger
 
 LONGEST = 100_000
