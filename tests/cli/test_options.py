@@ -203,6 +203,17 @@ def test_resuming_a_pre_training_takes_nothing_but_its_length(tmp_path):
             {"template": "{}!", "seq_length": 7},
         ),
         (
+            "index --encoder E --data FILE --out O --seq-length 9 --pooling max --preprocessor P",
+            "tl_keras.serving.by_handle.load_text_encoder",
+            {"seq_length": 9, "pooling": "max", "preprocessor": "P"},
+        ),
+        (
+            "pretrain word-vectors --corpus FILE --out O.vec --window 3 --negative 7",
+            "tl_keras.pretraining.word_vectors.WordVectorSettings",
+            {"window": 3, "negative": 7},
+        ),
+        ("--verify encoders", "tl_keras.manifest.verify_everything", {}),
+        (
             "advise --train FILE --sample 5 --seed 3 --on-empty keep",
             "tl_keras.advice.advise.advise",
             {"sample": 5, "seed": 3, "options": {"train": "FILE", "text": "text", "label": "label", "on-empty": "keep"}},
@@ -219,6 +230,73 @@ def test_options_of_other_commands_reach_the_library(words, place, expected, tmp
         PROGRAM.main(words.split(), standalone_mode=False)
     kwargs = seen.value.args[1]
     assert {key: kwargs[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "passed", "place", "expected"),
+    [
+        (
+            "index --encoder E --data FILE --out O --approximate --batch-size 5",
+            {"tl_keras.serving.by_handle.load_text_encoder": SimpleNamespace(folder="E")},
+            "tl_keras.serving.index.TextIndex.build",
+            {"approximate": True, "batch_size": 5},
+        ),
+        (
+            "encode --encoder E --data FILE.csv --out O.npz --layers 2 --preprocessor P --seq-length 7 --batch-size 5",
+            {"tl_keras.encoders.resolve.locate": None},
+            "tl_keras.serving.encode.encode",
+            {"layers": 2, "preprocessor": "P", "seq_length": 7, "batch_size": 5},
+        ),
+        (
+            "advise --train FILE.csv --encoder E --seq-length 7 --preprocessor P",
+            {},
+            "tl_keras.encoders.load.load_encoder",
+            ("E", 7, "P"),
+        ),
+        (
+            "generate RUN --prompt A --prompt B --max-length 9 --temperature 0.5 --top-k 3 --top-p 0.25 --seed 4 --stop . --stop !",
+            {"tl_keras.cli.text_generation._load": SimpleNamespace(generate=refuse_to_go_on)},
+            None,
+            {"max_length": 9, "temperature": 0.5, "top_k": 3, "top_p": 0.25, "seed": 4, "stop": (".", "!")},
+        ),
+        (
+            "zero-shot MODEL TEXT --label A --multi-label",
+            {"tl_keras.serving.by_handle.zero_shot_classifier": SimpleNamespace(predict=refuse_to_go_on)},
+            None,
+            {"multi_label": True},
+        ),
+        ("serve RUN --host 1.2.3.4 --port 5", {"tl_keras.serving.http.options.named": {}}, "tl_keras.serving.http.options.bind", ("1.2.3.4", 5)),
+        ("try RUN --host 1.2.3.4 --port 5", {"tl_keras.serving.page.examples.check_for_page": None}, "tl_keras.serving.http.options.bind", ("1.2.3.4", 5)),
+    ],
+    ids=lambda value: value.split()[0] if isinstance(value, str) and " " in value else "",
+)  # fmt: skip
+def test_options_reach_what_is_done_with_what_was_loaded(words, passed, place, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("FILE", "FILE.csv"):
+        (tmp_path / name).write_text("text,label\na,x\nb,y\nc,x\nd,y\n", "utf-8")
+    for name, result in passed.items():
+        monkeypatch.setattr(name, lambda *args, result=result, **kwargs: result)
+    if place is not None:
+        monkeypatch.setattr(place, refuse_to_go_on)
+    with pytest.raises(Seen) as seen:
+        PROGRAM.main(words.split(), standalone_mode=False)
+    args, kwargs = seen.value.args
+    if isinstance(expected, tuple):
+        assert args[: len(expected)] == expected
+    else:
+        assert {key: kwargs[key] for key in expected} == expected
+
+
+def test_the_page_is_opened_where_it_is_asked_for(tmp_path, monkeypatch):
+    pytest.importorskip("gradio")
+    monkeypatch.setattr("tl_keras.serving.page.examples.check_for_page", lambda run: None)
+    monkeypatch.setattr("tl_keras.serving.page.page.build_page", lambda run: f"page of {run}")
+    monkeypatch.setattr("tl_keras.serving.page.page.show_until_stopped", refuse_to_go_on)
+    for words, expected in (([], False), (["--open"], True)):
+        with pytest.raises(Seen) as seen:
+            PROGRAM.main(["try", "RUN", "--port", "0", *words], standalone_mode=False)
+        (page, host, port), kwargs = seen.value.args
+        assert (page, host, port > 0, kwargs["open_browser"]) == ("page of RUN", "127.0.0.1", True, expected)
 
 
 def test_options_of_the_server_reach_its_settings(tmp_path, monkeypatch):
