@@ -254,12 +254,6 @@ def test_options_of_other_commands_reach_the_library(words, place, expected, tmp
             ("E", 7, "P"),
         ),
         (
-            "generate RUN --prompt A --prompt B --max-length 9 --temperature 0.5 --top-k 3 --top-p 0.25 --seed 4 --stop . --stop !",
-            {"tl_keras.cli.text_generation._load": SimpleNamespace(generate=refuse_to_go_on)},
-            None,
-            {"max_length": 9, "temperature": 0.5, "top_k": 3, "top_p": 0.25, "seed": 4, "stop": (".", "!")},
-        ),
-        (
             "zero-shot MODEL TEXT --label A --multi-label",
             {"tl_keras.serving.by_handle.zero_shot_classifier": SimpleNamespace(predict=refuse_to_go_on)},
             None,
