@@ -17,8 +17,8 @@ from tl_keras.cli import pretrain, train
 from tl_keras.cli.running import option_fields
 from tl_keras.pretraining.settings import BertSettings, BilmSettings, GptSettings
 from tl_keras.settings import option
-from tl_keras.tasks import task_settings
 from tl_keras.tasks import task_settings as tasks
+from tl_keras.tasks import vector_settings
 
 pytestmark = pytest.mark.one_keras
 PROGRAM = typer.main.get_command(cli.app)
@@ -60,8 +60,8 @@ KINDS = {
     ("train", "text-classification"): tasks.TextClassificationSettings,
     ("train", "token-classification"): tasks.TokenClassificationSettings,
     ("train", "question-answering"): tasks.QuestionAnsweringSettings,
-    ("train", "sentence-similarity"): task_settings.SentenceSimilaritySettings,
-    ("train", "retrieval"): task_settings.RetrievalSettings,
+    ("train", "sentence-similarity"): vector_settings.SentenceSimilaritySettings,
+    ("train", "retrieval"): vector_settings.RetrievalSettings,
     ("train", "text-generation"): tasks.TextGenerationSettings,
     ("train", "zero-shot-classification"): tasks.ZeroShotSettings,
     ("pretrain", "bert"): BertSettings,

@@ -19,11 +19,10 @@ from tl_keras.cli.train import train_command
 from tl_keras.errors import UserError
 from tl_keras.tasks.task_settings import (
     QuestionAnsweringSettings,
-    RetrievalSettings,
-    SentenceSimilaritySettings,
     TextClassificationSettings,
     TokenClassificationSettings,
 )
+from tl_keras.tasks.vector_settings import RetrievalSettings, SentenceSimilaritySettings
 
 
 class Task:

@@ -15,7 +15,6 @@ from tl_keras.data.file_tables import (
     JSON_LINES,
     PARQUET,
     TABLES,
-    ClassFolders,
     ExcelTable,
     JsonArray,
     JsonLines,
@@ -24,8 +23,42 @@ from tl_keras.data.file_tables import (
     Table,
     TextTable,
 )
-from tl_keras.data.text_files import kind_of
+from tl_keras.data.text_files import kind_of, open_text
 from tl_keras.errors import UserError
+
+
+class ClassFolders(Table):
+    """A folder with a subfolder for each class, and in it a `.txt` file for each text, as Keras's `text_dataset_from_directory` has it.
+
+    Its columns are `text`, `label` (the subfolder's name) and `file`.
+    """
+
+    unit = "file"
+    columns = ["text", "label", "file"]  # noqa: RUF012
+
+    @cached_property
+    def files(self) -> list[tuple[str, Path]]:
+        """Class and path of each text."""
+        found = [
+            (folder.name, file)
+            for folder in sorted(self.path.iterdir())
+            if folder.is_dir() and not folder.name.startswith(".")
+            for file in sorted(folder.rglob("*"))
+            if kind_of(file) == ".txt" and file.is_file()
+        ]
+        if not found:
+            tables = sorted({p.suffix for p in self.path.iterdir() if kind_of(p) in TABLES})
+            raise UserError(
+                f"{self.path} is a folder, but has no subfolders, one for each class, with .txt files in them"
+                + (f'; for its files give the pattern "{self.path / ("*" + tables[0])}".' if tables else ".")
+            )
+        return found
+
+    def rows(self):
+        """A row for each file."""
+        for number, (name, file) in enumerate(self.files, 1):
+            with open_text(file, self.encoding) as stream:
+                yield number, [stream.read(), name, str(file.relative_to(self.path))]
 
 
 class Tables:

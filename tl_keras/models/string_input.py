@@ -25,6 +25,7 @@ from tl_keras.models.text_labels import (
     class_weights_of,
     head_with_names,
     label_lookup,
+    text_specs,
     text_weights,
 )
 
@@ -75,7 +76,7 @@ def texts_of(x) -> Texts | None:
 
 def is_strings(x) -> bool:
     """Whether `x` is a `tf.data.Dataset` whose elements begin with strings, single, batched or in pairs."""
-    return isinstance(x, tf.data.Dataset) and _text_specs(x.element_spec) is not None
+    return isinstance(x, tf.data.Dataset) and text_specs(x.element_spec) is not None
 
 
 def batches_of(
@@ -193,7 +194,7 @@ def _has_texts(model: keras.Model, x) -> bool:
         return False
     # A model that reads strings takes batches of them as they are, unless classes are called by their names.
     spec = x.element_spec
-    batched = tf.nest.flatten(_text_specs(spec))[0].shape.rank == 1
+    batched = tf.nest.flatten(text_specs(spec))[0].shape.rank == 1
     named = isinstance(spec, tuple) and len(spec) > 1 and getattr(spec[1], "dtype", None) == tf.string
     return not (batched and not named and any(tf.as_dtype(tensor.dtype) == tf.string for tensor in model.inputs))
 
@@ -253,7 +254,7 @@ def _examples(model: keras.Model, x, y) -> Examples:
 def _of_dataset(model, dataset, class_weight, batch_size: int, training: bool, seed: int) -> tf.data.Dataset:
     """Batches from a dataset of strings: single ones are put together, like lengths with like; batches stay as they are."""
     spec = dataset.element_spec
-    batched = tf.nest.flatten(_text_specs(spec))[0].shape.rank == 1
+    batched = tf.nest.flatten(text_specs(spec))[0].shape.rank == 1
     labelled = isinstance(spec, tuple) and len(spec) > 1
     look_up = label_lookup(head_with_names(model), spec[1]) if labelled else None
     by_class = None if class_weight is None else tf.constant(class_weights_of(head_with_names(model), class_weight))
@@ -278,14 +279,6 @@ def _of_dataset(model, dataset, class_weight, batch_size: int, training: bool, s
     return encoder_of(model).batches_of_strings(
         dataset.map(named), batched=batched, batch_size=batch_size, training=training, seed=seed
     )
-
-
-def _text_specs(spec):
-    """Of a dataset's elements the part that is texts; None where they do not begin with strings."""
-    inputs = spec[0] if isinstance(spec, tuple) and spec else spec
-    parts = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
-    strings = [isinstance(p, tf.TensorSpec) and p.dtype == tf.string and p.shape.rank in (0, 1) for p in parts]
-    return inputs if strings and len(strings) <= 2 and all(strings) else None
 
 
 def _is_sequence(x) -> bool:

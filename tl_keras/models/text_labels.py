@@ -118,6 +118,14 @@ def head_with_names(model: keras.Model):
     )
 
 
+def text_specs(spec):
+    """Of a dataset's elements the part that is texts; None where they do not begin with strings."""
+    inputs = spec[0] if isinstance(spec, tuple) and spec else spec
+    parts = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+    strings = [isinstance(p, tf.TensorSpec) and p.dtype == tf.string and p.shape.rank in (0, 1) for p in parts]
+    return inputs if strings and len(strings) <= 2 and all(strings) else None
+
+
 def label_lookup(head, spec: tf.TensorSpec):
     """A function of a tensor of labels, names or numbers, that gives what the loss wants."""
     if isinstance(head, ScoreInRange):
