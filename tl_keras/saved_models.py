@@ -1,4 +1,7 @@
-"""SavedModels as folders: loaded, compared with their manifests first; which task one is exported for; and numbered versions, as TensorFlow Serving watches them. Importing this loads no TensorFlow."""
+"""SavedModels as folders: loaded after a look at their manifests, their task, numbered versions as TensorFlow Serving watches them.
+
+Importing this loads no TensorFlow.
+"""
 
 from __future__ import annotations
 

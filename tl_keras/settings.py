@@ -1,4 +1,4 @@
-"""What each option may be, said once for Python and the command line: fields of settings classes with default, help and panel, and ranges of values."""
+"""What each option may be, said once for Python and the command line: fields of settings classes, and ranges of values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pre-training in one call, whatever kind of model the settings are for, and what its commands share on the terminal: progress, Ctrl-C that loses nothing."""
+"""Pre-training in one call, whatever the settings are for; and on the terminal: progress, and Ctrl-C that loses nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictors by the handle a user gives, a run, an export or a pre-trained encoder: what turns texts into vectors, indexes with it, zero-shot classifiers."""
+"""Predictors by the handle a user gives (a run, an export, a pre-trained encoder): text encoders, their indexes, zero-shot classifiers."""
 
 from __future__ import annotations
 

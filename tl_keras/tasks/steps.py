@@ -1,4 +1,4 @@
-"""What each task fills in of a training run, and its encoder: found (it may also be made of word vectors and of a frozen biLM), known again, reported."""
+"""What each task fills in of a training run, and its encoder: found, perhaps made of word vectors or a frozen biLM, known again, reported."""
 
 from __future__ import annotations
 

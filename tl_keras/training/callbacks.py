@@ -1,4 +1,4 @@
-"""What is watched while training: early stopping, the best weights, macro F1 for classes of uneven size; and weights that make rare classes count as much."""
+"""What is watched while training: the best weights, when to stop, macro F1; and weights that make rare classes count as much."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strings to the numbers of words, in graph, as `Preprocessor` and `OffsetTokenizer` do for encoders in TF Hub's format; and which words have numbers."""
+"""Strings to the numbers of words, in graph, as `Preprocessor` and `OffsetTokenizer` do for TF Hub's encoders; which words have one."""
 
 from __future__ import annotations
 
