@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from tl_keras.data.records import refuse_half_characters
 from tl_keras.errors import UserError
 from tl_keras.settings import check_ranges
 
@@ -156,9 +157,7 @@ class Examples:
         Raises:
             UserError: a fraction outside (0, 1), or too few examples to give each part one.
         """
-        check_ranges({"seed": seed})
-        if not 0.0 < validation < 1.0:
-            raise UserError(f"the validation fraction must lie between 0 and 1, not {validation}.")
+        check_split(validation, seed)
         if len(self) < 2:
             raise UserError(f"{self.source} holds {len(self)} example(s): too few to split.")
         rng = np.random.default_rng(seed)
@@ -215,6 +214,22 @@ def sample_per_class(examples: Examples, size: int, seed: int = 0) -> Examples:
     return examples.take(np.sort(np.concatenate(drawn)))
 
 
+def check_split(validation: float, seed: int) -> None:
+    """Refuse a fraction outside (0, 1), and a seed that is none."""
+    check_ranges({"seed": seed})
+    if not 0.0 < validation < 1.0:
+        raise UserError(f"the validation fraction must lie between 0 and 1, not {validation}.")
+
+
+def draw(examples, size: int, seed: int):
+    """At most `size` examples of any task, drawn at random, in their order."""
+    if size <= 0:
+        raise UserError(f"the number of examples to keep must be at least 1, not {size}.")
+    if size >= len(examples):
+        return examples
+    return examples.take(np.sort(np.random.default_rng(seed).permutation(len(examples))[:size]))
+
+
 def row_numbers(examples) -> np.ndarray:
     """Which rows of the whole that they come from the examples are, from 0: int64 `[n]`.
 
@@ -260,36 +275,3 @@ def _string_array(
         array, lambda row: f"{prefix}{places[row]}" if places is not None else f"{prefix}{name}: entry {row + 1}"
     )
     return array
-
-
-def refuse_half_characters(texts: Sequence[str], place: Callable[[int], str]) -> None:
-    r"""Refuse texts with lone surrogates: halves of characters, as cut JSON escapes and undecodable bytes leave them.
-
-    Args:
-        texts: strings.
-        place: says where the text of a row number, from 0, stands.
-
-    Raises:
-        UserError: names the first such text.
-
-    Example:
-        >>> refuse_half_characters(["whole", "a \ud83d b"], lambda row: f"row {row + 1}")
-        Traceback (most recent call last):
-        ...
-        tl_keras.errors.UserError: row 2 holds half a character (U+D83D, a lone surrogate) behind 'a '; mend or leave out this text.
-    """
-    for row, text in enumerate(texts):
-        if text.isascii():
-            continue
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            half = ord(text[error.start])
-            what = (
-                f"a byte that is no UTF-8 (0x{half - 0xDC00:02x})"
-                if 0xDC80 <= half <= 0xDCFF
-                else f"half a character (U+{half:04X}, a lone surrogate)"
-            )
-            raise UserError(
-                f"{place(row)} holds {what} behind {text[max(0, error.start - 20) : error.start]!r}; mend or leave out this text."
-            ) from None

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from tl_keras.data.examples import refuse_half_characters
 from tl_keras.data.file_tables import (
     EXCEL,
     JSON_LINES,
@@ -23,6 +22,7 @@ from tl_keras.data.file_tables import (
     Table,
     TextTable,
 )
+from tl_keras.data.records import refuse_half_characters
 from tl_keras.data.text_files import kind_of, open_text
 from tl_keras.errors import UserError
 

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tl_keras.data.examples import Examples
+from tl_keras.data.examples import Examples, check_split, draw
 from tl_keras.data.formats import expand, is_table
 from tl_keras.data.frames import is_path
 from tl_keras.data.squad import is_squad, squad_pairs
 from tl_keras.data.table import read_table
 from tl_keras.data.text_files import decode_file
 from tl_keras.errors import UserError
-from tl_keras.settings import check_ranges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,11 +150,7 @@ class RetrievalPairs(Examples):
 
     def sample(self, size: int, seed: int = 0) -> RetrievalPairs:
         """At most `size` pairs, drawn with the seed."""
-        if size <= 0:
-            raise UserError(f"the number of examples to keep must be at least 1, not {size}.")
-        if size >= len(self):
-            return self
-        return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:size]))
+        return draw(self, size, seed)
 
 
 def read_scored(
@@ -223,9 +218,7 @@ def _number(value, row: int, source: str) -> float:
 
 def _split_groups(examples, groups: np.ndarray, validation: float, seed: int):
     """Split so that examples of one group stay together: `(training, validation)`."""
-    check_ranges({"seed": seed})
-    if not 0.0 < validation < 1.0:
-        raise UserError(f"the validation fraction must lie between 0 and 1, not {validation}.")
+    check_split(validation, seed)
     names = np.unique(groups)
     if len(names) < 2:
         raise UserError(f"{examples.source} holds {len(names)} example(s) or document(s): too few to split.")

@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tl_keras.data.examples import _string_array, row_numbers
+from tl_keras.data.examples import _string_array, check_split, draw, row_numbers
 from tl_keras.errors import UserError
-from tl_keras.settings import check_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -155,11 +154,7 @@ class QuestionExamples:
 
     def sample(self, size: int, seed: int = 0) -> QuestionExamples:
         """At most `size` questions, drawn with the seed."""
-        if size <= 0:
-            raise UserError(f"the number of examples to keep must be at least 1, not {size}.")
-        if size >= len(self):
-            return self
-        return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:size]))
+        return draw(self, size, seed)
 
     def split(self, validation: float = 0.1, seed: int = 0) -> tuple[QuestionExamples, QuestionExamples]:
         """Split into training and validation questions, by document: no context is on both sides.
@@ -174,9 +169,7 @@ class QuestionExamples:
         Raises:
             UserError: a fraction outside (0, 1), or all questions are about one context.
         """
-        check_ranges({"seed": seed})
-        if not 0.0 < validation < 1.0:
-            raise UserError(f"the validation fraction must lie between 0 and 1, not {validation}.")
+        check_split(validation, seed)
         groups = self.documents
         if len(np.unique(groups)) < 2:
             groups = np.unique(self.contexts.astype(str), return_inverse=True)[1]

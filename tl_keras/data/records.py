@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tl_keras.errors import UserError
 
@@ -150,3 +150,36 @@ def is_json_lines(content: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(first, dict) and not isinstance(first.get("data"), list)
+
+
+def refuse_half_characters(texts: Sequence[str], place: Callable[[int], str]) -> None:
+    r"""Refuse texts with lone surrogates: halves of characters, as cut JSON escapes and undecodable bytes leave them.
+
+    Args:
+        texts: strings.
+        place: says where the text of a row number, from 0, stands.
+
+    Raises:
+        UserError: names the first such text.
+
+    Example:
+        >>> refuse_half_characters(["whole", "a \ud83d b"], lambda row: f"row {row + 1}")
+        Traceback (most recent call last):
+        ...
+        tl_keras.errors.UserError: row 2 holds half a character (U+D83D, a lone surrogate) behind 'a '; mend or leave out this text.
+    """
+    for row, text in enumerate(texts):
+        if text.isascii():
+            continue
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            half = ord(text[error.start])
+            what = (
+                f"a byte that is no UTF-8 (0x{half - 0xDC00:02x})"
+                if 0xDC80 <= half <= 0xDCFF
+                else f"half a character (U+{half:04X}, a lone surrogate)"
+            )
+            raise UserError(
+                f"{place(row)} holds {what} behind {text[max(0, error.start - 20) : error.start]!r}; mend or leave out this text."
+            ) from None

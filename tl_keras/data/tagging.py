@@ -9,10 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from tl_keras.data.examples import _string_array, row_numbers
+from tl_keras.data.examples import _string_array, check_split, draw, row_numbers
 from tl_keras.data.tags import Scheme, Span, find_scheme, spans_of_entities, spans_of_tags, with_prefixes
 from tl_keras.errors import UserError
-from tl_keras.settings import check_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -227,11 +226,7 @@ class TaggedExamples:
 
     def sample(self, size: int, seed: int = 0) -> TaggedExamples:
         """At most `size` examples, drawn with the seed."""
-        if size <= 0:
-            raise UserError(f"the number of examples to keep must be at least 1, not {size}.")
-        if size >= len(self):
-            return self
-        return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:size]))
+        return draw(self, size, seed)
 
     def split(self, validation: float = 0.1, seed: int = 0) -> tuple[TaggedExamples, TaggedExamples]:
         """Split at random into training and validation examples.
@@ -243,9 +238,7 @@ class TaggedExamples:
         Raises:
             UserError: a fraction outside (0, 1), or too few examples to give each part one.
         """
-        check_ranges({"seed": seed})
-        if not 0.0 < validation < 1.0:
-            raise UserError(f"the validation fraction must lie between 0 and 1, not {validation}.")
+        check_split(validation, seed)
         if len(self) < 2:
             raise UserError(f"{self.source} holds {len(self)} example(s): too few to split.")
         held = min(max(int(np.floor(len(self) * validation + 0.5)), 1), len(self) - 1)

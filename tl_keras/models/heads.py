@@ -9,7 +9,7 @@ import tensorflow as tf
 from tl_keras._keras import keras, register
 from tl_keras.data.tagging import TagSet
 from tl_keras.errors import UserError
-from tl_keras.training.replicas import mean_over_replicas
+from tl_keras.training.step import mean_over_replicas
 
 POOLINGS = ("cls", "mean", "max", "mix", "mix-cls")
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tl_keras._keras import keras, register
 from tl_keras.encoders.encoder_layer import require_model
 from tl_keras.errors import UserError
-from tl_keras.training.replicas import gather_replicas
+from tl_keras.training.step import gather_replicas
 
 
 @register

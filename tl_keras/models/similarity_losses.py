@@ -7,7 +7,7 @@ import tensorflow as tf
 from tl_keras._keras import keras, register
 from tl_keras.data.pairs import check_range
 from tl_keras.errors import UserError
-from tl_keras.training.replicas import first_row_of, gather_replicas
+from tl_keras.training.step import first_row_of, gather_replicas
 
 
 @register
