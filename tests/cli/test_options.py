@@ -327,3 +327,12 @@ def test_options_of_generate_reach_what_writes(more, method, monkeypatch):
     (prompts,), settings = seen.value.args
     assert prompts == (["P", "P"] if more else "P")
     assert settings == {**values, "stop": (".", "!?")}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"), [(["a=x", "a=y"], "named twice"), (["a", "=y"], "'y' describes no label")]
+)
+def test_descriptions_of_labels_that_will_not_do(words, reason):
+    assert tasks.described_labels(["a", "b=c=d"]) == {"a": "a", "b": "c=d"}
+    with pytest.raises(UserError, match=reason):
+        tasks.described_labels(words)
