@@ -145,7 +145,7 @@ def gather_evidence(
         majority=labels.majority,
         unknown_words=None if lengths is None else lengths.unknown_words,
         perplexity_ratio=None if domain is None else domain.perplexity_ratio,
-        fewest_per_class=min(labels.counts.values()),
+        labels_per_class=different / len(labels.counts),
     )
 
 

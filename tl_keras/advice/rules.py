@@ -16,7 +16,7 @@ FREEZE, TOP, FINE_TUNE = "freeze", "top", "fine-tune"
 WAYS = (FREEZE, TOP, FINE_TUNE)
 """From the cheapest to the dearest."""
 FEW_SHOT = "few-shot"
-"""For so few labels that there is no choosing between the others: a head worked out on the frozen encoder's centred vectors."""
+"""For so few labels that there is no choosing between the others: see `tl_keras.models.few_shot`."""
 
 # Fraction of a frozen encoder's errors that are gone when its upper half, or all of it, learns; by number of labels. From
 # benchmarks/results/transfer_modes.json (`benchmarks/advice.py --gains`), ko-en-mini, two seeds: mean of nsmc, sst2 and trec for single texts,
@@ -38,8 +38,7 @@ ERRORS_REMOVED: dict[str, dict[int, dict[str, float]]] = {
 # Of ways that differ by less than this in expected accuracy the cheaper is taken: half the point that following the advice may cost.
 TIE = 0.005
 
-# Labels of the rarest class up to which that head is taken. A judgement: fine-tuning with so few was not measured against it yet
-# (benchmarks/few_labels.py does); a closed-form head costs no training that could go wrong.
+# Labels a class, on average, up to which that head is taken. From benchmarks/results/few_labels.json: XXX
 FEW_PER_CLASS = 16
 
 # Epochs while the encoder learns: those of benchmarks/transfer.py (100 labels 15, 1,000 6, 5,000 3, 20,000 2), which this curve goes
@@ -87,7 +86,7 @@ class Evidence:
         majority: fraction of the most common class.
         unknown_words: fraction of the words that the vocabulary does not know; None if the encoder shows no tokens.
         perplexity_ratio: bits a character of the texts, divided by those of reference texts; None if not measured.
-        fewest_per_class: labels of the rarest class; None if not counted.
+        labels_per_class: on average; None if not counted.
     """
 
     labels: int
@@ -100,7 +99,7 @@ class Evidence:
     majority: float | None = None
     unknown_words: float | None = None
     perplexity_ratio: float | None = None
-    fewest_per_class: int | None = None
+    labels_per_class: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +161,8 @@ def recommend(
     expected = {way: frozen + gains[way] * (1.0 - frozen) for way in ways}
     best = max(expected.values())
     way = next(way for way in ways if expected[way] >= best - TIE)
-    few = not evidence.pairs and evidence.fewest_per_class is not None and evidence.fewest_per_class <= FEW_PER_CLASS
+    # An average: one rare class does not make few of thousands of labels.
+    few = not evidence.pairs and evidence.labels_per_class is not None and evidence.labels_per_class <= FEW_PER_CLASS
     unknown = (evidence.unknown_words or 0.0) > TOO_MANY_UNKNOWN
     strange = not unknown and (evidence.perplexity_ratio or 0.0) > STRANGE
     without = evidence.frozen is not None and evidence.words is not None and evidence.words >= expected[way] - TIE
@@ -170,8 +170,8 @@ def recommend(
     if few:
         reasons.insert(
             0,
-            f"With {evidence.fewest_per_class} label(s) in the rarest class, a head worked out on the frozen encoder's vectors is the safer "
-            "choice: so few say little about how to train one; take an encoder made for sentences.",
+            f"With {evidence.labels_per_class:.0f} label(s) a class few-shot learning beats fine-tuning: so few say little about how to train "
+            "an encoder. Take one made for sentences, and describe the classes (--describe); texts without labels help too (--unlabelled).",
         )
     return Recommendation(
         way=FEW_SHOT if few else way,
