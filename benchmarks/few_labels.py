@@ -164,7 +164,9 @@ class FineTuned:
         self.model = prepare(tlk.text_classifier(encoder, data.train.classes, pooling=pooling))
         optimizer = self.model.optimizer
         optimizer.build(self.model.trainable_variables)
-        self.start = [(variable, np.array(variable.numpy())) for variable in [*self.model.weights, *optimizer.variables]]
+        self.start = [
+            (variable, np.array(variable.numpy())) for variable in [*self.model.weights, *optimizer.variables]
+        ]
 
     def scores(self, train, seed: int) -> list[float]:
         """Of the one method."""

@@ -79,7 +79,7 @@ def test_texts_without_labels_and_descriptions_help(encoder, reviews, few, tmp_p
     _, stretch, directions = np.linalg.svd(vectors - mean, full_matrices=False)
 
     def unit(differences):
-        coordinates = differences @ directions.T * stretch
+        coordinates = differences @ directions.T * stretch**0.5
         return coordinates / np.linalg.norm(coordinates, axis=1, keepdims=True)
 
     texts, described = unit(vectors - mean), unit(described - described.mean(0))

@@ -84,10 +84,11 @@ def with_descriptions(
 
 
 def centre_and_spread(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of vectors, and the symmetric square root of their covariance, scaled to a largest stretch of 1.
+    """The mean of vectors, and the symmetric fourth root of their covariance, scaled to a largest stretch of 1.
 
     Multiplied by that root, vectors are stretched along the directions in which texts of this kind differ most, so a classifier that is
-    kept small (as `logistic_head` keeps it) expects the classes to differ along these too. It is whitening turned round.
+    kept small (as `logistic_head` keeps it) expects the classes to differ along these too. It is whitening turned round, by
+    half: the square root won up to a point more on two classes and lost as much on the six of trec (validation texts, six draws).
 
     Args:
         vectors: float `[n, width]`, of length 1; labelled ones and others.
@@ -99,14 +100,14 @@ def centre_and_spread(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         "Cluster Kernels for Semi-Supervised Learning", NIPS 2002.
 
     Example:
-        >>> vectors = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.5], [0.0, -0.5]])
+        >>> vectors = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.25], [0.0, -0.25]])
         >>> mean, root = centre_and_spread(vectors)
         >>> mean.tolist(), root.round(6).tolist()
         ([0.0, 0.0], [[1.0, 0.0], [0.0, 0.5]])
     """
     vectors = np.asarray(vectors, "float64")
     values, directions = np.linalg.eigh(np.cov(vectors.T, bias=True))
-    stretch = np.sqrt(np.maximum(values, 0.0))
+    stretch = np.maximum(values, 0.0) ** 0.25
     root = (directions * (stretch / max(stretch[-1], 1e-12))) @ directions.T
     return vectors.mean(0).astype("float32"), root.astype("float32")
 
