@@ -44,8 +44,6 @@ DESCRIPTIONS = {
         "5": "a question about a number, a date, a distance or an amount",
     },
 }
-TEMPLATES = {"sst2": "This text is {}.", "nsmc": "이 글은 {}이다.", "trec": "This is {}."}
-"""What a description is put into for entailment."""
 
 
 class Data:
@@ -205,10 +203,10 @@ def measure_similarity(data: Data, vectors: Vectors, name: str) -> None:
 
 
 def measure_entailment(data: Data, run: str, name: str) -> None:
-    """The row of zero-shot by entailment."""
+    """The row of zero-shot by entailment, with the template of the run."""
     import tl_keras as tlk
 
-    asked = tlk.zero_shot_classifier(run, DESCRIPTIONS[data.name], template=TEMPLATES[data.name])
+    asked = tlk.zero_shot_classifier(run, DESCRIPTIONS[data.name])
     answers = asked.predict(data.test.texts.tolist())["label"]
     right = np.array([data.test.classes[label] for label in data.test.labels])
     row = {"data": data.name, "encoder": name, "per_class": 0, "test_rows": len(data.test)}
