@@ -20,7 +20,7 @@ from tl_keras.advice.curve import stratified_order, words_method
 from tl_keras.advice.frozen import FrozenEncoder
 from tl_keras.advice.labels import different_rows, label_report
 from tl_keras.advice.rules import TOP, epochs_for, learning_rate_for, transfer_name
-from tl_keras.models.transfer_control import optimizer_of
+from tl_keras.models.transfer_control import optimizer_of, prepare
 from tl_keras.training.optimizer import make_optimizer
 from tl_keras.training.step import WarmupLinearDecay
 
@@ -126,10 +126,11 @@ class Bench:
             model = tlk.text_classifier(
                 self.encoder, part.classes, transfer, pooling=self.frozen.pooling, learning_rate=rate
             )
-            weights = model.get_weights()
+            prepare(model)
+            weights, unfrozen_at = model.get_weights(), _unfrozen_at(model)
             warm_up = self.encoder.batches(part, training=True, seed=seed).take(1)
             model.fit(warm_up, epochs=1, verbose=0)  # builds the graph and the optimizer
-            self._models[transfer] = (model, weights, _unfrozen_at(model))
+            self._models[transfer] = (model, weights, unfrozen_at)
         model, weights, unfrozen_at = self._models[transfer]
         model.set_weights(weights)
         _forget(model, unfrozen_at)
@@ -146,17 +147,15 @@ class Bench:
 
 
 def _unfrozen_at(model) -> np.ndarray | None:
-    """Of gradual unfreezing: which groups are frozen at the start."""
+    """Which groups are frozen at the start; None where all learn alike."""
     optimizer = optimizer_of(model)
-    if not optimizer.group_names:
-        return None
-    return np.where(np.array(optimizer.group_names) == "head", 0.0, -1.0).astype("float32")
+    return tf_variable(optimizer._unfrozen_at).numpy() if optimizer.group_names else None
 
 
 def _forget(model, unfrozen_at: np.ndarray | None) -> None:
-    """Put the optimizer back to before its first step: no moments, no steps, its groups frozen again."""
+    """Put the optimizer back to before its first step: no moments, no steps, its groups as they were."""
     optimizer = optimizer_of(model)
-    kept = {"group_rates", "learning_rate"}
+    kept = {"group_multipliers", "learning_rate"}
     for variable in optimizer.variables:
         if not any(name in getattr(variable, "path", variable.name) for name in kept):
             tf_variable(variable).assign(np.zeros(variable.shape, tf_variable(variable).dtype.as_numpy_dtype))
