@@ -58,6 +58,7 @@ def test_sample_keeps_the_classes_in_proportion():
     ("arguments", "message"),
     [
         (("one string",), "must be a list of strings"),
+        ((object(),), r"not object; .*tl_keras\.batches\(model, examples\)"),
         ((["a", 3],), "entry 2 is int"),
         ((["a", "b"], ["x"]), "2 texts but 1 labels"),
         ((["a"], ["x"], ["b", "c"]), "1 texts but 2 text_pairs"),

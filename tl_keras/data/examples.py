@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -64,6 +64,11 @@ class Examples:
         """
         if isinstance(texts, str):
             raise UserError(f"texts must be a list of strings, not one string: write [{texts[:40]!r}].")
+        if not isinstance(texts, Iterable):
+            raise UserError(
+                f"texts must be a list of strings, not {type(texts).__name__}; batches of tagged texts and of questions are made by "
+                "tl_keras.batches(model, examples)."
+            )
         array = _string_array(texts, "texts", source)
         pairs = None if text_pairs is None else _string_array(text_pairs, "text_pairs", source)
         for name, values in (("text_pairs", pairs), ("labels", labels)):
