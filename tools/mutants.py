@@ -5,7 +5,7 @@
 
 The faults are those of cosmic-ray: another number, another comparison, `and` for `or`, `not`, a loop that never runs. A copy of the project is
 changed, never the project itself. Each mutant is tested in a process forked from one that has TensorFlow imported, under Keras 3 unless
-TF_USE_LEGACY_KERAS says otherwise. `report.json` in the output folder keeps every result; a further call goes on behind them. `report.md` shows those
+TF_USE_LEGACY_KERAS says otherwise, and, if it lives, under the other Keras. `report.json` in the output folder keeps every result; a further call goes on behind them. `report.md` shows those
 that lived.
 """
 
@@ -34,6 +34,34 @@ OPERATORS = (
     "ReplaceAndWithOr", "ReplaceOrWithAnd", "AddNot", "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "NumberReplacer",
     "ZeroIterationForLoop",
 )  # fmt: skip
+# Where names do not tell.
+NEAREST = {
+    "models/body": ("models/test_text_classifier", "models/test_token_classifier", "models/test_elmo"),
+    "models/lexical": ("models/test_sentence_encoder",),
+    "models/similarity_head": (
+        "models/test_sentence_encoder",
+        "models/test_text_regressor",
+        "serving/test_similarity_export",
+    ),
+    "models/transfer_model": ("models/test_string_input", "models/test_transfer_control", "training/test_resume"),
+    "serving/http/app": ("serving/test_http_parts", "serving/test_http_server"),
+    "serving/http/models": ("serving/test_http_server",),
+    "serving/http/rest": ("serving/test_http_server",),
+    "serving/http/saved_model": ("serving/test_http_server",),
+    "serving/index_files": ("serving/test_index",),
+    "serving/served_model": ("serving/test_export", "serving/test_tagging_export"),
+    "serving/tagger": ("serving/test_tagging_export", "evaluation/test_tagging", "serving/test_sentencepiece_tagging"),
+    "tasks/folder": ("faults/test_life_of_a_run", "faults/test_damage"),
+    "tasks/question_answering": ("cli/test_questions",),
+    "tasks/retrieval": ("cli/test_similarity",),
+    "tasks/sentence_similarity": ("cli/test_similarity", "cli/test_frozen"),
+    "tasks/settings": ("cli/test_options", "cli/test_app"),
+    "tasks/steps": ("cli/test_app", "cli/test_word_vectors", "cli/test_tagging"),
+    "tasks/task_settings": ("cli/test_options", "cli/test_app", "cli/test_tagging"),
+    "tasks/text_classification": ("cli/test_app", "cli/test_frozen"),
+    "tasks/token_classification": ("cli/test_tagging",),
+    "tasks/vector_settings": ("cli/test_options", "cli/test_similarity"),
+}
 KILLED, LIVED, TIMEOUT, NO_TEST = "killed", "lived", "timeout", "no test"
 
 
@@ -63,14 +91,22 @@ def _nodes(node) -> Iterator:
 
 
 def nearest_tests(module: str, most: int = 3) -> list[str]:
-    """The test files of a module: the one of its name, and those that import it or what its package shows of it, shortest first."""
+    """The test files of a module: the one of its name, those that import it or what its package shows of it, or name its task, shortest first.
+
+    Where names do not tell, `NEAREST` does.
+    """
     path = Path(module)
+    known = NEAREST.get("/".join(path.with_suffix("").parts[1:]))
+    if known is not None:
+        return [f"tests/{name}.py" for name in known]
     dotted = ".".join(path.with_suffix("").parts)
-    public = {
-        node.name
-        for node in ast.parse((ROOT / path).read_text("utf-8")).body
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
-    }
+    body = ast.walk(ast.parse((ROOT / path).read_text("utf-8")))
+    public, tasks = set(), set()
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.col_offset == 0 and not node.name.startswith("_"):
+            public.add(node.name)
+        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "task":
+            tasks.add(ast.unparse(node.value)[1:-1])
     scores = {}
     for test in (ROOT / "tests").rglob("test_*.py"):
         score = 3 * (test.stem == f"test_{path.stem}") + (test.parent.name in path.parts)
@@ -78,6 +114,8 @@ def nearest_tests(module: str, most: int = 3) -> list[str]:
         if dotted in text:
             score += 4
         elif any(f"{name}(" in text for name in public):
+            score += 2
+        if any(f'"{task}"' in text for task in tasks):
             score += 2
         if score >= 2:
             scores[test] = (-score, len(text))
@@ -108,6 +146,10 @@ def try_mutant(tree: Path, mutant: dict, tests: list[str], seconds: float) -> di
     started = time.monotonic()
     try:
         code = _in_a_fork(tree, [*tests, mutant["module"]], seconds)
+        if code in (0, 5):
+            # Some tests run under one Keras only.
+            other = _in_a_fork(tree, tests, seconds, other_keras=True)
+            code = code if other == 5 else other
     finally:
         path.write_text(source, "utf-8")
     outcome = TIMEOUT if code is None else LIVED if code == 0 else NO_TEST if code == 5 else KILLED
@@ -120,14 +162,16 @@ def try_mutant(tree: Path, mutant: dict, tests: list[str], seconds: float) -> di
     }
 
 
-def _in_a_fork(tree: Path, arguments: list[str], seconds: float) -> int | None:
-    """Its exit code; None if it took too long."""
+def _in_a_fork(tree: Path, arguments: list[str], seconds: float, other_keras: bool = False) -> int | None:
+    """Its exit code; None if it took too long. Which Keras is active is decided where it is first asked for, in the fork."""
     child = os.fork()
     if child == 0:
         os.setsid()
         nothing = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(nothing, number)
+        if other_keras:
+            os.environ["TF_USE_LEGACY_KERAS"] = "0" if os.environ["TF_USE_LEGACY_KERAS"] == "1" else "1"
         import pytest
 
         os._exit(int(pytest.main(["-x", "-q", "-n0", "-p", "no:cacheprovider", *arguments])))
