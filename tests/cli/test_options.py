@@ -153,6 +153,28 @@ def test_options_made_from_settings_reach_them(path, monkeypatch):
         assert getattr(settings, field.name) != field.default, f"{field.name}: the test gives its default"
 
 
+LEAST = {
+    "limit": 1,
+    "layers": 1,
+    "epochs": 1,
+    "batch_size": 1,
+    "steps_per_execution": 1,
+    "checkpoint_every": 0,
+    "per_class": 1,
+    "seq_length": 3,
+}
+
+
+@pytest.mark.parametrize(("name", "least"), LEAST.items())
+def test_the_least_that_options_of_training_may_be(name, least):
+    def settings(value):
+        return tasks.TextClassificationSettings(train="x.csv", out="o", **{name: value})
+
+    assert getattr(settings(least), name) == least
+    with pytest.raises(UserError, match=f"--{name.replace('_', '-')} must be at least {least}, not {least - 1}"):
+        settings(least - 1)
+
+
 class _Anything:
     """A module whose every class hands on what it is made with."""
 

@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from tl_keras import export, load_encoder, load_exported, predict
 from tl_keras.models.question_answerer import question_answerer
+from tl_keras.serving.answerer import Answerer, answering_graph
 from tl_keras.serving.predict import as_predictor
+from tl_keras.serving.served_model import served_model
 
 QUESTIONS = ["the film ?", "영화 재미?", "x", "the music " * 60, "", "film ?"]
 CONTEXTS = [
@@ -22,7 +24,7 @@ CONTEXTS = [
 ]
 
 
-def test_the_same_answers_in_another_process_after_a_move_without_the_encoder(tiny_pair, tmp_path, serve):
+def test_the_same_answers_in_another_process_after_a_move_without_the_encoder(tiny_pair, tmp_path, serve, monkeypatch):
     shutil.copytree(tiny_pair, tmp_path / "cache")
     encoder = load_encoder(str(tmp_path / "cache"), seq_length=24)
     # Random weights, spread out: the windows of a context disagree.
@@ -35,6 +37,11 @@ def test_the_same_answers_in_another_process_after_a_move_without_the_encoder(ti
     expected = predict(model, QUESTIONS, CONTEXTS)
     assert sum(expected.answer == "") == 4
     assert expected.answer[2] == expected.answer[5] == ""
+    # The windows of the long context are looked at in several lots.
+    monkeypatch.setattr("tl_keras.serving.answerer.WINDOWS_AT_ONCE", 2)
+    in_lots = tf.function(answering_graph(served_model(model), encoder, model.get_layer("spans")), autograph=False)
+    answers = Answerer(in_lots, True, threshold).answers(QUESTIONS, CONTEXTS)
+    assert [row["answer"] for row in answers] == expected.answer.tolist()
     export(model, tmp_path / "out" / "1")
     shutil.rmtree(tmp_path / "cache")
     moved = (tmp_path / "out" / "1").rename(tmp_path / "moved")

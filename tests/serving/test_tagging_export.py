@@ -10,11 +10,13 @@ import tensorflow as tf
 
 from tl_keras import UserError, export, load_encoder, load_exported, predict, token_classifier
 from tl_keras.data import TagSet
+from tl_keras.serving.served_model import served_model
+from tl_keras.serving.tagger import Tagger, tagging_graph
 
 TEXTS = ["the music good was", "", "영화 재미있다! 👩\u200d👩\u200d👧 film", "film good actor bad " * 20, " \t"]
 
 
-def test_the_same_spans_in_another_process_after_a_move_without_the_encoder(tiny_pair, tmp_path, serve):
+def test_the_same_spans_in_another_process_after_a_move_without_the_encoder(tiny_pair, tmp_path, serve, monkeypatch):
     shutil.copytree(tiny_pair, tmp_path / "cache")
     encoder = load_encoder(str(tmp_path / "cache"), seq_length=16)
     # Random weights, spread out: every tag occurs, and the texts' windows disagree.
@@ -25,6 +27,11 @@ def test_the_same_spans_in_another_process_after_a_move_without_the_encoder(tiny
     expected = predict(model, TEXTS).entities
     assert sum(map(len, expected)) > 20
     assert {e["label"] for es in expected for e in es} == {"LOC", "PER"}
+    # The windows of the long text are looked at in several lots.
+    monkeypatch.setattr("tl_keras.serving.tagger.WINDOWS_AT_ONCE", 3)
+    in_lots = tf.function(tagging_graph(served_model(model), encoder, model.get_layer("probabilities").tag_set), autograph=False)
+    for found, es in zip(Tagger(in_lots, ("LOC", "PER"), "bio").entities(TEXTS), expected, strict=True):
+        assert [(e["start"], e["end"], e["label"]) for e in found] == [(e["start"], e["end"], e["label"]) for e in es]
     export(model, tmp_path / "out" / "1")
     shutil.rmtree(tmp_path / "cache")
     moved = (tmp_path / "out" / "1").rename(tmp_path / "moved")
