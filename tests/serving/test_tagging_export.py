@@ -29,7 +29,9 @@ def test_the_same_spans_in_another_process_after_a_move_without_the_encoder(tiny
     assert {e["label"] for es in expected for e in es} == {"LOC", "PER"}
     # The windows of the long text are looked at in several lots.
     monkeypatch.setattr("tl_keras.serving.tagger.WINDOWS_AT_ONCE", 3)
-    in_lots = tf.function(tagging_graph(served_model(model), encoder, model.get_layer("probabilities").tag_set), autograph=False)
+    in_lots = tf.function(
+        tagging_graph(served_model(model), encoder, model.get_layer("probabilities").tag_set), autograph=False
+    )
     for found, es in zip(Tagger(in_lots, ("LOC", "PER"), "bio").entities(TEXTS), expected, strict=True):
         assert [(e["start"], e["end"], e["label"]) for e in found] == [(e["start"], e["end"], e["label"]) for e in es]
     export(model, tmp_path / "out" / "1")
