@@ -427,8 +427,8 @@ def call(monkeypatch, capsys):
 @pytest.fixture(scope="session")
 def bilm_folder(tmp_path_factory) -> Path:
     """A biLM that reads characters, of width 3: its ELMo vectors have width 6."""
-    from tl_keras.pretraining.bilm.export import export_bilm
     from tl_keras.pretraining.bilm.model import Bilm, BilmShape
+    from tl_keras.pretraining.bilm.saved_elmo import export_bilm
     from tl_keras.pretraining.bilm.word_batches import SPECIAL_WORDS, Lexicon
 
     shape = BilmShape(vocabulary_size=8, width=3, char_width=2, filters=((1, 2), (3, 4)), max_chars=12)

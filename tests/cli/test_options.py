@@ -15,8 +15,8 @@ from tl_keras import UserError
 from tl_keras.cli import app as cli
 from tl_keras.cli import pretrain, train
 from tl_keras.cli.running import option_fields
+from tl_keras.options import option
 from tl_keras.pretraining.settings import BertSettings, BilmSettings, GptSettings
-from tl_keras.settings import option
 from tl_keras.tasks import task_settings as tasks
 from tl_keras.tasks import vector_settings
 

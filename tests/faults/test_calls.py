@@ -15,8 +15,8 @@ from tl_keras.cli import running
 from tl_keras.cli.ending import OneLine, fault_line, say
 from tl_keras.data.examples import Examples
 from tl_keras.data.tagging import TaggedExamples
+from tl_keras.options import RANGES, check_ranges
 from tl_keras.printable import markdown, printable, spreadsheet_cell
-from tl_keras.settings import RANGES, check_ranges
 from tl_keras.training.callbacks import early_stopping
 
 TRAIN = ["train", "text-classification", "--train", "no.csv", "--out", "run"]

@@ -14,8 +14,8 @@ from tl_keras._keras import keras
 from tl_keras.models.body import pooled_features
 from tl_keras.models.elmo import ElmoMix, contextual_vectors, load_elmo
 from tl_keras.models.heads import ScalarMix
-from tl_keras.pretraining.bilm.export import ElmoModule, elmo_module
 from tl_keras.pretraining.bilm.model import Bilm, BilmShape
+from tl_keras.pretraining.bilm.saved_elmo import ElmoModule, elmo_module
 from tl_keras.pretraining.bilm.word_batches import SPECIAL_WORDS, Lexicon
 
 WORDS = [*SPECIAL_WORDS, "the", "film", "was", "good", "영화"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tl_keras.settings import option
+from tl_keras.options import option
 from tl_keras.tasks.task_settings import TextClassificationSettings
 from tl_keras.training.cluster import STRATEGIES
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import typer
 
 from tl_keras.errors import UserError, os_error_line, tensorflow_error_line
+from tl_keras.options import check_ranges
 from tl_keras.printable import printable
-from tl_keras.settings import check_ranges
 
 DONE, BUG, WRONG, PIPE_CLOSED, INTERRUPTED = 0, 1, 2, 141, 130
 TRACEBACK = "TL_KERAS_TRACEBACK"

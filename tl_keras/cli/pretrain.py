@@ -13,8 +13,8 @@ import typer
 from tl_keras.cli.ending import as_command
 from tl_keras.cli.running import option_fields, option_parameters
 from tl_keras.errors import UserError
+from tl_keras.options import option, option_name
 from tl_keras.pretraining.settings import BertSettings, BilmSettings, GptSettings, PretrainingSettings
-from tl_keras.settings import option, option_name
 
 _Resume = Annotated[
     bool,

@@ -20,8 +20,8 @@ import typer
 
 from tl_keras.errors import UserError
 from tl_keras.files import write_whole
+from tl_keras.options import option, option_name
 from tl_keras.printable import printable_lines
-from tl_keras.settings import option, option_name
 from tl_keras.tasks.settings import DEFAULT_ENCODER, POOLINGS, RunSettings  # noqa: F401  (DEFAULT_ENCODER is theirs to use)
 
 

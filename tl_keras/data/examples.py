@@ -10,7 +10,7 @@ import numpy as np
 
 from tl_keras.data.records import refuse_half_characters
 from tl_keras.errors import UserError
-from tl_keras.settings import check_ranges
+from tl_keras.options import check_ranges
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.similarity_head import ScoreInRange
 from tl_keras.models.similarity_losses import ScoreCrossEntropy
 from tl_keras.models.transfer_model import TransferModel
-from tl_keras.settings import check_ranges
+from tl_keras.options import check_ranges
 from tl_keras.training.defaults import default_learning_rate
 from tl_keras.training.optimizer import make_optimizer
 

@@ -11,7 +11,7 @@ from tl_keras.errors import UserError
 from tl_keras.models.body import compile_model, linear_logits, peak_learning_rate
 from tl_keras.models.span_head import SpanAccuracy, SpanLogProbabilities, span_crossentropy
 from tl_keras.models.transfer_model import TransferModel
-from tl_keras.settings import check_ranges
+from tl_keras.options import check_ranges
 
 
 def question_answerer(

@@ -16,7 +16,7 @@ from tl_keras.models.similarity_losses import Contrastive, CosineRanking, Cosine
 from tl_keras.models.text_vectors import pooled_vectors, whitening
 from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
-from tl_keras.settings import check_ranges
+from tl_keras.options import check_ranges
 from tl_keras.text.pair_batches import TOWERS
 from tl_keras.training.defaults import default_learning_rate
 from tl_keras.training.optimizer import make_optimizer

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tl_keras.errors import UserError
+from tl_keras.options import check_choices, check_ranges, data_setting, learning_setting, model_setting, run_setting
 from tl_keras.pretraining.schedule import parse_lengths
-from tl_keras.settings import check_choices, check_ranges, data_setting, learning_setting, model_setting, run_setting
 
 
 @dataclass(frozen=True, kw_only=True)

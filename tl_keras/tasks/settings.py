@@ -13,7 +13,7 @@ from typing import ClassVar
 from tl_keras.encoders.transfer_plan import MODES, Transfer, check_mode, interval, parse_lr_multipliers
 from tl_keras.encoders.word_vectors.read import looks_like_vectors
 from tl_keras.errors import UserError
-from tl_keras.settings import (
+from tl_keras.options import (
     RARE,
     check_choices,
     check_ranges,

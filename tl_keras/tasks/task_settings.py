@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from tl_keras.errors import UserError
-from tl_keras.settings import RARE, data_setting, learning_setting, model_setting
+from tl_keras.options import RARE, data_setting, learning_setting, model_setting
 from tl_keras.tasks.settings import (
     POOLINGS,
     HeadSettings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tl_keras.errors import UserError
-from tl_keras.settings import RARE, data_setting, learning_setting, model_setting
+from tl_keras.options import RARE, data_setting, learning_setting, model_setting
 from tl_keras.tasks.settings import (
     FILES,
     POOLINGS,

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tl_keras._keras import keras, register
 from tl_keras.data.examples import Examples
 from tl_keras.errors import UserError
-from tl_keras.settings import check_ranges
+from tl_keras.options import check_ranges
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tl_keras._keras import IS_KERAS_3, keras, register, tf_variable
 from tl_keras.errors import UserError
-from tl_keras.settings import check_ranges
+from tl_keras.options import check_ranges
 from tl_keras.training.step import WarmupLinearDecay, sum_over_replicas
 
 WEIGHT_DECAY = 0.01

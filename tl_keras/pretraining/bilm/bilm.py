@@ -9,8 +9,8 @@ import numpy as np
 
 from tl_keras.encoders.word_vectors.word_vectors import count_words
 from tl_keras.errors import UserError
-from tl_keras.pretraining.bilm.export import export_bilm
 from tl_keras.pretraining.bilm.model import Bilm, BilmShape
+from tl_keras.pretraining.bilm.saved_elmo import export_bilm
 from tl_keras.pretraining.bilm.trainer import BilmTrainer, unknown_fraction
 from tl_keras.pretraining.bilm.word_batches import UNKNOWN, Lexicon, SentenceBatches, make_lexicon
 from tl_keras.pretraining.corpus import SentenceSample

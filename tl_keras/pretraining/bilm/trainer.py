@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import tensorflow as tf
 
-from tl_keras.pretraining.bilm.export import LexiconFeatures, vectors_of_ids
 from tl_keras.pretraining.bilm.model import Bilm
 from tl_keras.pretraining.bilm.sampled_softmax import LazyAdam, Negatives
+from tl_keras.pretraining.bilm.saved_elmo import LexiconFeatures, vectors_of_ids
 from tl_keras.pretraining.bilm.word_batches import UNKNOWN, Lexicon, SentenceBatches
 from tl_keras.pretraining.loop import Intervals, TrainingLoop
 from tl_keras.pretraining.run_files import Report
