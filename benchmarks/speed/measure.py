@@ -43,7 +43,7 @@ def read_texts(data: str | None, kind: str, count: int) -> tuple[list[str], list
     Args:
         data: folder with `sst2/train.csv`, `nsmc/train.csv` and `korquad/train.json`; None for the sample data of this repository.
         kind: `sst2` (short, English), `nsmc` (short, Korean) or `korquad` (paragraphs, Korean; the labels mean nothing).
-        count: drawn without repetition as long as there are enough, then over again.
+        count: drawn without repetition as long as there are enough, then over again with a number behind each.
     """
     if kind == "korquad":
         path = Path(data, "korquad", "train.json") if data else SAMPLES / "questions_ko.json"
@@ -56,8 +56,9 @@ def read_texts(data: str | None, kind: str, count: int) -> tuple[list[str], list
         first = table[0]["label"]
         rows = [(row.get("document") or row.get("text") or "", int(row["label"] != first)) for row in table]
     random.Random(0).shuffle(rows)
-    rows = [rows[i % len(rows)] for i in range(count)]
-    return [text for text, _ in rows], [label for _, label in rows]
+    # Beyond what there is, each gets a number, so that as many strings are held in memory as are counted.
+    texts = [rows[i % len(rows)][0] + (f" {i}" if i >= len(rows) else "") for i in range(count)]
+    return texts, [rows[i % len(rows)][1] for i in range(count)]
 
 
 def like_lengths(lengths: list[int], seed: int) -> list[list[int]]:

@@ -1,72 +1,269 @@
-"""The page that `make bench` writes from its results: tables and plots."""
+"""The page that `make bench` writes from its results: one table of ratios, what stands alone, and plots."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from pathlib import Path
 
+NAMES = {
+    "fine-tune": "Fine-tuning",
+    "frozen": "Frozen encoder",
+    "encode": "Encoding",
+    "serving": "Serving",
+    "pipeline": "Input pipeline",
+    "start": "Start-up",
+    "growth": "Growth",
+    "memory": "Many models",
+}
+UNITS = {"cpu_s": "CPU ms", "wall_s": "ms", "total_cpu_s": "CPU s", "p50_ms": "ms", "p99_ms": "ms", "cold_start_s": "s"}
+
 
 def write_page(results: dict, folder: Path) -> None:
-    """Write `README.md` and `plots/speed.png` into a folder."""
-    machine = results["machine"]
+    """Write `README.md` and the plots into a folder; what stands below the line `<!-- by hand -->` of an older page stays."""
+    machine, parts = results["machine"], {part["part"]: part for part in results["parts"]}
+    rows = [row for part in results["parts"] for row in part["rows"]]
+    path, plots = folder / "README.md", folder / "plots"
+    plots.mkdir(exist_ok=True)
+    by_hand = path.read_text("utf-8").partition("<!-- by hand -->")[2] if path.exists() else ""
+    rates = sorted(part["gflops_a_cpu_second"] for part in results["parts"])
+    loads = sorted(part["load"] for part in results["parts"])
     lines = [
         "# Speed and cost, measured",
         "",
-        "Made by `make bench` ([raw results](results.json)); how it measures stands in `benchmarks/speed/run.py`. Ratios of CPU seconds",
-        "where nothing else is said; above 1 this package is faster, or needs less. Median of the rounds, least and most beside it.",
+        "`make bench DATA=folder` makes this page, its plots and [results.json](results.json); `make bench PART=serving` measures one part.",
         "",
-        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} thread(s); Python {machine['python']}, TensorFlow "
-        f"{machine['tensorflow']}; matrices multiplied at {machine['gflops_a_cpu_second']} GFLOP a CPU second; load at the start "
-        f"{machine['load_at_start']}; {machine['texts']}.",
+        "Each row compares two ways that do the same with the same weights (all-MiniLM-L6-v2), texts, seeds and number of threads. They run in",
+        "turn, A B A B, each in a process of its own. Counted are **CPU seconds** of the whole process, which other work on a machine changes",
+        "least; `make bench` measures wall time too. A ratio above 1 means that this package needs less. Given are the median and the range of",
+        "the rounds; a part measured once has no range.",
+        "",
+        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} thread(s) for each process; matrix products at {rates[0]:.0f} to "
+        f"{rates[-1]:.0f} GFLOP a CPU second; load of the machine when a part began: {loads[0]:.0f} to {loads[-1]:.0f} (other work ran beside it).",
+        "",
+        "## Ratios",
+        "",
+        "| part | this package ... | ratio | range | target | ours | theirs |",
+        "|---|---|---|---|---|---|---|",
+        *(_ratio(row) for row in rows if "ratio" in row),
+        "",
+        "![ratios](plots/ratios.png)",
+        "",
+        *_useful(parts),
+        *_alone(parts),
+        *_start(parts, plots),
+        *_growth(parts, plots),
+        *_memory(parts, plots),
+    ]
+    skipped = [text for part in results["parts"] for text in part["skipped"]]
+    if skipped:
+        lines += ["## Skipped", "", *(f"- {text}" for text in skipped), ""]
+    lines += ["## Versions", ""]
+    lines += [f"- {name}: {', '.join(found)}" for name, found in machine["environments"].items()]
+    lines += ["", "<!-- by hand -->" + (by_hand or "\n")]
+    _plot_ratios([row for row in rows if "ratio" in row], plots / "ratios.png")
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _shown(row: dict, values: list[float]) -> str:
+    a_time = row["measure"] in ("cpu_s", "wall_s")
+    return f"{(1000 if a_time else 1) * statistics.median(values):.3g}"
+
+
+def _ratio(row: dict) -> str:
+    unit = UNITS.get(row["measure"], "MB" if row["measure"].endswith("_mb") else row["measure"])
+    span = f"{row['least']:.2f} to {row['most']:.2f}" if len(row["first"]) > 1 else ""
+    target = row.get("target")
+    goal = "" if target is None else f"{target:g}, {'reached' if row['ratio'] >= target else '**missed**'}"
+    ours, theirs = _shown(row, row["first"]), _shown(row, row["second"])
+    return (
+        f"| {NAMES[row['part']]} | {row['row']} | **{row['ratio']:.2f}** | {span} | {goal} | {ours} {unit} | {theirs} |"
+    )
+
+
+def _useful(parts: dict[str, dict]) -> list[str]:
+    """How much of the machine's rate goes into products that real tokens need."""
+    found = {}
+    for name in ("fine-tune", "frozen", "encode"):
+        for row in parts.get(name, {}).get("rows", ()):
+            if "of_matmul_rate" in row:
+                run = row["first_runs"][0]
+                texts = row["row"].partition(":")[0] if name == "fine-tune" else "sst2"
+                found[NAMES[name], texts] = (run["tokens"] / run["items"], row["of_matmul_rate"])
+    if not found:
+        return []
+    lines = [
+        "## Of the machine's rate",
+        "",
+        "FLOPs that the real tokens need (padding not counted, three passes when training), over the CPU time, over the rate of plain matrix",
+        "products in the same run. The target for fine-tuning is 75 %.",
+        "",
+        "| | tokens a text | useful share |",
+        "|---|---|---|",
+    ]
+    return [
+        *lines,
+        *(f"| {a}, {b} | {tokens:.0f} | {100 * share:.0f} % |" for (a, b), (tokens, share) in found.items()),
         "",
     ]
-    for part in dict.fromkeys(row["part"] for row in results["rows"]):
-        chosen = [row for row in results["rows"] if row["part"] == part]
-        lines += [
-            f"## {part}",
-            "",
-            "| | ratio | least to most | wall time | ours | theirs | of the matmul rate | load |",
-            "|---|---|---|---|---|---|---|---|",
+
+
+def _alone(parts: dict[str, dict]) -> list[str]:
+    """The server's clients."""
+    rows = {
+        row["measure"]: row["first"]
+        for row in parts.get("serving", {}).get("rows", ())
+        if "tl-keras serve" in row["row"]
+    }
+    if not rows:
+        return []
+    lines = [
+        "## `tl-keras serve`",
+        "",
+        "One text a request, clients and server on the same machine. CPU time is the server's alone.",
+        "",
+        "| clients | texts/s | CPU ms a text | median, ms | 99 %, ms |",
+        "|---|---|---|---|---|",
+    ]
+    for count in (1, 2, 8):
+        cells = [
+            f"{statistics.median(rows[f'{key}_{count}']):.3g}" for key in ("rows_per_s", "cpu_ms", "p50_ms", "p99_ms")
         ]
-        lines += [_line(row) for row in chosen] + [""]
-    if results["skipped"]:
-        lines += ["## Skipped", "", *(f"- {text}" for text in results["skipped"]), ""]
-    if _plot(results["rows"], folder / "plots" / "speed.png"):
-        lines += ["![ratios](plots/speed.png)", ""]
-    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+        lines.append(f"| {count} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
-def _line(row: dict) -> str:
-    unit = {"cpu_s": "ms CPU an item", "wall_s": "ms an item"}.get(row["measure"], row["measure"])
-    scale = 1000 if row["measure"] in ("cpu_s", "wall_s") else 1
-    ours = f"{scale * statistics.median(row['first']):.3g} {unit}"
-    share = f"{100 * row['of_matmul_rate']:.0f} %" if "of_matmul_rate" in row else ""
-    if "ratio" not in row:
-        return f"| {row['row']} | | | | {ours} | | {share} | {row['load']} |"
-    theirs = f"{scale * statistics.median(row['second']):.3g}"
-    span = f"{row['least']:.2f} to {row['most']:.2f}"
-    wall = f"{row['wall_ratio']:.2f}" if row["measure"] == "cpu_s" else ""
-    return f"| {row['row']} | **{row['ratio']:.2f}** | {span} | {wall} | {ours} | {theirs} | {share} | {row['load']} |"
+def _start(parts: dict[str, dict], plots: Path) -> list[str]:
+    run = next(
+        (row["first_runs"][0] for row in parts.get("start", {}).get("rows", ()) if "each" in row["first_runs"][0]), None
+    )
+    if run is None:
+        return []
+    cpu = {name: seconds[0] for name, seconds in run["each"].items()}
+    slowest = max(cpu, key=cpu.__getitem__)
+    figure, axes = _figure(7, 0.2 * len(cpu) + 1)
+    axes.barh(list(cpu)[::-1], list(cpu.values())[::-1], color="#4477aa")
+    axes.axvline(0.7, color="#aa3377", linestyle="--", label="target: below 0.7")
+    axes.set_xlabel("CPU seconds of COMMAND --help")
+    axes.legend(loc="lower right")
+    _save(figure, plots / "help.png")
+    return [
+        "## Command line",
+        "",
+        f"`--help` of {len(cpu)} commands takes {min(cpu.values()):.2f} to {cpu[slowest]:.2f} CPU seconds (`{slowest}`; target: below 0.7); a wrong "
+        f"option is refused after {run['wrong_option_s']:.2f} (target: below 1).",
+        "",
+        "![--help](plots/help.png)",
+        "",
+    ]
 
 
-def _plot(rows: list[dict], path: Path) -> bool:
-    """A bar for each ratio, on a logarithmic axis; returns whether there was one."""
-    chosen = [row for row in rows if "ratio" in row][::-1]
-    if not chosen:
-        return False
+def _growth(parts: dict[str, dict], plots: Path) -> list[str]:
+    found: dict[str, list[tuple[float, float, float]]] = {"texts": [], "tokens a text": []}
+    for row in parts.get("growth", {}).get("rows", ()):
+        number, _, kind = row["row"].partition(" ")
+        run = row["first_runs"][0]
+        found[kind].append((float(number), run["cpu_s"], run["more_mb"]))
+    if not all(len(points) > 1 for points in found.values()):
+        return []
+    figure, axes = _figure(9, 3.6, 2)
+    lines = [
+        "## Growth",
+        "",
+        "| encoding, against | from | to | slope of CPU time | slope of memory |",
+        "|---|---|---|---|---|",
+    ]
+    for one, (kind, points) in zip(axes, found.items(), strict=True):
+        numbers, seconds, memory = zip(*points, strict=True)
+        time_slope, memory_slope = slope(numbers, seconds), slope(numbers, memory)
+        one.loglog(numbers, seconds, "o-", color="#4477aa", label=f"CPU seconds, slope {time_slope:.2f}")
+        one.loglog(numbers, memory, "s--", color="#aa3377", label=f"MB more, slope {memory_slope:.2f}")
+        one.set_xlabel(kind)
+        one.legend()
+        lines.append(f"| {kind} | {numbers[0]:,.0f} | {numbers[-1]:,.0f} | {time_slope:.2f} | {memory_slope:.2f} |")
+    _save(figure, plots / "growth.png")
+    return [
+        *lines,
+        "",
+        "Slopes of straight lines through the logarithms: 1 is in proportion. Texts: reviews of nsmc through ko-en-small; tokens: 128 paragraphs",
+        "cut to so many. Memory: by how much the process grew while it encoded.",
+        "",
+        "![growth](plots/growth.png)",
+        "",
+    ]
+
+
+def _memory(parts: dict[str, dict], plots: Path) -> list[str]:
+    rows = parts.get("memory", {}).get("rows", ())
+    if not rows:
+        return []
+    figure, axes = _figure(7, 3.6)
+    lines = [
+        "## Many models in one process",
+        "",
+        "Resident memory after each of 14 builds and short fits, `clear_session` and `gc.collect` between (target: below 20 MB a model).",
+        "",
+        "| | first | second | last | MB a model, from the second on |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        name, resident = row["row"].rpartition(", ")[2], row["first_runs"][0]["resident_mb"]
+        axes.plot(range(1, len(resident) + 1), resident, "o-", label=name)
+        lines.append(f"| {name} | {resident[0]:,} | {resident[1]:,} | {resident[-1]:,} | {row['first'][0]:.1f} |")
+    axes.set_xlabel("models trained so far")
+    axes.set_ylabel("resident memory, MB")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    _save(figure, plots / "memory.png")
+    return [*lines, "", "![memory](plots/memory.png)", ""]
+
+
+def slope(numbers: tuple[float, ...], values: tuple[float, ...]) -> float:
+    """The slope of the least-squares line through the logarithms.
+
+    Example:
+        >>> round(slope((1.0, 10.0, 100.0), (2.0, 20.0, 200.0)), 3)
+        1.0
+    """
+    x, y = [math.log(number) for number in numbers], [math.log(value) for value in values]
+    return statistics.linear_regression(x, y).slope
+
+
+def _figure(width: float, height: float, columns: int = 1):
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(9, 0.35 * len(chosen) + 1), layout="constrained")
-    middle = [row["ratio"] for row in chosen]
-    spans = [[row["ratio"] - row["least"] for row in chosen], [row["most"] - row["ratio"] for row in chosen]]
-    axes.barh([f"{row['part']}: {row['row']}" for row in chosen], middle, xerr=spans, color="#4477aa", ecolor="#333333")
-    axes.axvline(1.0, color="black", linewidth=0.8)
-    axes.set_xscale("log")
-    axes.set_xlabel("theirs / ours (right of 1: this package is faster or smaller)")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    return pyplot.subplots(1, columns, figsize=(width, height), layout="constrained")
+
+
+def _save(figure, path: Path) -> None:
+    from matplotlib import pyplot
+
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
-    return True
+
+
+def _plot_ratios(rows: list[dict], path: Path) -> None:
+    """A bar for each ratio, on a logarithmic axis, with its target."""
+    if not rows:
+        return
+    rows = rows[::-1]
+    figure, axes = _figure(10, 0.27 * len(rows) + 1)
+    middle = [row["ratio"] for row in rows]
+    spans = [[row["ratio"] - row["least"] for row in rows], [row["most"] - row["ratio"] for row in rows]]
+    names = [f"{NAMES[row['part']]}: {row['row']}" for row in rows]
+    axes.barh(names, middle, xerr=spans, color="#4477aa", ecolor="#333333")
+    aimed = [(i, row["target"]) for i, row in enumerate(rows) if "target" in row]
+    if aimed:
+        axes.scatter(
+            [t for _, t in aimed], [i for i, _ in aimed], marker="|", s=120, color="#aa3377", zorder=3, label="target"
+        )
+        axes.legend(loc="lower right")
+    axes.axvline(1.0, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_xticks([0.25, 0.5, 1, 2, 4, 8, 16, 32], labels=["1/4", "1/2", "1", "2", "4", "8", "16", "32"])
+    axes.margins(y=0.01)
+    axes.set_xlabel("theirs / ours (right of 1: this package is faster or smaller)")
+    _save(figure, path)

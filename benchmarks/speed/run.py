@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 import venv
-from importlib.metadata import version
 from pathlib import Path
 
 from page import write_page
@@ -33,25 +32,8 @@ NEEDS = {
     "torch": ["torch==2.13.0", "transformers", "sentence-transformers", "scikit-learn", "tokenizers"],
     "keras-hub": ["keras-hub==0.32.0", "tensorflow==2.21.0", "tensorflow-text==2.21.1", "setuptools<82", "safetensors"],
 }
-COMMANDS = [
-    *(
-        [],
-        ["train"],
-        ["train", "text-classification"],
-        ["train", "token-classification"],
-        ["train", "question-answering"],
-    ),
-    *(
-        ["train", "sentence-similarity"],
-        ["train", "retrieval"],
-        ["evaluate"],
-        ["predict"],
-        ["export"],
-        ["encode"],
-        ["encoders"],
-    ),
-    *(["advise"], ["convert"], ["pretrain"], ["search"], ["serve"], ["compress"]),
-]
+# Parts whose processes are long, or whose figures stand alone.
+ONCE = ("growth", "memory", "pipeline")
 
 
 class Unavailable(Exception):
@@ -91,7 +73,7 @@ class Runner:
         self.options, self.exports = options, exports
         self.pythons: dict[str, Path] = {"ours": Path(sys.executable)}
         self.missing: dict[str, str] = {}
-        self.done: dict[tuple[Way, Way | None], tuple[list[dict], list[dict]]] = {}
+        self.skipped: dict[Way, str] = {}
 
     def python(self, environment: str) -> Path:
         """The interpreter of an environment."""
@@ -129,16 +111,24 @@ class Runner:
         total = after.children_user + after.children_system - before.children_user - before.children_system
         return {**json.loads(done.stdout.splitlines()[-1]), "total_cpu_s": total}
 
-    def take_turns(self, first: Way, second: Way | None, rounds: int) -> tuple[list[dict], list[dict]]:
-        """What both ways print, run in turn. Rows of the same two ways share their runs."""
-        if (first, second) not in self.done:
-            ours, others = [], []
-            for _ in range(rounds):
-                ours.append(self.run(first))
-                if second is not None:
-                    others.append(self.run(second))
-            self.done[first, second] = ours, others
-        return self.done[first, second]
+    def take_turns(self, ways: list[Way], rounds: int) -> dict[Way, list[dict]]:
+        """What each way prints, run in turn, A B C A B C.
+
+        Ways that cannot be run are left out, and named in `skipped`.
+        """
+        found: dict[Way, list[dict]] = {way: [] for way in ways}
+        for _ in range(rounds):
+            for way in [way for way in ways if way not in self.skipped]:
+                started = time.perf_counter()
+                try:
+                    found[way].append(self.run(way))
+                except Unavailable as error:
+                    self.skipped[way] = str(error)
+                    print("skipped:", error, flush=True)
+                    continue
+                seconds = time.perf_counter() - started
+                print(f"  {way.script} {way.job} {' '.join(way.arguments)}: {seconds:.0f} s", flush=True)
+        return {way: runs for way, runs in found.items() if way not in self.skipped}
 
     def environment(self, way: Way) -> dict[str, str]:
         """Environment variables: as many threads everywhere, and the Keras that was asked for."""
@@ -164,7 +154,6 @@ class Runner:
             **more,
             **keras,
             **path,
-            "BENCH_COMMANDS": json.dumps(COMMANDS),
         }
 
     def export(self, name: str) -> str:
@@ -197,10 +186,18 @@ def value(row: Row, found: dict) -> float:
     return found[row.measure] / (found["items"] if row.measure in ("cpu_s", "wall_s") else 1)
 
 
-def measure(row: Row, runner: Runner, rounds: int) -> dict:
-    """Run both ways in turn, and put the figures side by side."""
-    ours, others = runner.take_turns(row.first, row.second, rounds)
+def compare(row: Row, ours: list[dict], others: list[dict], rate: float) -> dict:
+    """The figures of a row's two ways side by side.
+
+    Args:
+        row: which.
+        ours: what the first way printed, one for each round.
+        others: the same of the second; empty without one.
+        rate: FLOPs a CPU second of matrix products.
+    """
     result = {"part": row.part, "row": row.name, "measure": row.measure, "first": [value(row, found) for found in ours]}
+    if row.target is not None:
+        result["target"] = row.target
     result["first_runs"], result["second_runs"] = ours, others
     if others:
         result["second"] = [value(row, found) for found in others]
@@ -209,7 +206,40 @@ def measure(row: Row, runner: Runner, rounds: int) -> dict:
         result.update(
             ratio=statistics.median(ratios), least=min(ratios), most=max(ratios), wall_ratio=statistics.median(walls)
         )
+    if ours[0].get("forward_flops"):
+        # Backward costs two products for each of the forward pass's.
+        passes = 3 if row.first.job == "fine_tune" else 1
+        seconds = statistics.median(run["cpu_s"] for run in ours)
+        result["of_matmul_rate"] = passes * ours[0]["forward_flops"] / seconds / rate
     return result
+
+
+def measure_part(part: str, chosen: list[Row], runner: Runner, rounds: int) -> dict:
+    """All rows of a part: those with the same first way take turns together."""
+    begun, started = os.getloadavg()[0], time.perf_counter()
+    rate = runner.run(Way("ours", "matmul"))["flops_a_cpu_second"]
+    found, skipped = [], []
+    for first in dict.fromkeys(row.first for row in chosen):
+        group = [row for row in chosen if row.first == first]
+        ways = list(dict.fromkeys([first, *(row.second for row in group if row.second)]))
+        runs = runner.take_turns(ways, 1 if part in ONCE else rounds)
+        for row in group:
+            missing = [way for way in (row.first, row.second) if way is not None and way not in runs]
+            if missing:
+                skipped.append(f"{part}, {row.name}: {runner.skipped[missing[0]]}")
+                continue
+            found.append(compare(row, runs[first], runs[row.second] if row.second else [], rate))
+            middle = found[-1].get("ratio", statistics.median(found[-1]["first"]))
+            print(f"{part}, {row.name}: {middle:.3g}", flush=True)
+    return {
+        "part": part,
+        "date": time.strftime("%Y-%m-%d"),
+        "load": round(begun, 1),
+        "gflops_a_cpu_second": round(rate / 1e9, 1),
+        "minutes": round((time.perf_counter() - started) / 60, 1),
+        "skipped": skipped,
+        "rows": found,
+    }
 
 
 def processor() -> str:
@@ -230,54 +260,33 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, required=True, help="encoder pair")
     parser.add_argument("--weights", type=Path, required=True, help="the same weights as a Hugging Face folder")
     parser.add_argument("--count", type=int, help="texts, where a row does not say how many; 512 by default")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="of parts that are measured more than once")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    chosen = [row for row in rows() if not options.part or row.part in options.part]
-    old = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
-    found = [row for row in old if options.part and row["part"] not in options.part]
-    skipped: list[str] = []
+    results = json.loads(options.out.read_text()) if options.out.exists() else {"parts": []}
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(options, Path(folder))
-        begun, rate = os.getloadavg()[0], runner.run(Way("ours", "matmul"))["flops_a_cpu_second"]
-        for row in chosen:
-            started = time.perf_counter()
-            try:
-                result = measure(row, runner, options.rounds)
-            except Unavailable as error:
-                skipped.append(f"{row.part}, {row.name}: {error}")
-                print("skipped", skipped[-1], flush=True)
-                continue
-            result.update(load=round(os.getloadavg()[0], 1), flops_a_cpu_second=rate)
-            flops = result["first_runs"][0].get("forward_flops")
-            if flops:
-                passes = 3 if row.first.job == "fine_tune" else 1
-                seconds = statistics.median(run["cpu_s"] for run in result["first_runs"])
-                result["of_matmul_rate"] = passes * flops / seconds / rate
-            found.append(result)
-            ratio = (
-                f"{result['ratio']:.2f}"
-                if "ratio" in result
-                else f"{statistics.median(result['first']):.4g} {row.measure}"
-            )
-            print(f"{row.part}, {row.name}: {ratio} ({time.perf_counter() - started:.0f} s)", flush=True)
-        machine = {
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "threads": options.threads,
-            "python": platform.python_version(),
-            "tensorflow": version("tensorflow"),
-            "load_at_start": round(begun, 1),
-            "gflops_a_cpu_second": round(rate / 1e9, 1),
-            "texts": "sample data of this repository" if options.data is None else "shared data sets",
-            "environments": {name: runner.versions(name) for name in runner.pythons},
-        }
-    results = {"machine": machine, "skipped": skipped, "rows": found}
-    beside = options.out.with_suffix(".partial")
-    beside.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    beside.replace(options.out)
-    write_page(results, options.out.parent)
+        for part in options.part or parts:
+            found = measure_part(part, [row for row in rows() if row.part == part], runner, options.rounds)
+            results["machine"] = {
+                "processor": processor(),
+                "cores": os.cpu_count(),
+                "threads": options.threads,
+                "python": platform.python_version(),
+                "texts": "sample data of this repository" if options.data is None else "shared data sets",
+                "environments": {
+                    **results.get("machine", {}).get("environments", {}),
+                    **{name: runner.versions(name) for name in runner.pythons},
+                },
+            }
+            others = {old["part"]: old for old in results["parts"]} | {part: found}
+            results["parts"] = [others[name] for name in parts if name in others]
+            # After each part, so that one that is broken off costs no other.
+            beside = options.out.with_suffix(".partial")
+            beside.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+            beside.replace(options.out)
+            write_page(results, options.out.parent)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ every epoch. Keras 2, because `hub.KerasLayer` knows no other.
 
 from __future__ import annotations
 
-from measure import BATCH, RATE, clock, main, read_texts
+import gc
+
+from measure import BATCH, RATE, clock, main, read_texts, resident_mb
 
 
 def build(options, trainable: bool):
@@ -64,7 +66,24 @@ def first_model(options) -> dict:
     return {**times, "items": 1}
 
 
-JOBS = (fine_tune, frozen, export, first_model)
+def many_models(options) -> dict:
+    """Resident memory after each of several builds and short fits."""
+    import tensorflow as tf
+
+    resident = []
+    with clock() as times:
+        for _ in range(options.epochs):
+            model = build(options, trainable=True)
+            model.fit(batches(options), epochs=1, verbose=0)
+            del model
+            tf.keras.backend.clear_session()
+            gc.collect()
+            resident.append(round(resident_mb()))
+    growth = (resident[-1] - resident[1]) / max(len(resident) - 2, 1)
+    return {**times, "items": options.epochs, "resident_mb": resident, "mb_a_model": round(growth, 1)}
+
+
+JOBS = (fine_tune, frozen, export, first_model, many_models)
 
 if __name__ == "__main__":
     main({job.__name__: job for job in JOBS})

@@ -88,20 +88,20 @@ def tokenize(options) -> dict:
     """`tokenizers`, the library in Rust, padded to the longest of each batch."""
     from tokenizers import Tokenizer
 
-    texts, _ = read_texts(options.data, options.texts, options.count)
     tokenizer = Tokenizer.from_file(f"{options.weights}/tokenizer.json")
     tokenizer.enable_truncation(options.length)
     tokenizer.enable_padding()
 
-    def run() -> None:
-        lengths = [len(text) for text in texts]
-        for rows in like_lengths(lengths, 0):
+    def run(texts: list[str]) -> None:
+        for rows in like_lengths([len(text) for text in texts], 0):
             tokenizer.encode_batch([texts[i] for i in rows])
 
-    run()
+    run(read_texts(options.data, options.texts, 256)[0])
+    before = peak_mb()
+    texts, _ = read_texts(options.data, options.texts, options.count)
     with clock() as times:
-        run()
-    return {**times, "items": len(texts), "peak_mb": peak_mb()}
+        run(texts)
+    return {**times, "items": len(texts), "rows_mb": max(peak_mb() - before, 1.0)}
 
 
 JOBS = (fine_tune, encode, frozen, tokenize)
