@@ -214,9 +214,9 @@ def clients(options) -> dict:
     command = ["serve", str(folder), "--name", "model", "--port", str(port)]
     server = subprocess.Popen([sys.executable, "-m", "tl_keras", *command], stderr=subprocess.DEVNULL)
     try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         while True:
             with contextlib.suppress(OSError):
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
                 connection.request("GET", "/healthz")
                 connection.getresponse().read()
                 break

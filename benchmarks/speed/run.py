@@ -33,7 +33,7 @@ NEEDS = {
     "keras-hub": ["keras-hub==0.32.0", "tensorflow==2.21.0", "tensorflow-text==2.21.1", "setuptools<82", "safetensors"],
 }
 # Parts whose processes are long, or whose figures stand alone.
-ONCE = ("growth", "memory", "pipeline")
+ONCE = ("growth", "memory", "pipeline", "start")
 
 
 class Unavailable(Exception):
@@ -96,6 +96,9 @@ class Runner:
             arguments += ["--data", str(options.data)]
         if options.count and "--count" not in way.arguments:
             arguments += ["--count", str(options.count)]
+        if "--count" in arguments and options.share < 1:
+            at = arguments.index("--count") + 1
+            arguments[at] = str(max(int(int(arguments[at]) * options.share), 64))
         arguments = [self.export(a[1:]) if a.startswith("@") else a for a in arguments]
         before = os.times()
         done = subprocess.run(
@@ -260,6 +263,10 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, required=True, help="encoder pair")
     parser.add_argument("--weights", type=Path, required=True, help="the same weights as a Hugging Face folder")
     parser.add_argument("--count", type=int, help="texts, where a row does not say how many; 512 by default")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the texts of each row, for a machine with little time"
+    )
+    parser.add_argument("--only", help="rows whose name holds this")
     parser.add_argument("--rounds", type=int, default=3, help="of parts that are measured more than once")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -268,7 +275,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(options, Path(folder))
         for part in options.part or parts:
-            found = measure_part(part, [row for row in rows() if row.part == part], runner, options.rounds)
+            chosen = [row for row in rows() if row.part == part and (not options.only or options.only in row.name)]
+            found = {**measure_part(part, chosen, runner, options.rounds), "share": options.share}
+            if options.only:
+                # What was measured before and not now stays.
+                before = next((old for old in results["parts"] if old["part"] == part), {"rows": [], "skipped": []})
+                names = {row.name for row in chosen}
+                found["rows"] = [row for row in before["rows"] if row["row"] not in names] + found["rows"]
+                found["skipped"] = [text for text in before["skipped"] if not any(n in text for n in names)] + found[
+                    "skipped"
+                ]
             results["machine"] = {
                 "processor": processor(),
                 "cores": os.cpu_count(),

@@ -64,6 +64,12 @@ def test_a_text_scores_the_same_whatever_stands_beside_it(encoder, reviews, tmp_
     alone = loaded.scores(["good film"])
     together = loaded.scores(["good film", "film " * 30])
     np.testing.assert_allclose(alone[0], together[0], atol=1e-6)
+    # Enough for several groups of like length, the last one smaller.
+    texts = [f"{'film ' * (7 * i % 29)}{'good' if i % 3 else 'bad'}" for i in range(70)]
+    at_once = loaded.signature(text=tf.constant(texts))["scores"].numpy()
+    one_by_one = np.concatenate([loaded.signature(text=tf.constant([text]))["scores"] for text in texts])
+    np.testing.assert_allclose(at_once, one_by_one, atol=1e-6)
+    assert len(np.unique(one_by_one[:, 0].round(5))) > 30
 
 
 def test_no_weight_is_stored_twice(encoder, reviews, tmp_path):

@@ -23,7 +23,7 @@ import numpy as np
 from tl_keras.encoders.convert_mpnet import RELATIVE as MPNETS_RELATIVE
 from tl_keras.encoders.convert_mpnet import mpnet_as_roberta
 from tl_keras.encoders.convert_wordpiece import read_json
-from tl_keras.encoders.encoder_weights import MLM_HEAD, RELATIVE, EncoderWeights, MlmWeights, read_backbone
+from tl_keras.encoders.encoder_weights import MLM_HEAD, RELATIVE, EncoderWeights, MlmWeights, gelu, read_backbone
 from tl_keras.errors import UserError
 
 READABLE = ("albert", "bert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta")
@@ -106,7 +106,7 @@ def _activation(config: dict):
 
     name = config.get("hidden_act", config.get("activation", "gelu"))
     if name in _EXACT_GELU:
-        return keras.activations.gelu
+        return gelu
     if name in _APPROXIMATE_GELU:
         return lambda x: keras.activations.gelu(x, approximate=True)
     if name in {"relu", "silu", "swish", "tanh", "mish"}:

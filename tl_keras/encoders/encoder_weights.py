@@ -15,6 +15,22 @@ RELATIVE = "relative_attention_bias/embeddings"
 """The table of relative positions, `[buckets, heads]`, of networks that have one (MPNet)."""
 
 
+def gelu(x):
+    """The exact gelu, in the form that TensorFlow computes together with the matrix product before it (as of 2.21; not that of `tf.nn`).
+
+    Args:
+        x: float `tf.Tensor`.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> [round(float(y), 4) for y in gelu(tf.constant([-1.0, 0.0, 2.0]))]
+        [-0.1587, 0.0, 1.9545]
+    """
+    import tensorflow as tf
+
+    return x * (0.5 * (1.0 + tf.math.erf(x * 0.5**0.5)))
+
+
 @dataclass
 class EncoderWeights:
     """What a BERT-like encoder is made of, whichever library it came from.

@@ -111,6 +111,7 @@ logger = logging.getLogger(__name__)
 
 WEIGHTS, INFO = "weights.npz", "info.json"
 _PARTS = ("encoder", "preprocess")
+_GRAPH = 2  # goes up when the graph changes that is written for the same weights
 
 
 def is_packed(folder: Path) -> bool:
@@ -171,7 +172,7 @@ def unpacked(folder: Path) -> Path:
     """
     facts = _facts(folder)
     # Another version of the package may write another graph.
-    key = hashlib.sha1(json.dumps([__version__, facts], sort_keys=True).encode()).hexdigest()
+    key = hashlib.sha1(json.dumps([__version__, _GRAPH, facts], sort_keys=True).encode()).hexdigest()
     pair = cache_folder() / f"{folder.name}-{key}"
     if _is_whole(pair):
         return pair

@@ -8,14 +8,15 @@ which blocks can be told apart, holds nothing but the weights, and is the same i
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from tl_keras.encoders.encoder_weights import MLM_HEAD, RELATIVE, EncoderWeights, MlmWeights
+from tl_keras.encoders.dropout import Dropout
+from tl_keras.encoders.encoder_weights import MLM_HEAD, RELATIVE, EncoderWeights, MlmWeights, gelu
 from tl_keras.encoders.relative_positions import relative_scores
 from tl_keras.errors import UserError
 
@@ -23,12 +24,17 @@ _MASKED_SCORE = -1e9  # added to the score of a padded position; its softmax wei
 _INPUT_NAMES = ("input_word_ids", "input_mask", "input_type_ids")
 
 
-def dense(arrays: Mapping[str, tf.Tensor], name: str, x: tf.Tensor) -> tf.Tensor:
-    """`x W + b` with `name/kernel` and `name/bias`; kernels of several axes (heads) are flattened to a matrix, the faster product."""
+def dense(arrays: Mapping[str, tf.Tensor], name: str, x: tf.Tensor, activation: Callable | None = None) -> tf.Tensor:
+    """`x W + b` with `name/kernel` and `name/bias`; kernels of several axes (heads) are flattened to a matrix, the faster product.
+
+    An activation comes before the shape is given back: TensorFlow computes product, bias and activation in one go only if nothing
+    stands between them.
+    """
     size = x.shape[-1]
     kernel = tf.reshape(arrays[f"{name}/kernel"], [size, -1])
     bias = tf.reshape(arrays[f"{name}/bias"], [-1])
     y = tf.nn.bias_add(tf.matmul(tf.reshape(x, [-1, size]), kernel), bias)
+    y = y if activation is None else activation(y)
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [bias.shape[0]]], axis=0))
 
 
@@ -53,7 +59,7 @@ def masked_word_logits(
     Returns:
         float32 `[..., vocabulary]`.
     """
-    x = activation(dense(arrays, f"{MLM_HEAD}/transform/dense", outputs))
+    x = dense(arrays, f"{MLM_HEAD}/transform/dense", outputs, activation)
     x = layer_norm(arrays, f"{MLM_HEAD}/transform/LayerNorm", x, epsilon)
     table = arrays["word_embeddings/embeddings"]
     return tf.einsum("...h,vh->...v", x, table) + arrays[f"{MLM_HEAD}/output_bias/bias"]
@@ -118,13 +124,13 @@ class EncoderModule(tf.Module):
         return {"serving_default": serving_default}
 
     def _forward(self, inputs: dict[str, tf.Tensor], training: bool) -> dict:
-        config, seeds = self._config, iter(range(1, 1_000_000))
+        config, dropout = self._config, Dropout() if training else None
         ids = tf.ensure_shape(inputs["input_word_ids"], [None, None])
         x = tf.gather(self._v["word_embeddings/embeddings"], ids)
         x += self._v["position_embedding/embeddings"][: tf.shape(ids)[1]]
         if "type_embeddings/embeddings" in self._v:
             x += tf.gather(self._v["type_embeddings/embeddings"], inputs["input_type_ids"])
-        x = self._dropout(self._norm("embeddings/layer_norm", x), training, seeds)
+        x = self._dropout(self._norm("embeddings/layer_norm", x), dropout)
         if "embedding_projection/kernel" in self._v:
             x = dense(self._v, "embedding_projection", x)
         mask = tf.cast(inputs["input_mask"], x.dtype)[:, tf.newaxis, tf.newaxis, :]
@@ -133,21 +139,21 @@ class EncoderModule(tf.Module):
             added_scores += relative_scores(self._v[RELATIVE], tf.shape(ids)[1])
         blocks = []
         for i in range(config.num_layers):
-            x = self._block(f"transformer/layer_{i}", x, added_scores, training, seeds)
+            x = self._block(f"transformer/layer_{i}", x, added_scores, dropout)
             blocks.append(x)
         pooled = x[:, 0]
         if "pooler_transform/kernel" in self._v:
             pooled = tf.tanh(dense(self._v, "pooler_transform", pooled))
         return {"pooled_output": pooled, "sequence_output": x, "encoder_outputs": blocks}
 
-    def _block(self, name: str, x: tf.Tensor, added_scores: tf.Tensor, training: bool, seeds: Iterator[int]):
-        attended = self._attention(f"{name}/self_attention", x, added_scores, training, seeds)
-        x = self._norm(f"{name}/self_attention_layer_norm", x + self._dropout(attended, training, seeds))
-        hidden = self._config.activation(dense(self._v, f"{name}/intermediate", x))
-        output = self._dropout(dense(self._v, f"{name}/output", hidden), training, seeds)
+    def _block(self, name: str, x: tf.Tensor, added_scores: tf.Tensor, dropout: Dropout | None):
+        attended = self._attention(f"{name}/self_attention", x, added_scores, dropout)
+        x = self._norm(f"{name}/self_attention_layer_norm", x + self._dropout(attended, dropout))
+        hidden = dense(self._v, f"{name}/intermediate", x, self._config.activation)
+        output = self._dropout(dense(self._v, f"{name}/output", hidden), dropout)
         return self._norm(f"{name}/output_layer_norm", x + output)
 
-    def _attention(self, name: str, x: tf.Tensor, added_scores: tf.Tensor, training: bool, seeds: Iterator[int]):
+    def _attention(self, name: str, x: tf.Tensor, added_scores: tf.Tensor, dropout: Dropout | None):
         batch, length, heads = tf.shape(x)[0], tf.shape(x)[1], self._config.num_heads
         size = x.shape[-1] // heads
 
@@ -157,18 +163,16 @@ class EncoderModule(tf.Module):
             )
 
         scores = tf.matmul(split("query") * size**-0.5, split("key"), transpose_b=True) + added_scores
-        weights = self._dropout(tf.nn.softmax(scores), training, seeds, self._config.attention_dropout)
+        weights = self._dropout(tf.nn.softmax(scores), dropout, self._config.attention_dropout)
         mixed = tf.transpose(tf.matmul(weights, split("value")), [0, 2, 1, 3])
         return dense(self._v, f"{name}/attention_output", tf.reshape(mixed, [batch, length, heads * size]))
 
     def _norm(self, name: str, x: tf.Tensor) -> tf.Tensor:
         return layer_norm(self._v, name, x, self._config.epsilon)
 
-    def _dropout(self, x: tf.Tensor, training: bool, seeds: Iterator[int], rate: float | None = None) -> tf.Tensor:
+    def _dropout(self, x: tf.Tensor, dropout: Dropout | None, rate: float | None = None) -> tf.Tensor:
         rate = self._config.dropout if rate is None else rate
-        # A seed of its own for every op: without one a loaded SavedModel draws it from the clock, and no seed that the
-        # user sets could make a fine-tuning run repeatable.
-        return tf.nn.dropout(x, rate=rate, seed=next(seeds)) if training and rate else x
+        return dropout(x, rate) if dropout is not None and rate else x
 
 
 class Network(EncoderModule):
@@ -229,7 +233,7 @@ class _MlmModule(tf.Module):
 
 
 ACTIVATIONS: dict[str, Callable] = {
-    "gelu": tf.nn.gelu,
+    "gelu": gelu,
     "gelu_approximate": functools.partial(tf.nn.gelu, approximate=True),
     "relu": tf.nn.relu,
     "silu": tf.nn.silu,
