@@ -41,6 +41,7 @@ def write_page(results: dict, folder: Path) -> None:
         f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} thread(s) for each process; matrix products at {rates[0]:.0f} to "
         f"{rates[-1]:.0f} GFLOP a CPU second; load of the machine when a part began: {loads[0]:.0f} to {loads[-1]:.0f} (other work ran beside it).",
         "",
+        *_notes(results["parts"]),
         "## Ratios",
         "",
         "| part | this package ... | ratio | range | target | ours | theirs |",
@@ -63,6 +64,12 @@ def write_page(results: dict, folder: Path) -> None:
     lines += ["", "<!-- by hand -->" + (by_hand or "\n")]
     _plot_ratios([row for row in rows if "ratio" in row], plots / "ratios.png")
     path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _notes(parts: list[dict]) -> list[str]:
+    """Which parts were measured on fewer texts than `make bench` takes."""
+    less = [f"{NAMES[part['part']]} ({100 * part['share']:.0f} %)" for part in parts if part.get("share", 1) < 1]
+    return [f"Measured on a share of the texts only (`--share`): {', '.join(less)}.", ""] if less else []
 
 
 def _shown(row: dict, values: list[float]) -> str:
