@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tl_keras import UserError
+from tl_keras.errors import NotFiniteError
 from tl_keras.tasks import run as run_module
 from tl_keras.training.guards import StopWhenNotFinite
 
@@ -128,3 +129,17 @@ def test_the_error_names_them(call, data, tiny_pair, monkeypatch, task, file):
     assert "The last good checkpoint is" in err
     assert "epoch-0000-step-0000001" in err
     assert not (data / "run").exists()
+
+
+@pytest.mark.one_keras
+def test_where_several_steps_are_one_call_all_their_rows_are_named():
+    stop = StopWhenNotFinite(rows=lambda epoch, step: [10 * step, 10 * step + 1])
+    stop.on_epoch_begin(1)
+    stop.on_train_batch_end(1, {"loss": 0.5})  # steps 1 and 2
+    with pytest.raises(
+        NotFiniteError, match=r"nan at one of the steps 3 to 5 of epoch 2\. .* the rows 20, 21, 30, 31, 40, 41 of "
+    ):
+        stop.on_train_batch_end(4, {"loss": float("nan")})
+    stop.on_epoch_begin(2)
+    with pytest.raises(NotFiniteError, match=r"inf at step 1 of epoch 3\. .* the rows 0, 1 of "):
+        stop.on_train_batch_end(0, {"loss": float("inf")})
