@@ -59,7 +59,13 @@ def measure(encoder: str, rows: int) -> None:
         data = Path(folder, "rows.csv")
         data.write_text("text,label\n" + "".join(lines), "utf-8")
         settings = TextClassificationSettings(
-            train=str(data), out=f"{folder}/run", encoder=encoder, transfer="freeze", epochs=2, batch_size=256
+            train=str(data),
+            out=f"{folder}/run",
+            encoder=encoder,
+            transfer="freeze",
+            epochs=2,
+            batch_size=256,
+            seq_length=32,
         )
         TextClassificationRun(settings).execute(verbose=0)
     print(f"{rows:,} rows: " + "; ".join(f"{name} {size}" for name, size in found), flush=True)
