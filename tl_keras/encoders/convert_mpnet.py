@@ -1,4 +1,4 @@
-"""MPNet's checkpoint under RoBERTa's names; what is its own are the relative positions, see `relative_positions`.
+"""MPNet's checkpoint under RoBERTa's names; what is its own are the relative positions, see `operations`.
 
 Source: Song et al. 2020, https://arxiv.org/abs/2004.09297; the names are those of Hugging Face's checkpoints.
 """
@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from tl_keras.encoders.relative_positions import BUCKETS
+from tl_keras.encoders.operations import BUCKETS
 from tl_keras.encoders.vocabularies import ROBERTA_PACKING, WordPieceVocabulary
 from tl_keras.errors import UserError
 

@@ -8,7 +8,7 @@ which blocks can be told apart, holds nothing but the weights, and is the same i
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,52 +17,11 @@ import tensorflow as tf
 
 from tl_keras.encoders.dropout import Dropout
 from tl_keras.encoders.encoder_weights import MLM_HEAD, RELATIVE, EncoderWeights, MlmWeights, gelu
-from tl_keras.encoders.relative_positions import relative_scores
+from tl_keras.encoders.operations import dense, layer_norm, masked_word_logits, relative_scores
 from tl_keras.errors import UserError
 
 _MASKED_SCORE = -1e9  # added to the score of a padded position; its softmax weight is then exactly 0 in float32
 _INPUT_NAMES = ("input_word_ids", "input_mask", "input_type_ids")
-
-
-def dense(arrays: Mapping[str, tf.Tensor], name: str, x: tf.Tensor, activation: Callable | None = None) -> tf.Tensor:
-    """`x W + b` with `name/kernel` and `name/bias`; kernels of several axes (heads) are flattened to a matrix, the faster product.
-
-    An activation comes before the shape is given back: TensorFlow computes product, bias and activation in one go only if nothing
-    stands between them.
-    """
-    size = x.shape[-1]
-    kernel = tf.reshape(arrays[f"{name}/kernel"], [size, -1])
-    bias = tf.reshape(arrays[f"{name}/bias"], [-1])
-    y = tf.nn.bias_add(tf.matmul(tf.reshape(x, [-1, size]), kernel), bias)
-    y = y if activation is None else activation(y)
-    return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [bias.shape[0]]], axis=0))
-
-
-def layer_norm(arrays: Mapping[str, tf.Tensor], name: str, x: tf.Tensor, epsilon: float) -> tf.Tensor:
-    """Layer normalisation over the last axis, with `name/gamma` and `name/beta`."""
-    centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
-    variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
-    return centred * tf.math.rsqrt(variance + epsilon) * arrays[f"{name}/gamma"] + arrays[f"{name}/beta"]
-
-
-def masked_word_logits(
-    arrays: Mapping[str, tf.Tensor], outputs: tf.Tensor, activation: Callable, epsilon: float
-) -> tf.Tensor:
-    """Scores of the whole vocabulary by a masked-LM head whose output matrix is the word embedding.
-
-    Args:
-        arrays: the head's weights, as `MlmWeights` names them, and `word_embeddings/embeddings`.
-        outputs: float32 `[..., width]`, of the encoder at the masked places.
-        activation: of the head's dense layer.
-        epsilon: of its layer normalisation.
-
-    Returns:
-        float32 `[..., vocabulary]`.
-    """
-    x = dense(arrays, f"{MLM_HEAD}/transform/dense", outputs, activation)
-    x = layer_norm(arrays, f"{MLM_HEAD}/transform/LayerNorm", x, epsilon)
-    table = arrays["word_embeddings/embeddings"]
-    return tf.einsum("...h,vh->...v", x, table) + arrays[f"{MLM_HEAD}/output_bias/bias"]
 
 
 class EncoderModule(tf.Module):

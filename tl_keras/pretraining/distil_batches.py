@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tl_keras.encoders.encoder_weights import MLM_HEAD, EncoderWeights, MlmWeights
-from tl_keras.encoders.pair_encoder import Network, masked_word_logits
+from tl_keras.encoders.operations import masked_word_logits
+from tl_keras.encoders.pair_encoder import Network
 from tl_keras.errors import UserError
 from tl_keras.pretraining.token_files import TokenFile
 from tl_keras.pretraining.vocabulary import SpecialTokens
