@@ -41,6 +41,7 @@ class Lexicon:
     """
 
     strip_accents = False
+    between = ""  # words do not depend on what stands before them
 
     def __init__(self, words: Sequence[str], size: int, lower_case: bool = False):
         if tuple(words[:3]) != SPECIAL_WORDS:
