@@ -82,6 +82,12 @@ def kept_with(make: Callable[[keras.Model], Made]) -> Callable[[keras.Model], Ma
     return get
 
 
+def find_layer(model, kind: type):
+    """The first layer of a kind in a model; None where there is none, or where it is no Keras model at all."""
+    layers = model.layers if isinstance(model, keras.Model) else ()
+    return next((layer for layer in layers if isinstance(layer, kind)), None)
+
+
 def tf_variable(variable) -> tf.Variable:
     """The `tf.Variable` behind a Keras variable: itself in Keras 2, the wrapped one in Keras 3."""
     return variable.value if IS_KERAS_3 and not isinstance(variable, tf.Variable) else variable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 
-from tl_keras._keras import IS_KERAS_3, keras, tf_variable
+from tl_keras._keras import IS_KERAS_3, find_layer, keras, tf_variable
 from tl_keras.encoders.blocks import Parts, find_parts
 from tl_keras.encoders.cut import cut_encoder
 from tl_keras.encoders.keras_layer import KerasLayer
@@ -166,13 +166,13 @@ def encoder_layer_of(model: keras.Model) -> EncoderLayer:
         UserError: the model was not made by one of this package's builders.
     """
     require_model(model)
-    for layer in model.layers:
-        if isinstance(layer, EncoderLayer):
-            return layer
-    raise UserError(
-        f"the model {model.name!r} holds no tl_keras encoder, so it is not known how to tokenize for it: "
-        "build it with text_classifier(...) or another builder of this package."
-    )
+    layer = find_layer(model, EncoderLayer)
+    if layer is None:
+        raise UserError(
+            f"the model {model.name!r} holds no tl_keras encoder, so it is not known how to tokenize for it: "
+            "build it with text_classifier(...) or another builder of this package."
+        )
+    return layer
 
 
 def modules_inside(model: keras.Model) -> list:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tl_keras._keras import keras, register
+from tl_keras._keras import find_layer, keras, register
 from tl_keras.data.tagging import TagSet
 from tl_keras.errors import UserError
 from tl_keras.training.step import mean_over_replicas
@@ -242,12 +242,13 @@ def tag_head_of(model: keras.Model) -> TagProbabilities:
     Raises:
         UserError: the model is no tagger of this package.
     """
-    for layer in getattr(model, "layers", ()):
-        if isinstance(layer, TagProbabilities):
-            return layer
-    raise UserError(f"the model {getattr(model, 'name', model)!r} is no tagger: build it with token_classifier(...).")
+    head = find_layer(model, TagProbabilities)
+    if head is None:
+        name = getattr(model, "name", model)
+        raise UserError(f"the model {name!r} is no tagger: build it with token_classifier(...).")
+    return head
 
 
 def is_tagger(model) -> bool:
     """Whether a Keras model was built by `token_classifier`."""
-    return isinstance(model, keras.Model) and any(isinstance(layer, TagProbabilities) for layer in model.layers)
+    return find_layer(model, TagProbabilities) is not None

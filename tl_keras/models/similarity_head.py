@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tl_keras._keras import keras, register
+from tl_keras._keras import find_layer, keras, register
 from tl_keras.encoders.encoder_layer import require_model
 from tl_keras.errors import UserError
 from tl_keras.training.step import gather_replicas
@@ -127,7 +127,7 @@ def score_head_of(model: keras.Model) -> ScoreInRange:
         UserError: the model is no regressor of this package.
     """
     require_model(model)
-    head = _find(model, ScoreInRange)
+    head = find_layer(model, ScoreInRange)
     if head is None:
         raise UserError(f"the model {model.name!r} gives no score: build it with text_regressor(...).")
     return head
@@ -135,12 +135,12 @@ def score_head_of(model: keras.Model) -> ScoreInRange:
 
 def is_regressor(model) -> bool:
     """Whether a Keras model was built by `text_regressor`."""
-    return isinstance(model, keras.Model) and _find(model, ScoreInRange) is not None
+    return find_layer(model, ScoreInRange) is not None
 
 
 def is_sentence_encoder(model) -> bool:
     """Whether a Keras model was built by `sentence_encoder`, or is a pair of towers around one."""
-    return isinstance(model, keras.Model) and _sentence_encoder_in(model) is not None
+    return _sentence_encoder_in(model) is not None
 
 
 def sentence_encoder_of(model: keras.Model) -> keras.Model:
@@ -157,13 +157,9 @@ def sentence_encoder_of(model: keras.Model) -> keras.Model:
 
 
 def _sentence_encoder_in(model: keras.Model) -> keras.Model | None:
-    if _find(model, SentenceVector) is not None:
+    if find_layer(model, SentenceVector) is not None:
         return model
-    if _find(model, CosineSimilarity) is None:
+    if find_layer(model, CosineSimilarity) is None:
         return None
     inner = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    return next((layer for layer in inner if _find(layer, SentenceVector) is not None), None)
-
-
-def _find(model: keras.Model, kind: type):
-    return next((layer for layer in model.layers if isinstance(layer, kind)), None)
+    return next((layer for layer in inner if find_layer(layer, SentenceVector) is not None), None)

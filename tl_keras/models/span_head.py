@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from tl_keras._keras import keras, register
+from tl_keras._keras import find_layer, keras, register
 from tl_keras.errors import UserError
 from tl_keras.text.windows import IMPOSSIBLE, WindowSettings
 
@@ -135,13 +135,13 @@ def span_head_of(model: keras.Model) -> SpanLogProbabilities:
     Raises:
         UserError: the model is no answerer of this package.
     """
-    for layer in getattr(model, "layers", ()):
-        if isinstance(layer, SpanLogProbabilities):
-            return layer
-    name = getattr(model, "name", model)
-    raise UserError(f"the model {name!r} answers no questions: build it with question_answerer(...).")
+    head = find_layer(model, SpanLogProbabilities)
+    if head is None:
+        name = getattr(model, "name", model)
+        raise UserError(f"the model {name!r} answers no questions: build it with question_answerer(...).")
+    return head
 
 
 def is_answerer(model) -> bool:
     """Whether a Keras model was built by `question_answerer`."""
-    return isinstance(model, keras.Model) and any(isinstance(layer, SpanLogProbabilities) for layer in model.layers)
+    return find_layer(model, SpanLogProbabilities) is not None
