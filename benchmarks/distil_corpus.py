@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 import tl_keras as tlk
-from tl_keras.advice.labels import text_key
+from tl_keras.advice.texts import text_key
 from tl_keras.data.squad import read_squad
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")

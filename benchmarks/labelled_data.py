@@ -47,7 +47,7 @@ DATA = {
 def read(folder: Path, data: Data):
     """Training and test examples; no text of the test is in the training part."""
     import tl_keras as tlk
-    from tl_keras.advice.labels import text_keys
+    from tl_keras.advice.texts import text_keys
 
     def table(file: str):
         examples = tlk.read_table(folder / file, data.text, data.label, data.text_pair)

@@ -15,11 +15,10 @@ from labelled_data import DATA, read
 
 import tl_keras as tlk
 from tl_keras._keras import keras, tf_variable
-from tl_keras.advice.advise import SAMPLE, gather_evidence, joins_words, measure_curves
+from tl_keras.advice.advise import SAMPLE, FrozenEncoder, gather_evidence, joins_words, measure_curves
 from tl_keras.advice.curve import stratified_order, words_method
-from tl_keras.advice.frozen import FrozenEncoder
-from tl_keras.advice.labels import different_rows, label_report
 from tl_keras.advice.rules import TOP, epochs_for, learning_rate_for, transfer_name
+from tl_keras.advice.texts import different_rows, label_report
 from tl_keras.models.transfer_control import optimizer_of, prepare
 from tl_keras.training.optimizer import make_optimizer
 from tl_keras.training.step import WarmupLinearDecay

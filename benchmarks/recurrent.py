@@ -21,7 +21,7 @@ import tensorflow as tf
 from rows import add_row
 
 from tl_keras._keras import KERAS_NAME, keras, tf_variable
-from tl_keras.encoders.lstm_ops import reverse
+from tl_keras.encoders.operations import reverse
 from tl_keras.models.recurrent import RecurrentNetwork, text_lengths
 
 RESULTS = Path(__file__).parent / "results" / "recurrent.json"

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from tl_keras.advice import rules
-from tl_keras.advice.advise import advise
-from tl_keras.advice.frozen import FrozenEncoder
+from tl_keras.advice.advise import FrozenEncoder, advise
 from tl_keras.data.examples import Examples
 from tl_keras.errors import UserError
 

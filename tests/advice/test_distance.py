@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tl_keras.advice.distance import language_of, proxy_distance, reference_texts
+from tl_keras.advice.domain import language_of, proxy_distance, reference_texts
 
 pytestmark = pytest.mark.one_keras
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tl_keras.advice.labels import label_report, text_key, text_keys, without_repeats
+from tl_keras.advice.texts import label_report, text_key, text_keys, without_repeats
 from tl_keras.data.examples import Examples
 from tl_keras.errors import UserError
 

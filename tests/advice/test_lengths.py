@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tl_keras.advice.advise import suggest_seq_length
-from tl_keras.advice.lengths import LengthReport, length_report
+from tl_keras.advice.texts import LengthReport, length_report
 from tl_keras.data.examples import Examples
 from tl_keras.text.preprocessor import Preprocessor
 

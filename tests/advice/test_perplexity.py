@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras.advice.perplexity import pseudo_perplexity
+from tl_keras.advice.domain import pseudo_perplexity
 from tl_keras.data.examples import Examples
 
 pytestmark = pytest.mark.one_keras

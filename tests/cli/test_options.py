@@ -282,7 +282,7 @@ def test_options_of_other_commands_reach_the_library(words, place, expected, tmp
             {"multi_label": True},
         ),
         ("serve RUN --host 1.2.3.4 --port 5", {"tl_keras.serving.http.options.named": {}}, "tl_keras.serving.http.options.bind", ("1.2.3.4", 5)),
-        ("try RUN --host 1.2.3.4 --port 5", {"tl_keras.serving.page.examples.check_for_page": None}, "tl_keras.serving.http.options.bind", ("1.2.3.4", 5)),
+        ("try RUN --host 1.2.3.4 --port 5", {"tl_keras.saved_models.versions_of": None}, "tl_keras.serving.http.options.bind", ("1.2.3.4", 5)),
     ],
     ids=lambda value: value.split()[0] if isinstance(value, str) and " " in value else "",
 )  # fmt: skip
@@ -305,9 +305,9 @@ def test_options_reach_what_is_done_with_what_was_loaded(words, passed, place, e
 
 def test_the_page_is_opened_where_it_is_asked_for(tmp_path, monkeypatch):
     pytest.importorskip("gradio")
-    monkeypatch.setattr("tl_keras.serving.page.examples.check_for_page", lambda run: None)
-    monkeypatch.setattr("tl_keras.serving.page.page.build_page", lambda run: f"page of {run}")
-    monkeypatch.setattr("tl_keras.serving.page.page.show_until_stopped", refuse_to_go_on)
+    monkeypatch.setattr("tl_keras.saved_models.versions_of", lambda run: None)
+    monkeypatch.setattr("tl_keras.serving.page.build_page", lambda run: f"page of {run}")
+    monkeypatch.setattr("tl_keras.serving.page.show_until_stopped", refuse_to_go_on)
     for words, expected in (([], False), (["--open"], True)):
         with pytest.raises(Seen) as seen:
             PROGRAM.main(["try", "RUN", "--port", "0", *words], standalone_mode=False)

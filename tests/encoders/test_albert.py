@@ -17,8 +17,8 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from tl_keras import load_encoder
 from tl_keras.encoders.convert import convert
 from tl_keras.encoders.sentencepiece_files import read_sentencepiece, read_unigram_json
-from tl_keras.encoders.sentencepiece_model import parse_model
 from tl_keras.encoders.tokenizers import SentencePieceTokenizer
+from tl_keras.encoders.vocabularies import parse_model
 from tl_keras.encoders.vocabulary_trim import read_pair_vocabulary
 from tl_keras.errors import UserError
 from tl_keras.text.offsets import OffsetTokenizer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras.encoders.dropout import Dropout
+from tl_keras.encoders.operations import Dropout
 
 pytestmark = pytest.mark.one_keras
 

@@ -14,9 +14,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 import tl_keras as tlk
 from tl_keras._keras import keras
 from tl_keras.encoders.sentencepiece_files import read_unigram_json, read_xlm_roberta
-from tl_keras.encoders.sentencepiece_model import parse_model
 from tl_keras.encoders.tokenizers import SentencePieceTokenizer
-from tl_keras.encoders.vocabularies import vocabulary_lines
+from tl_keras.encoders.vocabularies import parse_model, vocabulary_lines
 from tl_keras.encoders.vocabulary_trim import read_pair_vocabulary
 from tl_keras.errors import UserError
 

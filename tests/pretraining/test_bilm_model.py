@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras.encoders.lstm_ops import lstm
+from tl_keras.encoders.operations import lstm
 from tl_keras.pretraining.bilm import sampled_softmax
 from tl_keras.pretraining.bilm.model import Bilm, BilmShape, CharCnn, character_ids, word_bytes
 from tl_keras.pretraining.bilm.sampled_softmax import (

@@ -11,7 +11,7 @@ import pytest
 
 from tl_keras import UserError
 from tl_keras.data import Examples
-from tl_keras.serving.page.examples import run_examples
+from tl_keras.serving.page import run_examples
 from tl_keras.tasks.page import cell, section
 from tl_keras.tasks.text_classification import multi_label_mistakes
 
@@ -22,7 +22,7 @@ _spec.loader.exec_module(pages)
 
 
 def answer(model, *values):
-    from tl_keras.serving.page.views import view_of
+    from tl_keras.serving.page_views import view_of
 
     view = view_of(model)
     shown = view.answer(*values)

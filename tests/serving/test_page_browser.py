@@ -113,8 +113,8 @@ class Page:
 @contextlib.contextmanager
 def shown(chrome, model, examples=()):
     from tl_keras.serving.http.options import bind
-    from tl_keras.serving.page.page import interface, show
-    from tl_keras.serving.page.views import view_of
+    from tl_keras.serving.page import interface, show
+    from tl_keras.serving.page_views import view_of
 
     with bind("127.0.0.1", 0) as free:
         port = free.getsockname()[1]

@@ -12,7 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tl_keras import load_encoder, text_classifier
 from tl_keras._keras import IS_KERAS_3, keras
 from tl_keras.encoders.cut import cut_encoder
-from tl_keras.encoders.dropout import Dropout
+from tl_keras.encoders.operations import Dropout
 from tl_keras.training.checkpoints import Checkpoints, keep_random_states
 from tl_keras.training.resume import resumable_fit
 

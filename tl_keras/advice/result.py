@@ -7,10 +7,7 @@ import shlex
 from typing import Any
 
 from tl_keras.advice.curve import Curve
-from tl_keras.advice.distance import ProxyDistance
-from tl_keras.advice.labels import LabelReport
-from tl_keras.advice.lengths import LengthReport
-from tl_keras.advice.perplexity import PseudoPerplexity
+from tl_keras.advice.domain import ProxyDistance, PseudoPerplexity
 from tl_keras.advice.power_law import RANGE
 from tl_keras.advice.rules import (
     CONTRADICTING,
@@ -19,6 +16,7 @@ from tl_keras.advice.rules import (
     UNBALANCED,
     Recommendation,
 )
+from tl_keras.advice.texts import LabelReport, LengthReport
 
 CLASSES_SHOWN = 20
 

@@ -15,7 +15,6 @@ import typer
 
 from tl_keras._version import __version__
 from tl_keras.cli import (
-    advise,
     encoders,
     pretrain,
     search,
@@ -60,7 +59,7 @@ for _name, _module in TASKS.items():
     train_app.command(_name, context_settings=HELP)(as_command(_module.train))
 app.add_typer(train_app, name="train")
 app.add_typer(pretrain.app, name="pretrain")
-app.command(context_settings=HELP)(as_command(advise.advise))
+app.command(context_settings=HELP)(as_command(encoders.advise))
 app.command(context_settings=HELP)(as_command(encoders.compress))
 app.command(context_settings=HELP)(as_command(search.encode))
 app.command(context_settings=HELP)(as_command(serve.explain))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -90,24 +91,21 @@ def try_page(
 ) -> None:
     """Try a model on a page in the browser: probabilities, entities, answers, likeness, search."""
     need_extra("try", "tl-keras try", "gradio")
+    from tl_keras.saved_models import versions_of
     from tl_keras.serving.http.options import bind
-    from tl_keras.serving.page.examples import check_for_page
 
-    check_for_page(run)
-    # Noticed before the wait for TensorFlow; Gradio binds it anew.
+    # What is wrong with the folder or the address is noticed before the wait for TensorFlow; Gradio binds it anew.
+    if not (Path(run) / "vectors.npy").is_file():
+        versions_of(run)
     with bind(host, port) as found:
         port = found.getsockname()[1]
     import_tensorflow()
-    from tl_keras.serving.page.page import build_page, show_until_stopped
+    from tl_keras.serving.page import build_page, show_until_stopped
 
     page = build_page(run)
     show_until_stopped(
         page, host, port, open_browser=open_browser, tell=lambda address: typer.echo(f"{address} (Ctrl-C ends it)")
     )
-
-
-# typer evaluates these at run time, also on Python 3.10, where only Optional[...] reads as it should.
-# ruff: noqa: UP045
 
 
 def explain(

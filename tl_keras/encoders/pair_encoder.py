@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tl_keras.encoders.dropout import Dropout
 from tl_keras.encoders.encoder_weights import MLM_HEAD, RELATIVE, EncoderWeights, MlmWeights, gelu
-from tl_keras.encoders.operations import dense, layer_norm, masked_word_logits, relative_scores
+from tl_keras.encoders.operations import Dropout, dense, layer_norm, masked_word_logits, relative_scores
 from tl_keras.errors import UserError
 
 _MASKED_SCORE = -1e9  # added to the score of a padded position; its softmax weight is then exactly 0 in float32

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tl_keras.encoders.convert_wordpiece import read_json
-from tl_keras.encoders.sentencepiece_model import parse_model
 from tl_keras.encoders.vocabularies import (
     BERT_PACKING,
     BERT_TOKENS,
@@ -16,6 +15,7 @@ from tl_keras.encoders.vocabularies import (
     ROBERTA_TOKENS,
     SentencePieceRules,
     SentencePieceVocabulary,
+    parse_model,
 )
 from tl_keras.errors import UserError
 

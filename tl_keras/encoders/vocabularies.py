@@ -1,7 +1,6 @@
 """What a tokenizer is made of, whichever checkpoint it came from: WordPiece, SentencePiece or byte-level byte pairs.
 
-`write_encoder_pair` takes any of them. Each knows the ids of its special tokens, how its family packs two texts, the file it is
-kept in, and what `info.json` says about it.
+Each knows the ids of its special tokens, how its family packs two texts, its file, and what `info.json` says about it.
 """
 
 from __future__ import annotations
@@ -12,10 +11,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from tl_keras.encoders.sentencepiece_model import parse_model
 from tl_keras.errors import UserError
+
+if TYPE_CHECKING:
+    from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 BERT_TOKENS = {"unknown": "[UNK]", "padding": "[PAD]", "start": "[CLS]", "end": "[SEP]", "mask": "[MASK]"}
 BYTE_PAIR_FILE = "byte_pairs.json"
@@ -264,3 +265,36 @@ def _special_ids(tokens: Sequence[str], special: Mapping[str, str]) -> dict[str,
         "mask_id": ids[special["mask"]],
         "vocab_size": len(tokens),
     }
+
+
+def parse_model(model: bytes, source: str = "the SentencePiece model") -> ModelProto:
+    """Read a serialized SentencePiece model.
+
+    Args:
+        model: the file's content.
+        source: what to call it in a message.
+
+    Raises:
+        UserError: it is damaged, or no unigram model.
+    """
+    from google.protobuf.message import DecodeError
+    from sentencepiece import SentencePieceProcessor
+    from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec
+
+    try:
+        proto = ModelProto.FromString(model)
+    except DecodeError as error:
+        raise UserError(f"{source} is damaged or no SentencePiece model.") from error
+    if not proto.pieces:
+        raise UserError(f"{source} is damaged or no SentencePiece model: it holds no tokens.")
+    kind = proto.trainer_spec.model_type
+    if kind != TrainerSpec.UNIGRAM:
+        raise UserError(
+            f"{source} is a SentencePiece model of kind {TrainerSpec.ModelType.Name(kind)}; only UNIGRAM models can be converted."
+        )
+    try:
+        # Half a file can be a message all the same; the library itself has the last word.
+        SentencePieceProcessor(model_proto=model)
+    except RuntimeError as error:
+        raise UserError(f"{source} is damaged or no SentencePiece model: {str(error).splitlines()[-1]}") from error
+    return proto

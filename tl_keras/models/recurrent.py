@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras, register, tf_variable
 from tl_keras.encoders.base import Encoder, require_encoder
-from tl_keras.encoders.lstm_ops import lstm, over_time, reverse
+from tl_keras.encoders.operations import lstm, over_time, reverse
 from tl_keras.errors import UserError
 
 KINDS = ("lstm", "gru")
@@ -66,7 +66,7 @@ class RecurrentNetwork(keras.layers.Layer):
     Texts begin at the first place and end at the last one whose mask is 1. Forward, padding comes after the text and is never seen by
     it; backward, each text is turned round by itself first, so that padding comes after it again.
 
-    Both kinds are loops whose large products, those of all inputs, are taken before it and are oneDNN's; `tl_keras.encoders.lstm_ops` says
+    Both kinds are loops whose large products, those of all inputs, are taken before it and are oneDNN's; `tl_keras.encoders.operations` says
     what was measured, and what would lose the speed. Half precision is computed in float32.
 
     Inputs -> outputs: `[sequence, mask]`, float `[batch, length, width]` and int `[batch, length]`, -> float `[batch, length, states]`,

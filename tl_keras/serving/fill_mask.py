@@ -13,7 +13,7 @@ import tensorflow as tf
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.offset_tokenizer import vocabulary_file
 from tl_keras.encoders.resolve import resolve_pair
-from tl_keras.encoders.sentencepiece_model import parse_model
+from tl_keras.encoders.vocabularies import parse_model
 from tl_keras.errors import UserError
 from tl_keras.files import path_text
 from tl_keras.text.preprocessor import Preprocessor, trim

@@ -6,13 +6,15 @@ import dataclasses
 import functools
 import logging
 import math
+import os
 from pathlib import Path
 
 import tensorflow as tf
 
 from tl_keras._keras import require_keras_3
 from tl_keras.data.examples import Examples
-from tl_keras.data.generation_texts import read_texts
+from tl_keras.data.table import read_table
+from tl_keras.data.text_files import decode_file
 from tl_keras.errors import UserError
 from tl_keras.manifest import tree_sha256
 from tl_keras.models.builders import text_generator
@@ -21,6 +23,44 @@ from tl_keras.serving.predict import as_predictor
 from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.page import best_epoch_line, cell, draw, section, write_page
 from tl_keras.tasks.run import Run
+
+
+def read_texts(
+    path: str | os.PathLike,
+    text: str = "text",
+    *,
+    prompt: str | None = None,
+    completion: str | None = "completion",
+    quoting: str = "auto",
+    encoding: str = "utf-8",
+) -> Examples:
+    """Read texts for a language model.
+
+    Args:
+        path: `.txt` with a text a line (empty lines are left out), or CSV or TSV with a header line.
+        text: column with the text.
+        prompt: column with the prompt; `text` is then not read.
+        completion: column with what follows the prompt; None to read prompts alone.
+        quoting: as for `read_table`.
+        encoding: of the file.
+
+    Returns:
+        Texts; for prompts with completions, pairs of the two.
+
+    Raises:
+        UserError: the file cannot be read, or is plain text where columns were asked for.
+    """
+    path = Path(path)
+    if Path(str(path).removesuffix(".gz")).suffix == ".txt":
+        if prompt is not None:
+            raise UserError(f"{path} is plain text and has no columns, so --prompt means nothing to it; leave it out.")
+        lines = [line.strip() for line in decode_file(path, encoding).split("\n")]
+        if not any(lines):
+            raise UserError(f"{path} holds no text.")
+        return Examples.from_lists([line for line in lines if line], source=str(path))
+    pair = completion if prompt is not None else None
+    return read_table(path, prompt or text, None, pair, quoting=quoting, encoding=encoding)
+
 
 logger = logging.getLogger(__name__)
 

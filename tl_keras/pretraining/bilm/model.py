@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tl_keras.encoders.lstm_ops import lstm, reverse
+from tl_keras.encoders.operations import lstm, reverse
 from tl_keras.pretraining.bilm.sampled_softmax import (
     Negatives,
     sampled_softmax_losses,
