@@ -22,7 +22,7 @@ train = train_command(
 
 def evaluate(model, run: str, data: str, columns: Columns):
     """Perplexity on a file; gives a `PerplexityReport`."""
-    from tl_keras.tasks.text_generation import read_texts
+    from tl_keras.data.generation_texts import read_texts
 
     texts = read_texts(data, **_columns(run, columns))
     return model.perplexity(texts.texts, texts.text_pairs)
@@ -31,7 +31,7 @@ def evaluate(model, run: str, data: str, columns: Columns):
 def predict(model, run: str, texts: list[str] | None, data: str | None, columns: Columns) -> Predictions:
     """Go on from prompts, given or in a file: CSV with `prompt`, `text` and `tokens`. `tl-keras generate` has more settings."""
     if data is not None:
-        from tl_keras.tasks.text_generation import read_texts
+        from tl_keras.data.generation_texts import read_texts
 
         texts = list(read_texts(data, **{**_columns(run, columns), "completion": None}).texts)
     frame = model.generate(texts)

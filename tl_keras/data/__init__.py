@@ -11,7 +11,7 @@ _PUBLIC = {
     "read_squad": "tl_keras.data.squad",
     "read_table": "tl_keras.data.table",
     "read_tagged": "tl_keras.data.tagging_files",
-    "read_texts": "tl_keras.tasks.text_generation",
+    "read_texts": "tl_keras.data.generation_texts",
     "RetrievalPairs": "tl_keras.data.pairs",
     "sample_per_class": "tl_keras.data.examples",
     "ScoredExamples": "tl_keras.data.pairs",

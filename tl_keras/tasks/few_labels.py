@@ -9,6 +9,7 @@ import time
 import numpy as np
 
 from tl_keras.data.examples import Examples, sample_per_class
+from tl_keras.data.generation_texts import read_texts
 from tl_keras.models.few_shot import (
     AUTO,
     check_few_shot,
@@ -23,7 +24,6 @@ from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.task_settings import described_labels
 from tl_keras.tasks.text_classification import TextClassificationRun
-from tl_keras.tasks.text_generation import read_texts
 
 logger = logging.getLogger(__name__)
 

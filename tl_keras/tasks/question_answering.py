@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.data.squad import read_squad
@@ -13,7 +12,6 @@ from tl_keras.models.span_head import span_head_of
 from tl_keras.models.text_labels import batches
 from tl_keras.serving.evaluate import evaluate_questions
 from tl_keras.serving.predict import predict
-from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, draw, section, table, write_page
 from tl_keras.tasks.run import Run
 
@@ -36,9 +34,8 @@ class QuestionAnsweringRun(Run):
         """
         settings = self.settings
         train = read_squad(settings.train, encoding=settings.encoding).learnable()
-        if settings.validation is None:
-            train, valid = train.split(settings.validation_split, settings.seed)
-        else:
+        valid = None
+        if settings.validation is not None:
             # What is not in its place is still an answer to compare with; but there must be something to take the loss of.
             valid = read_squad(settings.validation, encoding=settings.encoding)
             valid.learnable()
@@ -50,8 +47,7 @@ class QuestionAnsweringRun(Run):
                     settings.validation,
                     settings.train,
                 )
-        if settings.limit is not None:
-            train = train.sample(settings.limit, settings.seed)
+        train, valid = self.divide(train, valid)
         if valid.is_impossible.any() and not train.is_impossible.any():
             logger.warning(
                 "%s has no impossible questions, so the model will always answer; %d of the validation questions are impossible.",
@@ -67,12 +63,8 @@ class QuestionAnsweringRun(Run):
             settings.plan,
             null_answers=bool(self.train.is_impossible.any()),
             null_threshold=settings.null_threshold or 0.0,
-            max_answer_length=settings.max_answer_length,
-            max_question_length=settings.max_question_length,
-            overlap=settings.overlap,
-            dropout=settings.dropout,
             hidden=settings.hidden or (),
-            learning_rate=settings.learning_rate,
+            **self.options("max_answer_length", "max_question_length", "overlap", "dropout", "learning_rate"),
         )
 
     def batches(self, examples, training, **numbered):
@@ -106,48 +98,35 @@ class QuestionAnsweringRun(Run):
 
     def write_page(self, folder, outcome):
         """Figures with and without an answer, the most confident errors."""
-        chosen = self.settings.null_threshold is None and outcome.config["null_answers"]
-        write_question_page(folder, outcome, self.model, self.valid, threshold_chosen=chosen)
-
-
-def write_question_page(
-    folder: Path, outcome: Outcome, model, valid: QuestionExamples, *, threshold_chosen: bool
-) -> None:
-    """Write `report.md` and, where matplotlib is installed, `plots/training.png`.
-
-    Args:
-        folder: the run folder.
-        outcome: of the run.
-        model: to look for the most confident errors with.
-        valid: validation questions.
-        threshold_chosen: whether the null threshold was chosen on these questions.
-    """
-    config, report = outcome.config, outcome.report
-    draw(folder, outcome)
-    kept = best_epoch_line(outcome, "with the best F1 on the questions below")
-    if threshold_chosen:
-        kept.append(f"- null threshold {config['null_threshold']:.3f}, chosen for the best F1 on them as well")
-    if kept:
-        kept[-1] += "; so their metrics flatter a little, the more the fewer they are"
-    parts = [("all", {"examples": report.examples, "exact_match": report.exact_match, "f1": report.f1})]
-    if report.no_answer is not None:
-        parts += [("with an answer", report.has_answer), ("without an answer", report.no_answer)]
-    rows = [[name, f"{part['exact_match']:.4f}", f"{part['f1']:.4f}", f"{part['examples']}"] for name, part in parts]
-    write_page(
-        folder,
-        outcome,
-        made_of=f"encoder `{config['encoder']}`, {config['transfer']}, longer contexts in overlapping windows, questions cut at "
-        f"{config['max_question_length']} tokens",
-        kept=kept,
-        metrics=[
-            f"Normalised as by {report.normalisation}; F1 over {'words' if report.normalisation == 'squad' else 'characters'}.",
-            "",
-            *table(["questions", "exact match", "F1", "number"], rows),
-        ],
-        mistakes=_mistakes(model, valid, report.normalisation),
-        use=f'tl-keras predict {config["out"]} "QUESTION" "CONTEXT"',
-        output="takes `question` and `context`, and gives `answer`, `start`, `end` (in characters) and `score`",
-    )
+        config, report = outcome.config, outcome.report
+        draw(folder, outcome)
+        kept = best_epoch_line(outcome, "with the best F1 on the questions below")
+        # A threshold that was not given was chosen on the questions below.
+        if self.settings.null_threshold is None and config["null_answers"]:
+            kept.append(f"- null threshold {config['null_threshold']:.3f}, chosen for the best F1 on them as well")
+        if kept:
+            kept[-1] += "; so their metrics flatter a little, the more the fewer they are"
+        parts = [("all", {"examples": report.examples, "exact_match": report.exact_match, "f1": report.f1})]
+        if report.no_answer is not None:
+            parts += [("with an answer", report.has_answer), ("without an answer", report.no_answer)]
+        rows = [
+            [name, f"{part['exact_match']:.4f}", f"{part['f1']:.4f}", f"{part['examples']}"] for name, part in parts
+        ]
+        write_page(
+            folder,
+            outcome,
+            made_of=f"encoder `{config['encoder']}`, {config['transfer']}, longer contexts in overlapping windows, questions cut at "
+            f"{config['max_question_length']} tokens",
+            kept=kept,
+            metrics=[
+                f"Normalised as by {report.normalisation}; F1 over {'words' if report.normalisation == 'squad' else 'characters'}.",
+                "",
+                *table(["questions", "exact match", "F1", "number"], rows),
+            ],
+            mistakes=_mistakes(self.model, self.valid, report.normalisation),
+            use=f'tl-keras predict {config["out"]} "QUESTION" "CONTEXT"',
+            output="takes `question` and `context`, and gives `answer`, `start`, `end` (in characters) and `score`",
+        )
 
 
 def _mistakes(model, valid: QuestionExamples, normalisation: str) -> list[str]:

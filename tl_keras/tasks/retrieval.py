@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from tl_keras.data.pairs import RetrievalPairs, read_retrieval_pairs
 from tl_keras.errors import UserError
@@ -11,7 +10,6 @@ from tl_keras.evaluation.similarity import nearest
 from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
 from tl_keras.serving.evaluate import evaluate_retrieval
 from tl_keras.serving.predict import as_predictor
-from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.page import MISTAKES, cell, draw, kept_line, section, table, write_page
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.sentence_similarity import (
@@ -38,14 +36,11 @@ class RetrievalRun(Run):
             UserError: a file cannot be read, or there is only one document to choose from.
         """
         settings = self.settings
-        options = {name: getattr(settings, name) for name in ("separator", "quoting", "encoding", "on_empty")}
-        train = read_retrieval_pairs(settings.train, settings.text, settings.text_pair, **options)
-        if settings.validation is None:
-            train, valid = train.split(settings.validation_split, settings.seed)
-        else:
-            valid = read_retrieval_pairs(settings.validation, settings.text, settings.text_pair, **options)
-        if settings.limit is not None:
-            train = train.sample(settings.limit, settings.seed)
+        columns = (settings.text, settings.text_pair)
+        options = self.options("separator", "quoting", "encoding", "on_empty")
+        train = read_retrieval_pairs(settings.train, *columns, **options)
+        valid = None if settings.validation is None else read_retrieval_pairs(settings.validation, *columns, **options)
+        train, valid = self.divide(train, valid)
         if len(train.documents) < 2:
             raise UserError(
                 f"{settings.train}: every training question has the same document; there is nothing to tell apart."
@@ -103,40 +98,28 @@ class RetrievalRun(Run):
 
     def write_page(self, folder, outcome):
         """Figures before and after, the questions that went wrong."""
-        write_retrieval_page(folder, outcome, self.model, self.valid)
-
-
-def write_retrieval_page(folder: Path, outcome: Outcome, model, valid: RetrievalPairs) -> None:
-    """Write `report.md` and, where matplotlib is installed, `plots/training.png`.
-
-    Args:
-        folder: the run folder.
-        outcome: of the run.
-        model: to look for the questions that went wrong with.
-        valid: validation pairs.
-    """
-    config, report = outcome.config, outcome.report
-    draw(folder, outcome)
-    metrics = {"trained": report.to_dict(), "before training": config["before_training"]}
-    if config["kept_weights_from_before_training"]:
-        metrics = {"before training (kept)": report.to_dict()}
-    names = [name for name in report.to_dict() if name not in {"examples", "documents"}]
-    rows = [[kind, *(f"{row[name]:.4f}" for name in names)] for kind, row in metrics.items()]
-    write_page(
-        folder,
-        outcome,
-        made_of=f"bi-encoder, in-batch negatives, encoder `{config['encoder']}`, {config['transfer']}, pooling {config['pooling']}",
-        data=f", columns `{config['text']}` and `{config['text_pair']}`",
-        kept=kept_line(outcome, "MRR"),
-        metrics=[
-            f"{report.examples} questions, {report.documents} documents to search in:",
-            "",
-            *table(["", *names], rows),
-        ],
-        mistakes=_missed(model, valid),
-        use=f'tl-keras index --encoder {config["out"]} --data FILE --out INDEX\ntl-keras search INDEX "a question"',
-        output="gives `embedding`; texts near one another have a high dot product",
-    )
+        config, report = outcome.config, outcome.report
+        draw(folder, outcome)
+        metrics = {"trained": report.to_dict(), "before training": config["before_training"]}
+        if config["kept_weights_from_before_training"]:
+            metrics = {"before training (kept)": report.to_dict()}
+        names = [name for name in report.to_dict() if name not in {"examples", "documents"}]
+        rows = [[kind, *(f"{row[name]:.4f}" for name in names)] for kind, row in metrics.items()]
+        write_page(
+            folder,
+            outcome,
+            made_of=f"bi-encoder, in-batch negatives, encoder `{config['encoder']}`, {config['transfer']}, pooling {config['pooling']}",
+            data=f", columns `{config['text']}` and `{config['text_pair']}`",
+            kept=kept_line(outcome, "MRR"),
+            metrics=[
+                f"{report.examples} questions, {report.documents} documents to search in:",
+                "",
+                *table(["", *names], rows),
+            ],
+            mistakes=_missed(self.model, self.valid),
+            use=f'tl-keras index --encoder {config["out"]} --data FILE --out INDEX\ntl-keras search INDEX "a question"',
+            output="gives `embedding`; texts near one another have a high dot product",
+        )
 
 
 def _missed(model, valid: RetrievalPairs) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
 from tl_keras.serving.evaluate import evaluate_similarity
 from tl_keras.serving.lexical_weight import choose_lexical_weight
 from tl_keras.serving.predict import as_predictor
-from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.page import MISTAKES, cell, draw, kept_line, section, write_page
 from tl_keras.tasks.run import Run
 
@@ -45,16 +43,13 @@ class SentenceSimilarityRun(Run):
             UserError: a file cannot be read.
         """
         settings = self.settings
-        options = {name: getattr(settings, name) for name in ("separator", "quoting", "encoding", "on_empty")}
+        options = self.options("separator", "quoting", "encoding", "on_empty")
         columns = (settings.text, settings.text_pair, settings.label)
         train = read_scored(settings.train, *columns, score_range=settings.score_range, **options)
-        if settings.validation is None:
-            train, valid = train.split(settings.validation_split, settings.seed)
-        else:
+        valid = None
+        if settings.validation is not None:
             valid = read_scored(settings.validation, *columns, score_range=train.score_range, **options)
-        if settings.limit is not None:
-            train = train.sample(settings.limit, settings.seed)
-        return train, valid
+        return self.divide(train, valid)
 
     @property
     def pooling(self) -> str:
@@ -130,45 +125,33 @@ class SentenceSimilarityRun(Run):
 
     def write_page(self, folder, outcome):
         """Correlations, the largest disagreements."""
-        write_similarity_page(folder, outcome, self.model, self.valid)
-
-
-def write_similarity_page(folder: Path, outcome: Outcome, model, valid: ScoredExamples) -> None:
-    """Write `report.md` and, where matplotlib is installed, `plots/training.png`.
-
-    Args:
-        folder: the run folder.
-        outcome: of the run.
-        model: to look for the largest disagreements with.
-        valid: validation examples.
-    """
-    config, report = outcome.config, outcome.report
-    draw(folder, outcome)
-    low, high = config["score_range"]
-    towers = config["architecture"] == "bi-encoder"
-    kind = f"{config['architecture']}, {config['loss']} loss" if towers else config["architecture"]
-    metrics = f"Spearman **{report.spearman:.4f}**, Pearson **{report.pearson:.4f}**"
-    if report.mean_absolute_error is not None:
-        metrics += (
-            f", mean absolute error {report.mean_absolute_error:.4f}, root mean squared error "
-            f"{report.root_mean_squared_error:.4f} (scores from {low:g} to {high:g})"
+        config, report = outcome.config, outcome.report
+        draw(folder, outcome)
+        low, high = config["score_range"]
+        towers = config["architecture"] == "bi-encoder"
+        kind = f"{config['architecture']}, {config['loss']} loss" if towers else config["architecture"]
+        metrics = f"Spearman **{report.spearman:.4f}**, Pearson **{report.pearson:.4f}**"
+        if report.mean_absolute_error is not None:
+            metrics += (
+                f", mean absolute error {report.mean_absolute_error:.4f}, root mean squared error "
+                f"{report.root_mean_squared_error:.4f} (scores from {low:g} to {high:g})"
+            )
+        if towers:
+            before = config["before_training"]
+            metrics += f" (before training: {before['spearman']:.4f} and {before['pearson']:.4f})"
+        write_page(
+            folder,
+            outcome,
+            made_of=f"{kind}, encoder `{config['encoder']}`, {config['transfer']}, pooling {config['pooling']}",
+            data=f", columns `{config['text']}`, `{config['text_pair']}` and `{config['label']}`",
+            kept=kept_line(outcome, "Spearman"),
+            metrics=[metrics, ""],
+            mistakes=_disagreements(self.model, self.valid, towers),
+            use=f'tl-keras predict {config["out"]} "one text" "another text"',
+            output="gives `embedding`; the similarity of two texts is the cosine of their vectors"
+            if towers
+            else "takes `text` and `text_pair` and gives `score`",
         )
-    if towers:
-        before = config["before_training"]
-        metrics += f" (before training: {before['spearman']:.4f} and {before['pearson']:.4f})"
-    write_page(
-        folder,
-        outcome,
-        made_of=f"{kind}, encoder `{config['encoder']}`, {config['transfer']}, pooling {config['pooling']}",
-        data=f", columns `{config['text']}`, `{config['text_pair']}` and `{config['label']}`",
-        kept=kept_line(outcome, "Spearman"),
-        metrics=[metrics, ""],
-        mistakes=_disagreements(model, valid, towers),
-        use=f'tl-keras predict {config["out"]} "one text" "another text"',
-        output="gives `embedding`; the similarity of two texts is the cosine of their vectors"
-        if towers
-        else "takes `text` and `text_pair` and gives `score`",
-    )
 
 
 def _disagreements(model, valid: ScoredExamples, towers: bool) -> list[str]:

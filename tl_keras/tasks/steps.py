@@ -134,9 +134,22 @@ class RunSteps:
         """
         raise NotImplementedError
 
-    def load_encoder(self) -> Encoder:
-        """The encoder that the settings name; called in the strategy's scope."""
+    def options(self, *names: str) -> dict:
+        """Settings that readers and builders know by the same names."""
+        return {name: getattr(self.settings, name) for name in names}
+
+    def divide(self, train, valid) -> tuple[Any, Any]:
+        """Split where there is no validation file (None); train on no more than `--limit`."""
         settings = self.settings
+        if valid is None:
+            train, valid = train.split(settings.validation_split, settings.seed)
+        return (train if settings.limit is None else train.sample(settings.limit, settings.seed)), valid
+
+    def load_encoder(self) -> Encoder:
+        """The encoder that the settings name; one of word vectors is made ready for the training texts. In the strategy's scope."""
+        settings = self.settings
+        if getattr(settings, "on_word_vectors", False):
+            return encoder_for(settings, self.train.texts)
         return load_encoder(settings.encoder, settings.seq_length, settings.preprocessor, settings.layers)
 
     def build(self) -> keras.Model:

@@ -6,61 +6,20 @@ import dataclasses
 import functools
 import logging
 import math
-import os
 from pathlib import Path
 
 import tensorflow as tf
 
 from tl_keras._keras import require_keras_3
 from tl_keras.data.examples import Examples
-from tl_keras.data.table import read_table
-from tl_keras.data.text_files import decode_file
+from tl_keras.data.generation_texts import read_texts
 from tl_keras.errors import UserError
 from tl_keras.manifest import tree_sha256
 from tl_keras.models.builders import text_generator
 from tl_keras.models.language_model import PRESET, LanguageModel, load_language_model, save_preset
 from tl_keras.serving.predict import as_predictor
-from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.page import best_epoch_line, cell, draw, section, write_page
 from tl_keras.tasks.run import Run
-
-
-def read_texts(
-    path: str | os.PathLike,
-    text: str = "text",
-    *,
-    prompt: str | None = None,
-    completion: str | None = "completion",
-    quoting: str = "auto",
-    encoding: str = "utf-8",
-) -> Examples:
-    """Read texts for a language model.
-
-    Args:
-        path: `.txt` with a text a line (empty lines are left out), or CSV or TSV with a header line.
-        text: column with the text.
-        prompt: column with the prompt; `text` is then not read.
-        completion: column with what follows the prompt; None to read prompts alone.
-        quoting: as for `read_table`.
-        encoding: of the file.
-
-    Returns:
-        Texts; for prompts with completions, pairs of the two.
-
-    Raises:
-        UserError: the file cannot be read, or is plain text where columns were asked for.
-    """
-    path = Path(path)
-    if Path(str(path).removesuffix(".gz")).suffix == ".txt":
-        if prompt is not None:
-            raise UserError(f"{path} is plain text and has no columns, so --prompt means nothing to it; leave it out.")
-        lines = [line.strip() for line in decode_file(path, encoding).split("\n")]
-        if not any(lines):
-            raise UserError(f"{path} holds no text.")
-        return Examples.from_lists([line for line in lines if line], source=str(path))
-    pair = completion if prompt is not None else None
-    return read_table(path, prompt or text, None, pair, quoting=quoting, encoding=encoding)
-
 
 logger = logging.getLogger(__name__)
 
@@ -84,17 +43,10 @@ class TextGenerationRun(Run):
             UserError: a file cannot be read, or holds too few texts.
         """
         settings = self.settings
-        train = self._read(settings.train)
-        if settings.validation is None:
-            train, valid = train.split(settings.validation_split, settings.seed)
-        else:
-            valid = self._read(settings.validation)
-        return (train if settings.limit is None else train.sample(settings.limit, settings.seed)), valid
-
-    def _read(self, path: str) -> Examples:
-        settings = self.settings
-        names = ("text", "prompt", "completion", "quoting", "encoding")
-        return read_texts(path, **{name: getattr(settings, name) for name in names})
+        options = self.options("text", "prompt", "completion", "quoting", "encoding")
+        train = read_texts(settings.train, **options)
+        valid = None if settings.validation is None else read_texts(settings.validation, **options)
+        return self.divide(train, valid)
 
     def load_encoder(self) -> LanguageModel:
         """The language model that the settings name."""
@@ -143,45 +95,32 @@ class TextGenerationRun(Run):
     def write_page(self, folder, outcome):
         """The model as a preset, perplexity and samples."""
         save_preset(self.encoder, folder / PRESET)
-        write_generation_page(folder, outcome, self.model, self.valid)
+        config, report = outcome.config, outcome.report
+        draw(folder, outcome)
+        generator, prompts = as_predictor(self.model), [""] * SAMPLES
+        if self.valid.text_pairs is not None:
+            texts = self.valid.texts.tolist()
+            lengths = generator.module.prompt_lengths(tf.constant(texts)).numpy()
+            # A prompt that fills the row leaves nothing to show.
+            prompts = [text for text, n in zip(texts, lengths, strict=True) if n < config["seq_length"]][:SAMPLES]
+        samples = generator.generate(prompts, max_length=config["seq_length"], top_p=TOP_P, seed=config["seed"])
+        rows = [[cell(prompt), cell(text)] for prompt, text in zip(samples["prompt"], samples["text"], strict=True)]
+        columns = f"`{config['prompt']}` and `{config['completion']}`" if config["prompt"] else f"`{config['text']}`"
+        write_page(
+            folder,
+            outcome,
+            made_of=f"language model `{config['model']}`, {config['parameters'] / 1e6:.2f} million parameters",
+            data="" if config["train"].endswith(".txt") else f", {columns}",
+            kept=best_epoch_line(outcome, "with the lowest perplexity"),
+            metrics=[
+                f"{report}. Perplexity depends on the tokens: compare it only among models with the same tokenizer.",
+                "",
+            ],
+            mistakes=section(f"Samples (top-p {TOP_P}, not chosen)", ["prompt", "text"], rows),
+            use=f'tl-keras generate {config["out"]} --prompt "..." --top-p {TOP_P}',
+            output="takes `text` (the prompts), `max_length`, `temperature`, `top_k`, `top_p` and `seed`, and gives `text` and `tokens`",
+        )
 
 
 def _size(weight) -> int:
     return math.prod(weight.shape)
-
-
-def write_generation_page(folder: Path, outcome: Outcome, model, valid: Examples) -> None:
-    """Write `report.md` and, where matplotlib is installed, `plots/training.png`.
-
-    Args:
-        folder: the run folder.
-        outcome: of the run.
-        model: to write samples with.
-        valid: validation texts; of pairs, the prompts are written on from.
-    """
-    config, report = outcome.config, outcome.report
-    draw(folder, outcome)
-    generator, prompts = as_predictor(model), [""] * SAMPLES
-    if valid.text_pairs is not None:
-        # A prompt that fills the row leaves nothing to show.
-        lengths = generator.module.prompt_lengths(tf.constant(valid.texts.tolist())).numpy()
-        prompts = [text for text, length in zip(valid.texts, lengths, strict=True) if length < config["seq_length"]][
-            :SAMPLES
-        ]
-    samples = generator.generate(prompts, max_length=config["seq_length"], top_p=TOP_P, seed=config["seed"])
-    rows = [[cell(prompt), cell(text)] for prompt, text in zip(samples["prompt"], samples["text"], strict=True)]
-    columns = f"`{config['prompt']}` and `{config['completion']}`" if config["prompt"] else f"`{config['text']}`"
-    write_page(
-        folder,
-        outcome,
-        made_of=f"language model `{config['model']}`, {config['parameters'] / 1e6:.2f} million parameters",
-        data="" if config["train"].endswith(".txt") else f", {columns}",
-        kept=best_epoch_line(outcome, "with the lowest perplexity"),
-        metrics=[
-            f"{report}. Perplexity depends on the tokens: compare it only among models with the same tokenizer.",
-            "",
-        ],
-        mistakes=section(f"Samples (top-p {TOP_P}, not chosen)", ["prompt", "text"], rows),
-        use=f'tl-keras generate {config["out"]} --prompt "..." --top-p {TOP_P}',
-        output="takes `text` (the prompts), `max_length`, `temperature`, `top_k`, `top_p` and `seed`, and gives `text` and `tokens`",
-    )

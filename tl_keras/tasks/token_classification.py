@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from pathlib import Path
 
 from tl_keras.data.tagging import TaggedExamples, TagSet
 from tl_keras.data.tagging_files import read_tagged, shown
@@ -12,10 +11,9 @@ from tl_keras.errors import UserError
 from tl_keras.models.builders import token_classifier
 from tl_keras.serving.evaluate import evaluate_tagging
 from tl_keras.serving.predict import predict
-from tl_keras.tasks.folder import Outcome
 from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, draw, section, table, write_page
 from tl_keras.tasks.run import Run
-from tl_keras.tasks.steps import coverage_line, encoder_config, encoder_for, encoder_line
+from tl_keras.tasks.steps import coverage_line, encoder_config, encoder_line
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +34,7 @@ class TokenClassificationRun(Run):
             UserError: a file cannot be read, holds no entities, or validation holds a label training does not.
         """
         settings = self.settings
-        names = ("format", "scheme", "word_column", "tag_column", "overlaps", "encoding")
-        options = {name: getattr(settings, name) for name in names}
+        options = self.options("format", "scheme", "word_column", "tag_column", "overlaps", "encoding")
         train = read_tagged(settings.train, **options)
         if not train.labels:
             raise UserError(
@@ -45,14 +42,12 @@ class TokenClassificationRun(Run):
             )
         for line in shown(train):
             logger.info("%s is understood as %s", settings.train, line)
-        if settings.validation is None:
-            train, valid = train.split(settings.validation_split, settings.seed)
-        else:
+        valid = None
+        if settings.validation is not None:
             valid = read_tagged(settings.validation, labels=train.labels, **options)
             if valid.spans is None:
                 raise UserError(f"{settings.validation} has no entities to validate on.")
-        if settings.limit is not None:
-            train = train.sample(settings.limit, settings.seed)
+        train, valid = self.divide(train, valid)
         few = [f"{name!r} ({n})" for name, n in train.counts().items() if n < 2]
         if few:
             logger.warning(
@@ -62,10 +57,6 @@ class TokenClassificationRun(Run):
         if settings.label_tokens != "auto":
             self.tag_set = dataclasses.replace(self.tag_set, tokens=settings.label_tokens)
         return train, valid
-
-    def load_encoder(self):
-        """One of word vectors is made ready for the words of the training examples."""
-        return encoder_for(self.settings, self.train.texts)
 
     def build(self):
         """A tagger for the labels of the training examples."""
@@ -100,40 +91,28 @@ class TokenClassificationRun(Run):
 
     def write_page(self, folder, outcome):
         """Metrics per label, the most confident errors."""
-        write_tagging_page(folder, outcome, self.model, self.valid)
-
-
-def write_tagging_page(folder: Path, outcome: Outcome, model, valid: TaggedExamples) -> None:
-    """Write `report.md` and, where matplotlib is installed, `plots/training.png`.
-
-    Args:
-        folder: the run folder.
-        outcome: of the run.
-        model: to look for the most confident errors with.
-        valid: validation examples.
-    """
-    config, report = outcome.config, outcome.report
-    draw(folder, outcome)
-    units = "first tokens of words" if config["label_tokens"] == "first" else "all tokens"
-    rows = [
-        [cell(name), f"{row.precision:.4f}", f"{row.recall:.4f}", f"{row.f1:.4f}", f"{row.support:.0f}"]
-        for name, row in report.per_label.iterrows()
-    ]
-    write_page(
-        folder,
-        outcome,
-        made_of=f"{encoder_line(config)}, tags on {units}, longer texts in overlapping windows",
-        kept=coverage_line(config) + best_epoch_line(outcome, "with the best entity F1"),
-        metrics=[
-            f"entity F1 **{report.f1:.4f}**, precision {report.precision:.4f}, recall {report.recall:.4f}, "
-            f"macro F1 {report.macro_f1:.4f} (both ends and the label must be right; compared in {report.compared})",
-            "",
-            *table(["label", "precision", "recall", "F1", "entities"], rows),
-        ],
-        mistakes=_mistakes(model, valid),
-        use=f'tl-keras predict {config["out"]} "..."',
-        output="gives `starts`, `ends` (in characters), `labels`, `scores` and `count`",
-    )
+        config, report = outcome.config, outcome.report
+        draw(folder, outcome)
+        units = "first tokens of words" if config["label_tokens"] == "first" else "all tokens"
+        rows = [
+            [cell(name), f"{row.precision:.4f}", f"{row.recall:.4f}", f"{row.f1:.4f}", f"{row.support:.0f}"]
+            for name, row in report.per_label.iterrows()
+        ]
+        write_page(
+            folder,
+            outcome,
+            made_of=f"{encoder_line(config)}, tags on {units}, longer texts in overlapping windows",
+            kept=coverage_line(config) + best_epoch_line(outcome, "with the best entity F1"),
+            metrics=[
+                f"entity F1 **{report.f1:.4f}**, precision {report.precision:.4f}, recall {report.recall:.4f}, "
+                f"macro F1 {report.macro_f1:.4f} (both ends and the label must be right; compared in {report.compared})",
+                "",
+                *table(["label", "precision", "recall", "F1", "entities"], rows),
+            ],
+            mistakes=_mistakes(self.model, self.valid),
+            use=f'tl-keras predict {config["out"]} "..."',
+            output="gives `starts`, `ends` (in characters), `labels`, `scores` and `count`",
+        )
 
 
 def _mistakes(model, valid: TaggedExamples) -> list[str]:
