@@ -231,7 +231,7 @@ def test_resuming_a_pre_training_takes_nothing_but_its_length(tmp_path):
         ),
         (
             "pretrain word-vectors --corpus FILE --out O.vec --window 3 --negative 7",
-            "tl_keras.pretraining.word_vectors.WordVectorSettings",
+            "tl_keras.cli.pretrain.WordVectorSettings",
             {"window": 3, "negative": 7},
         ),
         ("--verify encoders", "tl_keras.manifest.verify_everything", {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 from pathlib import Path
 from typing import Annotated, Optional
@@ -13,6 +14,7 @@ from tl_keras.cli import running
 from tl_keras.cli.running import import_tensorflow
 from tl_keras.errors import UserError
 from tl_keras.files import refuse_input_as_output
+from tl_keras.pretraining.settings import PretrainingSettings
 from tl_keras.tasks.task_settings import TextClassificationSettings
 
 # typer evaluates these at run time, also on Python 3.10, where only Optional[...] reads as it should.
@@ -103,11 +105,6 @@ def compress(
             "document. Can be repeated."
         ),
     ] = None,
-    text: Annotated[str, typer.Option(help="Column of a table with the text.")] = "text",
-    minutes: Annotated[Optional[float], typer.Option(help="Length of the distillation in minutes.")] = None,
-    steps: Annotated[Optional[int], typer.Option(help="Length of the distillation in steps.")] = None,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.2e-3,
-    batch_tokens: Annotated[int, typer.Option(help="Tokens in a batch, padding included.")] = 1536,
     seq_length: Annotated[int, typer.Option(help="Longest row to learn on, in tokens.")] = 256,
     masked_rows: Annotated[
         float,
@@ -118,21 +115,20 @@ def compress(
             "it a masked-LM head. 0: no head.",
         ),
     ] = 0.5,
-    heldout_fraction: Annotated[float, typer.Option(help="Fraction of the texts kept back for measuring.")] = 0.01,
-    checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 200,
-    history_steps: Annotated[int, typer.Option(help="Steps between rows of history.csv.")] = 50,
-    seed: Annotated[int, typer.Option(help="Random seed of the whole run.")] = 0,
     resume: Annotated[
         bool, typer.Option(help="Go on from the checkpoint in OUT; --minutes or --steps may be new.")
     ] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace the encoder pair in OUT.")] = False,
+    **learning,
 ) -> None:
     """Make an encoder smaller: fewer tokens, fewer blocks, and distillation to make up for them."""
     if resume and (distil_on or vocabulary_from or languages or layers):
         raise UserError("--resume takes texts, vocabulary and blocks from the run: leave them out.")
-    if distil_on and (minutes is None) == (steps is None):
+    text = learning.pop("text")
+    length = {name: value for name in ("minutes", "steps") if (value := learning.pop(name)) is not None}
+    if distil_on and len(length) != 1:
         raise UserError("give the length of the distillation either as --steps or as --minutes.")
-    if (minutes or steps) and not (distil_on or resume):
+    if length and not (distil_on or resume):
         raise UserError("--minutes and --steps are the length of a distillation; say on which texts with --distil-on.")
     if not resume:
         refuse_input_as_output(out, [encoder, *(vocabulary_from or ()), *(distil_on or ())])
@@ -141,16 +137,10 @@ def compress(
     from tl_keras.pretraining.compress import compress as run_compression
     from tl_keras.pretraining.pretrain import progress_line, this_command, train_or_stop
 
-    length = {name: value for name, value in (("minutes", minutes), ("steps", steps)) if value is not None}
     settings = {
-        "peak_learning_rate": learning_rate,
-        "batch_tokens": batch_tokens,
+        "peak_learning_rate": learning.pop("learning_rate"),
         "seq_length": seq_length,
         "masked_rows": masked_rows,
-        "heldout_fraction": heldout_fraction,
-        "checkpoint_steps": checkpoint_steps,
-        "history_steps": history_steps,
-        "seed": seed,
     }
     report = run_compression(
         encoder,
@@ -167,10 +157,24 @@ def compress(
         on_report=progress_line(),
         command=this_command(),
         run=train_or_stop,
-        **(length | (settings if distil_on else {})),
+        **(length | (settings | learning if distil_on else {})),
     )
     typer.echo(report)
     typer.echo(f"wrote the encoder pair {out}")
+
+
+# What a distillation has in common with pre-training; it begins at numbers of its own.
+_LEARNING = ("text", "minutes", "steps", "peak_learning_rate", "batch_tokens", "heldout_fraction", "checkpoint_steps",
+             "history_steps", "seed")  # fmt: skip
+_STARTS = {"learning_rate": 1.2e-3, "batch_tokens": 1536}
+_own = list(inspect.signature(compress, eval_str=True).parameters.values())[:-1]  # without **learning
+_shared = [
+    one.replace(default=_STARTS.get(one.name, one.default))
+    for one in running.option_parameters(PretrainingSettings, _LEARNING)
+]
+compress.__signature__ = inspect.Signature(
+    [*(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in _own), *_shared]
+)
 
 
 def parse_layers(text: str) -> list[int]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -15,6 +15,7 @@ from tl_keras.cli.running import option_fields, option_parameters
 from tl_keras.errors import UserError
 from tl_keras.options import option, option_name
 from tl_keras.pretraining.settings import BertSettings, BilmSettings, GptSettings, PretrainingSettings
+from tl_keras.pretraining.word_vectors import WordVectorSettings, train_word_vectors
 
 _Resume = Annotated[
     bool,
@@ -84,60 +85,29 @@ def _settings_of(settings: type[PretrainingSettings], resume: bool, values: dict
         if given:
             raise UserError(f"--resume takes {', '.join(given)} from the run: leave out what it was begun with.")
         return settings.resumed(*(values[name] for name in free))
+    return settings(**_read(fields, values))
+
+
+def _read(fields: Sequence[dataclasses.Field], values: dict) -> dict:
+    """Options by the fields of a settings class, in the form that these have; those that were not given are left out."""
     read = {}
     for field in fields:
         value = values[option_name(field)]
-        if value is None:
-            continue
-        if isinstance(value, list):
-            value = tuple(value)
-        read[field.name] = field.metadata["read"](value) if "read" in field.metadata else value
-    return settings(**read)
+        if value is not None:
+            value = tuple(value) if isinstance(value, list) else value
+            read[field.name] = field.metadata["read"](value) if "read" in field.metadata else value
+    return read
 
 
-def word_vectors_command(
-    corpus: Annotated[
-        list[Path],
-        typer.Option(
-            help="UTF-8 text, one sentence or text a line. Or a table (CSV, JSON lines, Parquet, ...), a document "
-            "a row. Can be repeated."
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            help=".vec (text) or .bin (binary; for fastText with subwords), or a folder for vectors.vec (and vectors.bin)."
-        ),
-    ],
-    text: Annotated[str, typer.Option(help="Column of a table with the text.")] = "text",
-    kind: Annotated[
-        str, typer.Option(help="Method: skip-gram or cbow (word2vec), fasttext (skip-gram) or fasttext-cbow.")
-    ] = "skip-gram",
-    width: Annotated[int, typer.Option(help="Width of a vector.")] = 100,
-    epochs: Annotated[int, typer.Option(help="Passes over the corpus.")] = 5,
-    window: Annotated[int, typer.Option(help="Context window: words on each side, at most.")] = 5,
-    min_count: Annotated[int, typer.Option(help="How often a word must occur to get a vector.")] = 5,
-    negative: Annotated[int, typer.Option(help="Negative samples for each word.")] = 5,
-    sample: Annotated[
-        float, typer.Option(help="Subsampling threshold of frequent words: the smaller, the more of them are left out.")
-    ] = 1e-4,
-    min_subword: Annotated[int, typer.Option(help="fastText: shortest subword, in characters.")] = 2,
-    max_subword: Annotated[int, typer.Option(help="fastText: longest subword, in characters.")] = 5,
-    buckets: Annotated[int, typer.Option(help="fastText: number of hash buckets for subwords.")] = 200_000,
-    lower_case: Annotated[bool, typer.Option(help="Lower-case all words.")] = False,
-    learning_rate: Annotated[float, typer.Option(help="Initial learning rate.")] = 0.025,
-    workers: Annotated[int, typer.Option(help="Threads; only with one does a seed give the same vectors again.")] = 1,
-    seed: Annotated[int, typer.Option(help="Random seed of the whole run.")] = 0,
-    overwrite: Annotated[bool, typer.Option(help="Replace the files if they exist.")] = False,
-) -> None:
+def word_vectors_command(**values) -> None:
     """Learn word vectors from text files (word2vec or fastText); needs gensim."""
-    arguments = dict(locals())
-    from tl_keras.pretraining.word_vectors import WordVectorSettings, train_word_vectors
-
-    arguments.update(corpus=tuple(map(str, corpus)), out=str(out))
-    settings = WordVectorSettings(**arguments)
+    settings = WordVectorSettings(**_read(_WORD_VECTORS, values))
     files = train_word_vectors(settings, _bar if sys.stderr.isatty() else _Lines())
     typer.echo(f"wrote {', '.join(map(str, files))}")
+
+
+_WORD_VECTORS = option_fields(WordVectorSettings)
+word_vectors_command.__signature__ = inspect.Signature(option_parameters(WordVectorSettings))
 
 
 def _line(progress) -> str:

@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Optional
 
@@ -222,11 +222,12 @@ def one_of(option: str, *choices: str) -> Callable[[str | None], str | None]:
     return check
 
 
-def option_parameters(settings: type) -> list[inspect.Parameter]:
+def option_parameters(settings: type, only: Sequence[str] | None = None) -> list[inspect.Parameter]:
     """The options of a command that fills in a settings class: one for each field with a help text.
 
     Args:
         settings: a dataclass with fields made by `setting`; `not_options` of the class names those that are no options.
+        only: names of fields, where not all are wanted.
     """
     types = typing.get_type_hints(settings)
     return [
@@ -237,6 +238,7 @@ def option_parameters(settings: type) -> list[inspect.Parameter]:
             annotation=Annotated[field.metadata.get("type", types[field.name]), _typer_option(field)],
         )
         for field in option_fields(settings)
+        if only is None or field.name in only
     ]
 
 
@@ -245,7 +247,7 @@ def option_fields(settings: type) -> list[dataclasses.Field]:
     return [
         field
         for field in dataclasses.fields(settings)
-        if "help" in field.metadata and field.name not in settings.not_options
+        if "help" in field.metadata and field.name not in getattr(settings, "not_options", ())
     ]
 
 

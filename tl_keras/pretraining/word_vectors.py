@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tl_keras.errors import UserError
+from tl_keras.options import check_choices, setting
 from tl_keras.pretraining.corpus import CorpusFile, read_documents, scan_corpora
 from tl_keras.text.word_rules import split_words
 
@@ -26,63 +27,44 @@ SETTINGS_SUFFIX = ".json"
 
 @dataclasses.dataclass(frozen=True)
 class WordVectorSettings:
-    """What `train_word_vectors` can be told.
-
-    Args:
-        corpus: text files, UTF-8, one sentence or text a line; or tables, a text a row.
-        text: the column of tables with the text.
-        out: a `.vec` file (text), a `.bin` file (word2vec's or fastText's binary format), or a folder, which gets `vectors.vec` and, for
-            fastText, `vectors.bin`.
-        kind: `"skip-gram"` or `"cbow"` (word2vec); `"fasttext"` (skip-gram) or `"fasttext-cbow"`: words as sums of their parts, so that
-            words that are not in the corpus get vectors too.
-        width: numbers in a vector.
-        epochs: passes over the corpus.
-        window: words on each side that count as context, at most.
-        min_count: words that occur less often are left out.
-        negative: wrong words for each right one.
-        sample: frequent words are passed over more often, the smaller this is.
-        min_subword: characters of a word's shortest part, for fastText. (A Hangul syllable is one character.)
-        max_subword: of its longest part.
-        buckets: how many vectors the parts share, for fastText.
-        lower_case: whether words are made small.
-        learning_rate: at the beginning; falls to nearly zero.
-        workers: threads. With more than one, the result differs a little from run to run.
-        seed: of everything.
-        overwrite: replace what is there.
+    """What `train_word_vectors` can be told; the fields are the options of `pretrain word-vectors`.
 
     Raises:
         UserError: a setting that is out of range or not known.
     """
 
-    corpus: tuple[str, ...]
-    out: str
-    kind: str = "skip-gram"
-    width: int = 100
-    epochs: int = 5
-    window: int = 5
-    min_count: int = 5
-    negative: int = 5
-    sample: float = 1e-4
-    min_subword: int = 2
-    max_subword: int = 5
-    buckets: int = 200_000
-    lower_case: bool = False
-    learning_rate: float = 0.025
-    workers: int = 1
-    seed: int = 0
-    overwrite: bool = False
-    text: str = "text"
+    corpus: tuple[str, ...] = setting(
+        help="UTF-8 text, one sentence or text a line. Or a table (CSV, JSON lines, Parquet, ...), a document a row. Can be repeated.",
+        type=list[str],
+    )
+    out: str = setting(
+        help=".vec (text) or .bin (binary; for fastText with subwords), or a folder for vectors.vec (and vectors.bin)."
+    )
+    text: str = setting("text", help="Column of a table with the text.")
+    kind: str = setting(
+        "skip-gram", help="Method: skip-gram or cbow (word2vec), fasttext (skip-gram) or fasttext-cbow.", choices=KINDS
+    )
+    width: int = setting(100, help="Width of a vector.", least=1)
+    epochs: int = setting(5, help="Passes over the corpus.", least=1)
+    window: int = setting(5, help="Context window: words on each side, at most.", least=1)
+    min_count: int = setting(5, help="How often a word must occur to get a vector.", least=1)
+    negative: int = setting(5, help="Negative samples for each word.", least=1)
+    sample: float = setting(
+        1e-4, help="Subsampling threshold of frequent words: the smaller, the more of them are left out."
+    )
+    min_subword: int = setting(2, help="fastText: shortest subword, in characters.", least=1)
+    max_subword: int = setting(5, help="fastText: longest subword, in characters.", least=1)
+    buckets: int = setting(200_000, help="fastText: number of hash buckets for subwords.", least=1)
+    lower_case: bool = setting(False, help="Lower-case all words.")
+    learning_rate: float = setting(0.025, help="Initial learning rate.")
+    workers: int = setting(1, help="Threads; only with one does a seed give the same vectors again.", least=1)
+    seed: int = setting(0, help="Random seed of the whole run.")
+    overwrite: bool = setting(False, help="Replace the files if they exist.")
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise UserError(f"kind {self.kind!r} is not known; choose one of: {', '.join(KINDS)}.")
+        check_choices(self)
         if not self.corpus:
             raise UserError("learning word vectors needs text: give at least one --corpus FILE.")
-        for name in (
-            "width", "epochs", "window", "min_count", "negative", "min_subword", "max_subword", "buckets", "workers",
-        ):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}.")
         if self.max_subword < self.min_subword:
             raise UserError(f"--max-subword {self.max_subword} is below --min-subword {self.min_subword}.")
         if not 0.0 < self.learning_rate <= 1.0 or not 0.0 <= self.sample < 1.0:
