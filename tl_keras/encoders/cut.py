@@ -14,8 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from tl_keras.encoders.blocks import above, first_blocks, group, read_cached
-from tl_keras.encoders.layer_common import with_text_ops
-from tl_keras.encoders.layer_config import load_options_here
+from tl_keras.encoders.layer_common import load_options_here, with_text_ops
 from tl_keras.encoders.saved_graph import FlatGraph
 from tl_keras.errors import UserError
 from tl_keras.random_operations import global_seed, seed_random_operations

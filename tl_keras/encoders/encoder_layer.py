@@ -159,18 +159,28 @@ def require_model(value) -> None:
         )
 
 
-def encoder_layer_of(model: keras.Model) -> EncoderLayer:
+def find_encoder_layer(model: keras.Model) -> EncoderLayer | None:
+    """The encoder layer in a model or in a model inside it; None if there is none."""
+    layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else model.layers
+    return next((layer for layer in layers if isinstance(layer, EncoderLayer)), None)
+
+
+def encoder_layer_of(model: keras.Model, *, inside: bool = False) -> EncoderLayer:
     """The encoder layer of a model.
 
+    Args:
+        model: of one of this package's builders.
+        inside: take that of a model inside it, too.
+
     Raises:
-        UserError: the model was not made by one of this package's builders.
+        UserError: there is none.
     """
     require_model(model)
-    layer = find_layer(model, EncoderLayer)
+    layer = find_encoder_layer(model) if inside else find_layer(model, EncoderLayer)
     if layer is None:
         raise UserError(
-            f"the model {model.name!r} holds no tl_keras encoder, so it is not known how to tokenize for it: "
-            "build it with text_classifier(...) or another builder of this package."
+            f"the model {model.name!r} holds no tl_keras encoder{'' if inside else ' to tokenize for'}: build it with text_classifier(...) or "
+            "another builder of this package."
         )
     return layer
 

@@ -12,14 +12,17 @@ import tensorflow as tf
 from tl_keras._keras import keras
 from tl_keras.encoders.download import tensorflow_hub
 from tl_keras.encoders.layer_common import (
+    load_options_config,
+    load_options_from,
+    load_options_here,
     match_input_dtypes,
     refuse_load_arguments,
     refuse_outside_strategy,
     refuse_training,
+    require_handle,
     set_output_shapes,
     with_text_ops,
 )
-from tl_keras.encoders.layer_config import load_options_config, load_options_from, load_options_here, require_handle
 from tl_keras.encoders.layer_gradients import call_with_dense_gradients
 from tl_keras.encoders.resolve import resolve
 from tl_keras.random_operations import seeded_loading
@@ -40,10 +43,6 @@ class KerasLayer(hub.KerasLayer):
         arguments: dict | None = None,
         *,
         tags: Iterable[str] | None = None,
-        signature: str | None = None,
-        signature_outputs_as_dict: bool | None = None,
-        output_key: str | None = None,
-        output_shape: Any = None,
         load_options: tf.saved_model.LoadOptions | dict | None = None,
         **kwargs,
     ):
@@ -59,10 +58,6 @@ class KerasLayer(hub.KerasLayer):
             trainable=trainable,
             arguments=arguments,
             tags=tags,
-            signature=signature,
-            signature_outputs_as_dict=signature_outputs_as_dict,
-            output_key=output_key,
-            output_shape=output_shape,
             load_options=load_options if callable(handle) else load_options or load_options_here(),
             **kwargs,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import types
@@ -15,21 +16,17 @@ from tl_keras._keras import keras
 from tl_keras.encoders.layer_common import (
     find_callable,
     load_module,
+    load_options_config,
+    load_options_from,
     match_input_dtypes,
     refuse_outside_strategy,
     refuse_training,
+    require_handle,
     saved_signatures,
     set_output_shapes,
+    shapes_from_config,
     takes_argument,
     unique_path,
-)
-from tl_keras.encoders.layer_config import (
-    load_options_config,
-    load_options_from,
-    require_handle,
-    require_json,
-    shapes_from_config,
-    shapes_to_config,
 )
 from tl_keras.encoders.layer_gradients import attach_losses, call_with_dense_gradients
 from tl_keras.errors import UserError
@@ -279,13 +276,18 @@ class KerasLayer(keras.layers.Layer):
             UserError: an argument cannot be written as JSON.
         """
         config = {**super().get_config(), "handle": require_handle(self._handle)}
+        try:
+            json.dumps(self._plain.arguments)
+        except TypeError as error:
+            raise UserError(f"arguments= of the hub layer cannot be written to a model file: {error}.") from error
+        shapes = self._plain.output_shape
         entries = {
-            "arguments": require_json("arguments", self._plain.arguments) or None,
+            "arguments": self._plain.arguments or None,
             "tags": self._plain.tags,
             "signature": self._signature,
             "signature_outputs_as_dict": self._outputs_as_dict,
             "output_key": self._output_key,
-            "output_shape": shapes_to_config(self._plain.output_shape),
+            "output_shape": None if shapes is None else tf.nest.map_structure(lambda x: tuple(x.as_list()), shapes),
             "load_options": load_options_config(self._load_options),
         }
         return {**config, **{name: value for name, value in entries.items() if value is not None}}

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras
 from tl_keras.encoders.blocks import HEAD
-from tl_keras.encoders.encoder_layer import EncoderLayer, require_model
+from tl_keras.encoders.encoder_layer import encoder_layer_of, find_encoder_layer, require_model
 from tl_keras.encoders.load import encoder_of
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
@@ -41,7 +41,7 @@ def set_transfer(model: keras.Model, transfer: str | Transfer, learning_rate: fl
     Raises:
         UserError: the encoder's blocks do not allow it, or there is no encoder in the model.
     """
-    layer = require_encoder_layer(model)
+    layer = encoder_layer_of(model, inside=True)
     changed = layer.transfer.trains_encoder != Transfer.of(transfer).trains_encoder
     layer.transfer = transfer
     if getattr(model, "optimizer", None) is None:
@@ -109,7 +109,7 @@ def let_head_learn_faster(model: keras.Model) -> None:
     Source: Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution",
         https://arxiv.org/abs/2202.10054, who train the head first; measured in docs/results.md.
     """
-    layer = require_encoder_layer(model)
+    layer = encoder_layer_of(model, inside=True)
     layer.transfer = dataclasses.replace(layer.transfer, new_head=True)
 
 
@@ -126,25 +126,6 @@ def optimizer_of(model: keras.Model):
     """The optimizer that moves the weights, without a wrapper that scales losses; None if the model is not compiled."""
     optimizer = getattr(model, "optimizer", None)
     return getattr(optimizer, "inner_optimizer", optimizer)
-
-
-def find_encoder_layer(model: keras.Model) -> EncoderLayer | None:
-    """The encoder layer in a model or in a model inside it; None if there is none."""
-    layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else model.layers
-    return next((layer for layer in layers if isinstance(layer, EncoderLayer)), None)
-
-
-def require_encoder_layer(model: keras.Model) -> EncoderLayer:
-    """The encoder layer in a model.
-
-    Raises:
-        UserError: there is none.
-    """
-    require_model(model)
-    layer = find_encoder_layer(model)
-    if layer is None:
-        raise UserError(f"the model {model.name!r} holds no tl_keras encoder: build it with a builder of this package.")
-    return layer
 
 
 def _fresh(optimizer, learning_rate: float | None):
@@ -171,7 +152,7 @@ class GradualUnfreezing(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Find the parts, and say which of them will not be reached."""
-        layer = require_encoder_layer(self.model)
+        layer = encoder_layer_of(self.model, inside=True)
         plan, self._optimizer = layer.transfer, optimizer_of(self.model)
         if plan.mode != "gradual":
             raise UserError(f'GradualUnfreezing needs transfer="gradual", but this model has {plan.mode!r}.')
@@ -278,7 +259,7 @@ def describe(model: keras.Model) -> Description:
         part ...
         head ...
     """
-    layer = require_encoder_layer(model)
+    layer = encoder_layer_of(model, inside=True)
     optimizer = optimizer_of(model)
     rates = getattr(optimizer, "multipliers", dict)()
     if not rates and layer.transfer.needs_groups:
