@@ -228,7 +228,7 @@ def _exported(model):
     from tl_keras.serving.predict import load_exported
 
     if isinstance(model, keras.Model):
-        from tl_keras.serving.export import export
+        from tl_keras.serving.predict import export
 
         model = export(model, _temporary_folder() / "1")
     return load_exported(model) if isinstance(model, (str, os.PathLike)) else model

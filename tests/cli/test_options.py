@@ -13,7 +13,8 @@ import typer
 
 from tl_keras import UserError
 from tl_keras.cli import app as cli
-from tl_keras.cli import pretrain, train
+from tl_keras.cli import commands as making
+from tl_keras.cli import pretrain
 from tl_keras.cli.running import option_fields
 from tl_keras.options import option
 from tl_keras.pretraining.settings import BertSettings, BilmSettings, GptSettings
@@ -132,8 +133,8 @@ def test_options_made_from_settings_reach_them(path, monkeypatch):
     kind = KINDS[path]
     if path[0] == "train":
         # The settings are handed to the run's class, which is imported last.
-        monkeypatch.setattr(train, "import_tensorflow", lambda: None)
-        monkeypatch.setattr(train, "importlib", SimpleNamespace(import_module=lambda name: _Anything()))
+        monkeypatch.setattr(making, "import_tensorflow", lambda: None)
+        monkeypatch.setattr(making, "importlib", SimpleNamespace(import_module=lambda name: _Anything()))
     else:
         monkeypatch.setattr("tl_keras.cli.running.import_tensorflow", lambda: None)
         monkeypatch.setattr("tl_keras.pretraining.pretrain.run_class", lambda settings: refuse_to_go_on)

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tl_keras._keras import keras
-from tl_keras.encoders.keras_layer import KerasLayer
+from tl_keras.encoders.encoder_layer import KerasLayer
 from tl_keras.training.optimizer import make_optimizer
 
 TEXTS = ["good film", "bad film", "좋은 영화", "nonsense words here"]

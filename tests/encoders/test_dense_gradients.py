@@ -11,7 +11,7 @@ from tensorflow.python.framework import ops
 
 from tl_keras import text_classifier
 from tl_keras._keras import keras
-from tl_keras.encoders.keras_layer import KerasLayer
+from tl_keras.encoders.encoder_layer import KerasLayer
 from tl_keras.training.optimizer import make_optimizer
 
 

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tl_keras._keras import IS_KERAS_3, keras, tf_variable
-from tl_keras.encoders.keras_layer import KerasLayer
+from tl_keras.encoders.encoder_layer import KerasLayer
 from tl_keras.errors import UserError
 
 SCRIPT = Path(__file__).with_name("layer_run.py")

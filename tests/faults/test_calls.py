@@ -12,7 +12,7 @@ import pytest
 from tl_keras import predict, text_classifier
 from tl_keras.cli import app as cli
 from tl_keras.cli import running
-from tl_keras.cli.ending import OneLine, fault_line, say
+from tl_keras.cli.commands import OneLine, fault_line, say
 from tl_keras.data.examples import Examples
 from tl_keras.data.tagging import TaggedExamples
 from tl_keras.options import RANGES, check_ranges
@@ -32,7 +32,7 @@ def wrong(call, tmp_path, monkeypatch):
 
     for module in (running, cli):
         monkeypatch.setattr(module, "import_tensorflow", no_tensorflow)
-    monkeypatch.setattr("tl_keras.cli.train.import_tensorflow", no_tensorflow)
+    monkeypatch.setattr("tl_keras.cli.commands.import_tensorflow", no_tensorflow)
 
     def run(*arguments):
         before = sorted(tmp_path.rglob("*"))

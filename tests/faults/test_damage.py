@@ -11,8 +11,7 @@ import pytest
 from tl_keras import load_encoder, text_classifier
 from tl_keras.encoders.resolve import PIN, resolve_pair
 from tl_keras.manifest import MANIFEST, check_manifest, tree_sha256, verify_everything, write_manifest
-from tl_keras.serving.export import export
-from tl_keras.serving.predict import load_exported
+from tl_keras.serving.predict import export, load_exported
 from tl_keras.tasks.folder import read_config
 from tl_keras.training.checkpoint_files import CheckpointFolder, SavedState
 

@@ -16,7 +16,7 @@ from tl_keras import files as tl_files
 from tl_keras.encoders.resolve import PIN
 from tl_keras.files import lock_folder, unlock
 from tl_keras.manifest import MANIFEST, check_manifest, tree_sha256
-from tl_keras.serving import export as export_module
+from tl_keras.serving import predict as export_module
 from tl_keras.tasks import folder as folder_module
 from tl_keras.tasks import run as run_module
 from tl_keras.tasks.task_settings import TextClassificationSettings

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from tl_keras.errors import UserError
-from tl_keras.pretraining import windows as module
-from tl_keras.pretraining.batches import Batch, BatchMaker, row_lengths
+from tl_keras.pretraining import batches as module
+from tl_keras.pretraining.batches import Batch, BatchMaker, Place, row_lengths
 from tl_keras.pretraining.bert_tasks import Masking
 from tl_keras.pretraining.token_files import TokenFile
 from tl_keras.pretraining.vocabulary import SpecialTokens
-from tl_keras.pretraining.windows import Place
 
 pytestmark = pytest.mark.one_keras
 

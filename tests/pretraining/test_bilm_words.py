@@ -9,12 +9,12 @@ import pytest
 
 from tl_keras.encoders.word_vectors.word_vectors import count_words
 from tl_keras.errors import UserError
+from tl_keras.pretraining.batches import Place
 from tl_keras.pretraining.bilm.sampled_softmax import draw_negatives
 from tl_keras.pretraining.bilm.word_batches import BEGIN, END, UNKNOWN, SentenceBatches, make_lexicon
 from tl_keras.pretraining.corpus import scan_corpus
 from tl_keras.pretraining.settings import BilmSettings, parse_filters
 from tl_keras.pretraining.token_files import TokenFile, prepare_token_files
-from tl_keras.pretraining.windows import Place
 
 pytestmark = pytest.mark.one_keras
 

@@ -15,11 +15,11 @@ pytest.importorskip("tokenizers")
 
 from tl_keras.cli.pretrain import app
 from tl_keras.errors import UserError
+from tl_keras.pretraining.batches import Place
 from tl_keras.pretraining.gpt import CausalBatches, GptPretraining
 from tl_keras.pretraining.settings import GptSettings
 from tl_keras.pretraining.token_files import TokenFile
 from tl_keras.pretraining.vocabulary import learn_byte_pairs
-from tl_keras.pretraining.windows import Place
 
 pytestmark = pytest.mark.one_keras
 

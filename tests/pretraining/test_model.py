@@ -15,12 +15,11 @@ pytest.importorskip("keras_hub")
 from keras import ops  # noqa: E402
 
 from tl_keras.errors import UserError  # noqa: E402
-from tl_keras.pretraining.batches import BatchMaker  # noqa: E402
+from tl_keras.pretraining.batches import BatchMaker, Place  # noqa: E402
 from tl_keras.pretraining.bert_tasks import Masking  # noqa: E402
 from tl_keras.pretraining.model import BertPretrainer, as_arrays, build_backbone, cross_entropy, flops_per_token  # noqa: E402
 from tl_keras.pretraining.pair_start import named_variables  # noqa: E402
 from tl_keras.pretraining.token_vectors import read_token_vectors, set_embeddings  # noqa: E402
-from tl_keras.pretraining.windows import Place  # noqa: E402
 
 pytestmark = pytest.mark.one_keras
 

@@ -21,7 +21,7 @@ from tl_keras.encoders.tokenizers import byte_characters  # noqa: E402
 from tl_keras.encoders.vocabularies import ROBERTA_TOKENS, BytePairVocabulary  # noqa: E402
 from tl_keras.encoders.vocabulary_trim import read_pair_vocabulary  # noqa: E402
 from tl_keras.errors import UserError  # noqa: E402
-from tl_keras.pretraining.batches import BatchMaker  # noqa: E402
+from tl_keras.pretraining.batches import BatchMaker, Place  # noqa: E402
 from tl_keras.pretraining.bert import BertPretraining  # noqa: E402
 from tl_keras.pretraining.bert_tasks import Masking  # noqa: E402
 from tl_keras.pretraining.corpus import scan_corpus  # noqa: E402
@@ -29,7 +29,6 @@ from tl_keras.pretraining.pair_start import start_from_pair  # noqa: E402
 from tl_keras.pretraining.pair_tokenizer import PairTokenizer  # noqa: E402
 from tl_keras.pretraining.settings import BertSettings  # noqa: E402
 from tl_keras.pretraining.token_files import prepare_token_files  # noqa: E402
-from tl_keras.pretraining.windows import Place  # noqa: E402
 
 pytestmark = pytest.mark.one_keras
 

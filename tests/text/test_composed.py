@@ -9,8 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tl_keras import text_classifier
-from tl_keras.serving.export import export
-from tl_keras.serving.predict import load_exported
+from tl_keras.serving.predict import export, load_exported
 from tl_keras.text.offsets import compose, wants_syllables
 
 TEXTS = [

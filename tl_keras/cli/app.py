@@ -15,16 +15,16 @@ import typer
 
 from tl_keras._version import __version__
 from tl_keras.cli import (
+    commands,
     encoders,
     pretrain,
     search,
     serve,
     tasks,
     text_generation,
-    train,
     zero_shot_classification,
 )
-from tl_keras.cli.ending import OneLine, as_command, run_to_end
+from tl_keras.cli.commands import OneLine, as_command, run_to_end
 from tl_keras.cli.running import Columns, choose_keras, import_tensorflow, show, write_file
 from tl_keras.cli.spark import Engine, check_spark, predict_with_spark, refuse_options
 from tl_keras.errors import UserError
@@ -72,7 +72,7 @@ app.command(context_settings=HELP)(as_command(search.search))
 app.command(context_settings=HELP)(as_command(zero_shot_classification.zero_shot))
 app.command(context_settings=HELP)(as_command(serve.serve))
 app.command("try", context_settings=HELP)(as_command(serve.try_page))
-app.command(context_settings={**HELP, **train.CONTEXT})(as_command(train.launch))
+app.command(context_settings={**HELP, **commands.CONTEXT})(as_command(commands.launch))
 
 Run = Annotated[str, typer.Argument(help="Run folder, or an export.")]
 # typer reads annotations at run time, also on Python 3.10: hence Optional[...].
@@ -265,7 +265,7 @@ def _load(run: str):
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 2 the call or the input is wrong, 1 our bug; see `tl_keras.cli.ending`."""
+    """Run the command line. Exit codes: 0 done, 2 the call or the input is wrong, 1 our bug; see `tl_keras.cli.commands`."""
     arguments = sys.argv[1:]
     if "--keras" in arguments[1:] and "--" not in arguments:
         # It belongs before the command, but after it is where people look for it.

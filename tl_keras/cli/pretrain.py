@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tl_keras.cli.ending import as_command
+from tl_keras.cli.commands import as_command
 from tl_keras.cli.running import option_fields, option_parameters
 from tl_keras.errors import UserError
 from tl_keras.options import option, option_name

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from tl_keras.cli.commands import train_command
 from tl_keras.cli.running import (
     Columns,
     Predictions,
@@ -15,7 +16,6 @@ from tl_keras.cli.running import (
     refuse_columns,
     run_settings,
 )
-from tl_keras.cli.train import train_command
 from tl_keras.errors import UserError
 from tl_keras.tasks.task_settings import (
     QuestionAnsweringSettings,

@@ -7,8 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from tl_keras.cli.commands import train_command
 from tl_keras.cli.running import Columns, Predictions, import_tensorflow, prefer_keras_3, run_settings
-from tl_keras.cli.train import train_command
 from tl_keras.errors import UserError
 from tl_keras.tasks.task_settings import TextGenerationSettings
 

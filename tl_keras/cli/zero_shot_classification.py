@@ -6,8 +6,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from tl_keras.cli.commands import train_command
 from tl_keras.cli.running import import_tensorflow, write_file
-from tl_keras.cli.train import train_command
 from tl_keras.errors import UserError
 from tl_keras.tasks.task_settings import ZeroShotSettings, described_labels
 

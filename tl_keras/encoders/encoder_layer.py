@@ -1,18 +1,25 @@
-"""The encoder as a layer inside a model: which of its parts learn, and how texts must be tokenized for it."""
+"""The hub layer of whichever Keras is active, and the encoder as one inside a model: what of it learns, how texts are tokenized for it."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
 
-from tl_keras._keras import IS_KERAS_3, find_layer, keras, tf_variable
+from tl_keras._keras import IS_KERAS_3, find_layer, keras, register, tf_variable
 from tl_keras.encoders.blocks import Parts, find_parts
 from tl_keras.encoders.cut import cut_encoder
-from tl_keras.encoders.keras_layer import KerasLayer
 from tl_keras.encoders.layer_common import refuse_outside_strategy
 from tl_keras.encoders.resolve import resolve
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
+
+if IS_KERAS_3:
+    from tl_keras.encoders.layer_keras3 import KerasLayer
+else:
+    from tl_keras.encoders.layer_keras2 import KerasLayer
+
+# Registered here, so that whoever imports the other file does not take its name away.
+KerasLayer = register(KerasLayer)
 
 
 class EncoderLayer:

@@ -61,6 +61,11 @@ class KerasLayer(keras.layers.Layer):
 
     Raises:
         UserError: the handle, signature or output key does not exist, or two arguments contradict each other.
+
+    Example:
+        >>> layer = KerasLayer(tf.nn.l2_normalize, arguments={"axis": -1}, name="unit")
+        >>> layer(tf.constant([[3.0, 4.0]])).numpy().round(2).tolist()
+        [[0.6..., 0.8...]]
     """
 
     def __init__(

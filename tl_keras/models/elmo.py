@@ -11,7 +11,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tl_keras._keras import keras, register
-from tl_keras.encoders.keras_layer import KerasLayer
+from tl_keras.encoders.encoder_layer import KerasLayer
 from tl_keras.encoders.resolve import resolve
 from tl_keras.encoders.saved_model_files import _read
 from tl_keras.encoders.word_vectors.encoder import WordVectorEncoder, word_vector_encoder

@@ -12,9 +12,9 @@ from tl_keras.encoders.encoder_weights import MLM_HEAD, EncoderWeights, MlmWeigh
 from tl_keras.encoders.operations import masked_word_logits
 from tl_keras.encoders.pair_encoder import Network
 from tl_keras.errors import UserError
+from tl_keras.pretraining.batches import Place, WindowedBatches
 from tl_keras.pretraining.token_files import TokenFile
 from tl_keras.pretraining.vocabulary import SpecialTokens
-from tl_keras.pretraining.windows import Place, WindowedBatches
 
 BEGIN, END, BREAK, PROMPT = range(4)
 """Columns of a plan: the row is tokens[BEGIN:END], a second segment begins at BREAK (END: there is none)."""

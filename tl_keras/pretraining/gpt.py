@@ -11,6 +11,7 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
+from tl_keras.pretraining.batches import Place, WindowedBatches, budget_slices, ranges
 from tl_keras.pretraining.corpus import SentenceSample
 from tl_keras.pretraining.loop import KerasModelLoop
 from tl_keras.pretraining.model_card import write_gpt_card
@@ -20,7 +21,6 @@ from tl_keras.pretraining.settings import GptSettings
 from tl_keras.pretraining.token_files import TokenFile
 from tl_keras.pretraining.token_vectors import start_from_token_vectors
 from tl_keras.pretraining.vocabulary import learn_byte_pairs, read_byte_pairs
-from tl_keras.pretraining.windows import Place, WindowedBatches, budget_slices, ranges
 
 
 @dataclass(frozen=True)

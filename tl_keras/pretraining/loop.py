@@ -10,10 +10,10 @@ from typing import Any
 
 import keras
 
+from tl_keras.pretraining.batches import Place, WindowedBatches
 from tl_keras.pretraining.checkpoint import restore_checkpoint, save_checkpoint
 from tl_keras.pretraining.run_files import Clock, Means, Report, append_history, read_history, write_history
 from tl_keras.pretraining.schedule import Schedule
-from tl_keras.pretraining.windows import Place, WindowedBatches
 
 logger = logging.getLogger(__name__)
 
@@ -185,22 +185,18 @@ class KerasModelLoop(TrainingLoop):
 
     Args:
         model: The model.
-        batches, heldout, schedule, folder, intervals, on_report: See `TrainingLoop`.
+        *args, **kwargs: Of `TrainingLoop`.
         weight_decay: Of AdamW.
     """
 
     def __init__(
         self,
         model: keras.Model,
-        batches: WindowedBatches,
-        heldout: WindowedBatches,
-        schedule: Schedule,
-        folder: str | Path,
-        intervals: Intervals | None = None,
-        on_report: Callable[[Report], None] | None = None,
+        *args,
         weight_decay: float = 0.01,
+        **kwargs,
     ):
-        super().__init__(batches, heldout, schedule, folder, intervals, on_report)
+        super().__init__(*args, **kwargs)
         self.model = self.trained = model
         model.compile(optimizer=make_optimizer(weight_decay))
         model.optimizer.build(model.trainable_variables)

@@ -16,6 +16,7 @@ import numpy as np
 
 from tl_keras.errors import UserError
 from tl_keras.files import write_whole
+from tl_keras.pretraining.batches import WindowedBatches
 from tl_keras.pretraining.checkpoint import NAME as CHECKPOINT
 from tl_keras.pretraining.corpus import CorpusFile, scan_corpora
 from tl_keras.pretraining.loop import Intervals, TrainingLoop
@@ -23,7 +24,6 @@ from tl_keras.pretraining.run_files import Report
 from tl_keras.pretraining.schedule import Schedule
 from tl_keras.pretraining.settings import PretrainingSettings
 from tl_keras.pretraining.token_files import TokenFolder, open_token_files, prepare_token_files
-from tl_keras.pretraining.windows import WindowedBatches
 
 logger = logging.getLogger(__name__)
 

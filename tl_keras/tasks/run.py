@@ -19,7 +19,7 @@ from tl_keras.features.frozen import cache_features
 from tl_keras.features.split import CannotSplit
 from tl_keras.files import refuse_input_as_output
 from tl_keras.models.transfer_model import reads_strings
-from tl_keras.serving.export import export
+from tl_keras.serving.predict import export
 from tl_keras.tasks.folder import FinishedRun, Outcome, RunFolder, library_versions, write_numbers
 from tl_keras.tasks.steps import RunSteps, encoder_hash, refuse_other_encoder
 from tl_keras.training.callbacks import BestWeights, EpochScore

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from tl_keras.errors import UserError
+from tl_keras.pretraining.batches import Place, WindowedBatches, budget_slices, ranges
 from tl_keras.pretraining.bilm.sampled_softmax import Negatives, draw_negatives
 from tl_keras.pretraining.token_files import TokenFile
 from tl_keras.pretraining.vocabulary import write_vocabulary
-from tl_keras.pretraining.windows import Place, WindowedBatches, budget_slices, ranges
 from tl_keras.text.word_rules import split_words
 
 BEGIN, END, UNKNOWN = 0, 1, 2
