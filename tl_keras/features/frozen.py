@@ -23,7 +23,7 @@ from tl_keras.features.store import Features
 from tl_keras.models.text_vectors import Progress, TextVectors
 from tl_keras.models.transfer_control import prepare
 from tl_keras.text.batch_labels import labels_of_examples, tell_labels
-from tl_keras.text.text_batches import check_sizes, make_batches, with_labels
+from tl_keras.text.text_batches import make_batches, with_labels
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,6 @@ class FrozenFeatures:
         Raises:
             UserError: there are no features of some of the texts, or the encoder has changed since.
         """
-        check_sizes(batch_size, 1)
         if not len(examples):
             raise UserError(f"{examples.source} holds no examples.")
         self._require_unchanged()

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tl_keras._keras import keras, require_keras_3
 from tl_keras.data.examples import Examples, row_numbers
 from tl_keras.errors import UserError
-from tl_keras.text.text_batches import check_sizes, make_batches
+from tl_keras.text.text_batches import make_batches
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,6 @@ class LanguageModel:
         Raises:
             UserError: there is nothing to learn from, or a prompt leaves no room for its completion.
         """
-        check_sizes(batch_size, 2)
         ids, weights, numbers = self._rows(examples, seq_length or self.max_length)
         rows = {"segments": (tf.ragged.constant(ids, tf.int32),), "weights": tf.ragged.constant(weights, tf.float32)}
 
@@ -103,10 +102,8 @@ class LanguageModel:
             inputs = {"token_ids": dense[:, :-1], "padding_mask": mask}
             return inputs, (rows["numbers"] if numbered else dense[:, 1:]), counts
 
-        return make_batches(
-            {**rows, "numbers": numbers}, pack, bucket=max(map(len, ids)),
-            batch_size=batch_size, training=training, seed=seed, drop_remainder=False,
-        )  # fmt: skip
+        how = {"batch_size": batch_size, "training": training, "seed": seed}
+        return make_batches({**rows, "numbers": numbers}, pack, bucket=max(map(len, ids)), **how)
 
     def _rows(self, examples: Examples, length: int) -> tuple[list, list, np.ndarray]:
         """Rows of at most `length` + 1 ids, the weight of each prediction in them, and the example that each row is of."""

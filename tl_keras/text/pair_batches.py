@@ -15,10 +15,13 @@ from tl_keras.data.questions import QuestionExamples
 from tl_keras.errors import UserError
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor, fit_length
-from tl_keras.text.text_batches import check_sizes, make_batches, with_labels
+from tl_keras.text.text_batches import make_batches, with_labels
 from tl_keras.text.windows import WindowSettings, context_windows
 
+logger = logging.getLogger(__name__)
+
 TOWERS = ("query", "document")
+TEXTS_AT_ONCE = 512
 
 
 def pair_batches(
@@ -26,11 +29,8 @@ def pair_batches(
     preprocessor: Preprocessor | None,
     *,
     seq_length: int,
-    training: bool = False,
-    batch_size: int = 32,
-    seed: int = 0,
     fixed_length: bool = False,
-    drop_remainder: bool = False,
+    **how,
 ) -> tf.data.Dataset:
     """Make batches of pairs for `bi_encoder`, tokenizing on the way; shuffled and bucketed as `token_batches` does.
 
@@ -40,12 +40,9 @@ def pair_batches(
         examples: pairs: scored ones, or questions and documents.
         preprocessor: tokenizes and packs; None for a text embedding module, which takes strings.
         seq_length: longest input in tokens.
-        training: shuffle anew each epoch and bucket by length; otherwise the order is kept.
-        batch_size: pairs in a batch. With in-batch negatives it is also how many documents a question chooses from: larger is
-            better there.
-        seed: of the shuffling.
         fixed_length: pad everything to `seq_length`, for TPUs.
-        drop_remainder: leave the last, smaller batch out.
+        **how: `batch_size`, `training`, `seed` and `drop_remainder`, see `make_batches`. With in-batch negatives the size of a batch is
+            also how many documents a question chooses from: larger is better there.
 
     Returns:
         A dataset of `(inputs, labels)`, or of inputs where there are no labels: inputs by name, `query_...` and `document_...`,
@@ -56,7 +53,6 @@ def pair_batches(
     Raises:
         UserError: the examples are single texts, or there are none.
     """
-    check_sizes(batch_size, seq_length)
     if not len(examples):
         raise UserError(f"{examples.source} holds no examples.")
     if examples.text_pairs is None:
@@ -84,14 +80,7 @@ def pair_batches(
         return with_labels(inputs, batch)
 
     own = {} if preprocessor is None else {"bucket": seq_length, "tokenize": tokenize}
-    return make_batches(
-        source, pack, batch_size=batch_size, training=training, seed=seed, drop_remainder=drop_remainder, **own
-    )
-
-
-logger = logging.getLogger(__name__)
-
-TEXTS_AT_ONCE = 512
+    return make_batches(source, pack, **own, **how)
 
 
 def pack_questions(
@@ -186,12 +175,10 @@ def question_batches(
     preprocessor: Preprocessor,
     settings: WindowSettings,
     *,
-    batch_size: int = 32,
     training: bool = False,
-    seed: int = 0,
     fixed_length: bool = False,
-    drop_remainder: bool = False,
     numbered: bool = False,
+    **how,
 ) -> tf.data.Dataset:
     """Make batches of packed token ids and answer places. All texts are tokenized at once.
 
@@ -200,11 +187,9 @@ def question_batches(
         tokenizer: with offsets, of the encoder.
         preprocessor: of the encoder; packs.
         settings: of the windows.
-        batch_size: windows in a batch.
         training: shuffle, and put windows of like length together.
-        seed: of the shuffling.
         fixed_length: pad everything to the encoder's `seq_length`.
-        drop_remainder: leave the last, smaller batch out.
+        **how: `batch_size` (windows), `seed` and `drop_remainder`, see `make_batches`.
         numbered: give the number of each question in place of both places, to find out which questions are in a batch.
 
     Returns:
@@ -214,7 +199,6 @@ def question_batches(
     Raises:
         UserError: no questions, or no answers.
     """
-    check_sizes(batch_size, settings.seq_length)
     windows = question_windows(examples, tokenizer, settings)
     if numbered:
         windows = dataclasses.replace(windows, labels=np.stack([windows.rows] * 2, 1).astype("int32"))
@@ -227,10 +211,8 @@ def question_batches(
         packed = fit_length(packed, settings.seq_length if fixed_length else None)
         return packed, tf.ensure_shape(batch["labels"], [None, 2])
 
-    return make_batches(
-        {"segments": segments, "labels": windows.labels}, pack, bucket=settings.seq_length,
-        batch_size=batch_size, training=training, seed=seed, drop_remainder=drop_remainder,
-    )  # fmt: skip
+    source = {"segments": segments, "labels": windows.labels}
+    return make_batches(source, pack, bucket=settings.seq_length, training=training, **how)
 
 
 def _tokenize(texts: Sequence[str], tokenizer: OffsetTokenizer) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -14,7 +14,7 @@ from tl_keras.text.batch_labels import labels_of_tags, tell_labels
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.preprocessor import Preprocessor, fit_length
 from tl_keras.text.tag_units import make_units, plain_begins, tags_of_units
-from tl_keras.text.text_batches import check_sizes, make_batches
+from tl_keras.text.text_batches import make_batches
 from tl_keras.text.windows import make_windows, window_sizes
 
 logger = logging.getLogger(__name__)
@@ -130,12 +130,10 @@ def tagging_batches(
     seq_length: int,
     tag_set: TagSet | None = None,
     overlap: int | None = None,
-    batch_size: int = 32,
     training: bool = False,
-    seed: int = 0,
     fixed_length: bool = False,
-    drop_remainder: bool = False,
     numbered: bool = False,
+    **how,
 ) -> tf.data.Dataset:
     """Make batches of packed token ids and tags. All texts are tokenized at once; a text too long for one window gets several.
 
@@ -146,12 +144,10 @@ def tagging_batches(
         seq_length: longest input, in tokens, special tokens included.
         tag_set: of the model; by default that of the examples.
         overlap: tokens shared by neighbouring windows; by default a quarter.
-        batch_size: windows in a batch.
         training: shuffle, and put windows of like length together.
-        seed: of the shuffling.
         fixed_length: pad everything to `seq_length`.
-        drop_remainder: leave the last, smaller batch out.
         numbered: give the tokens the number of their text in place of their tags, to find out which texts are in a batch.
+        **how: `batch_size` (windows), `seed` and `drop_remainder`, see `make_batches`.
 
     Returns:
         A dataset of `(inputs, tags)`: inputs int32 `[batch, length]` each, tags int32 `[batch, length]` with `MASKED` (-1) where
@@ -160,7 +156,6 @@ def tagging_batches(
     Raises:
         UserError: no texts, no spans, or a label that the tag set does not have.
     """
-    check_sizes(batch_size, seq_length)
     if examples.spans is None:
         raise UserError(f"{examples.source} has no entities to learn from.")
     before, behind = preprocessor.special_tokens_around
@@ -184,10 +179,7 @@ def tagging_batches(
         tags = tf.pad(tags, [[0, 0], [before, seq_length]], constant_values=MASKED)[:, :length]
         return packed, tf.ensure_shape(tags, [None, seq_length if fixed_length else None])
 
-    dataset = make_batches(
-        {"segments": (ids,), "tags": tags}, pack, bucket=seq_length,
-        batch_size=batch_size, training=training, seed=seed, drop_remainder=drop_remainder,
-    )  # fmt: skip
+    dataset = make_batches({"segments": (ids,), "tags": tags}, pack, bucket=seq_length, training=training, **how)
     return dataset if numbered else tell_labels(dataset, labels_of_tags(examples, tag_set))
 
 

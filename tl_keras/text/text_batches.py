@@ -23,12 +23,9 @@ def token_batches(
     preprocessor: Preprocessor,
     *,
     seq_length: int,
-    batch_size: int = 32,
-    training: bool = False,
-    seed: int = 0,
     fixed_length: bool = False,
-    drop_remainder: bool = False,
     weights: np.ndarray | None = None,
+    **how,
 ) -> tf.data.Dataset:
     """Make batches of packed token ids, tokenizing on the way: only `POOL_BATCHES` batches are in memory as ids.
 
@@ -40,24 +37,16 @@ def token_batches(
         examples: `n` texts.
         preprocessor: of the encoder.
         seq_length: longest input, in tokens, special tokens included; longer texts are cut.
-        batch_size: texts in a batch; the last one may hold fewer.
-        training: shuffle and bucket.
-        seed: of the shuffling.
         fixed_length: pad everything to `seq_length` (TPUs want one shape) instead of to the longest in the batch.
-        drop_remainder: leave the last, smaller batch out.
         weights: float `[n]`, how much each text counts in the loss.
+        **how: `batch_size`, `training`, `seed` and `drop_remainder`, see `make_batches`.
 
     Returns:
         A dataset of `inputs` or, with labels, `(inputs, labels)`, or with weights `(inputs, labels, weights)`: inputs int32
         `[batch, length]` each, labels int64 `[batch]` or float32 `[batch, classes]`. Its cardinality is known.
     """
-    check_sizes(batch_size, seq_length)
-    source = _source(examples, weights)
     tokenize, pack = _packing(preprocessor, seq_length, fixed_length)
-    dataset = make_batches(
-        source, pack, batch_size=batch_size, training=training, seed=seed, drop_remainder=drop_remainder,
-        bucket=seq_length, tokenize=tokenize,
-    )  # fmt: skip
+    dataset = make_batches(_source(examples, weights), pack, bucket=seq_length, tokenize=tokenize, **how)
     return tell_labels(dataset, labels_of_examples(examples))
 
 
@@ -65,10 +54,10 @@ def make_batches(
     source: dict,
     pack: Callable[[dict], Any],
     *,
-    batch_size: int,
-    training: bool,
-    seed: int,
-    drop_remainder: bool,
+    batch_size: int = 32,
+    training: bool = False,
+    seed: int = 0,
+    drop_remainder: bool = False,
     bucket: int | None = None,
     tokenize: Callable[[dict], dict] | None = None,
 ) -> tf.data.Dataset:
@@ -77,13 +66,19 @@ def make_batches(
     Args:
         source: columns of `n` rows: tensors, or ragged tensors.
         pack: from a batch to what Keras wants of it.
-        batch_size: rows in a batch.
+        batch_size: rows in a batch; the last one may hold fewer.
         training: shuffle and bucket; otherwise the order is kept.
         seed: of the shuffling.
         drop_remainder: leave the last, smaller batch out.
         bucket: the encoder's `seq_length`, beyond which lengths do not count; None to put no rows of like length together.
         tokenize: gives a pool of rows its `segments`, ragged ids; None where they are there.
+
+    Raises:
+        UserError: a size below 1, or nothing would be left.
     """
+    for name, size in (("the batch size", batch_size), ("seq_length", 1 if bucket is None else bucket)):
+        if size < 1:
+            raise UserError(f"{name} must be at least 1, not {size}.")
     dataset = tf.data.Dataset.from_tensor_slices(source)
     count = int(dataset.cardinality())
     if training:
@@ -151,24 +146,13 @@ def with_labels(inputs, batch: dict):
     return (inputs, batch["labels"], batch["weights"]) if "weights" in batch else (inputs, batch["labels"])
 
 
-def string_batches(
-    examples: Examples,
-    *,
-    batch_size: int = 32,
-    training: bool = False,
-    seed: int = 0,
-    drop_remainder: bool = False,
-    weights: np.ndarray | None = None,
-) -> tf.data.Dataset:
+def string_batches(examples: Examples, *, weights: np.ndarray | None = None, **how) -> tf.data.Dataset:
     """Make batches of strings, for text embedding modules that tokenize themselves.
 
     Args:
         examples: `n` single texts.
-        batch_size: texts in a batch.
-        training: shuffle anew each epoch.
-        seed: of the shuffling.
-        drop_remainder: leave the last, smaller batch out.
         weights: float `[n]`, how much each text counts in the loss.
+        **how: as for `token_batches`.
 
     Returns:
         A dataset of string `[batch]`, `(strings, labels)` or `(strings, labels, weights)`.
@@ -176,13 +160,9 @@ def string_batches(
     Raises:
         UserError: the examples are pairs, which these modules cannot take.
     """
-    check_sizes(batch_size, 1)
     if examples.text_pairs is not None:
         raise UserError("a text embedding module takes one text; for pairs choose a BERT-like encoder.")
-    dataset = make_batches(
-        _source(examples, weights), lambda batch: with_labels(batch["text"], batch),
-        batch_size=batch_size, training=training, seed=seed, drop_remainder=drop_remainder,
-    )  # fmt: skip
+    dataset = make_batches(_source(examples, weights), lambda batch: with_labels(batch["text"], batch), **how)
     return tell_labels(dataset, labels_of_examples(examples))
 
 
@@ -250,11 +230,3 @@ def finish_batches(dataset: tf.data.Dataset, size: int, batch_size: int, drop_re
 def _of_size(batch, batch_size: int):
     """The batch with a shape that says how many rows it has, as a TPU wants to know beforehand."""
     return tf.nest.map_structure(lambda value: tf.ensure_shape(value, [batch_size, *value.shape[1:]]), batch)
-
-
-def check_sizes(batch_size: int, seq_length: int) -> None:
-    """Raise `UserError` for sizes below 1."""
-    if batch_size < 1:
-        raise UserError(f"the batch size must be at least 1, not {batch_size}.")
-    if seq_length < 1:
-        raise UserError(f"seq_length must be at least 1, not {seq_length}.")
