@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tl_keras.pretraining.pretrain import train_or_stop
+from tl_keras.cli.commands import train_or_stop
 
 pytestmark = pytest.mark.one_keras
 

@@ -1,4 +1,4 @@
-"""How functions become commands: `train` commands made from settings, `launch`, exit codes, and one line for each fault."""
+"""How functions become commands: `train` commands made from settings, `launch`; on the terminal: exit codes, one line a fault, progress, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ import importlib
 import inspect
 import logging
 import os
+import shlex
 import sys
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tl_keras.cli.running import import_tensorflow, option_parameters, report_run, verbosity
-from tl_keras.errors import UserError, os_error_line, tensorflow_error_line
+from tl_keras.errors import UserError, on_signals, os_error_line, tensorflow_error_line
 from tl_keras.options import check_ranges
 from tl_keras.printable import printable
 from tl_keras.tasks.settings import RunSettings
 from tl_keras.training.cluster import run_workers
+
+if TYPE_CHECKING:
+    from tl_keras.pretraining.run import PretrainingRun
+    from tl_keras.pretraining.run_files import Report
 
 DONE, BUG, WRONG, PIPE_CLOSED, INTERRUPTED = 0, 1, 2, 141, 130
 TRACEBACK = "TL_KERAS_TRACEBACK"
@@ -198,3 +204,47 @@ def launch(
     )  # fmt: skip
     if code:
         raise typer.Exit(code)
+
+
+def progress_line() -> Callable[[Report], None] | None:
+    """What shows progress, where someone looks at it."""
+    return _progress_line if sys.stderr.isatty() else None
+
+
+def train_or_stop(pretraining: PretrainingRun) -> None:
+    """Train to the end; on Ctrl-C and SIGTERM stop with a checkpoint, and say how to go on.
+
+    Raises:
+        SystemExit: Stopped before the end, with 128 + the signal's number, as a shell reports it: what was asked for is
+            not there yet.
+    """
+    came: list[int] = []
+
+    def stop(number: int) -> None:
+        came.append(number)
+        pretraining.trainer.stop_requested = True
+
+    with on_signals(stop):
+        finished = pretraining.run()
+    if not finished:
+        folder = pretraining.settings.out
+        print(f"stopped at step {pretraining.trainer.step}; go on with --out {folder} --resume", file=sys.stderr)
+        raise SystemExit(128 + came[0])
+
+
+def _progress_line(report: Report) -> None:
+    """Write one line of progress over the last one, on stderr."""
+    filled = int(20 * report.progress)
+    left = int(max(report.seconds_left, 0))
+    losses = " ".join(f"{key[:-5]} {value:.2f}" for key, value in report.measures.items() if key.endswith("loss"))
+    line = (
+        f"\r[{'#' * filled}{'.' * (20 - filled)}] {report.progress:4.0%} step {report.step} "
+        f"{report.tokens_per_second:,.0f} tokens/s {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left, {losses}"
+    )
+    sys.stderr.write(f"{line:<100}" + ("\n" if report.progress >= 1.0 else ""))
+    sys.stderr.flush()
+
+
+def this_command() -> str:
+    """The command line as it was given, with file names alone: a machine's folders are nobody's business."""
+    return shlex.join(["tl-keras", *(Path(part).name if part.startswith("/") else part for part in sys.argv[1:])])

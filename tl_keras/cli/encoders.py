@@ -11,6 +11,7 @@ from typing import Annotated, Optional
 import typer
 
 from tl_keras.cli import running
+from tl_keras.cli.commands import progress_line, this_command, train_or_stop
 from tl_keras.cli.running import import_tensorflow
 from tl_keras.errors import UserError
 from tl_keras.files import refuse_input_as_output
@@ -135,7 +136,6 @@ def compress(
     kept = None if layers is None else parse_layers(layers)
     import_tensorflow()
     from tl_keras.pretraining.compress import compress as run_compression
-    from tl_keras.pretraining.pretrain import progress_line, this_command, train_or_stop
 
     settings = {
         "peak_learning_rate": learning.pop("learning_rate"),

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from tl_keras.cli.commands import as_command
-from tl_keras.cli.running import option_fields, option_parameters
+from tl_keras.cli.commands import as_command, progress_line, this_command, train_or_stop
+from tl_keras.cli.running import import_tensorflow, option_fields, option_parameters
 from tl_keras.errors import UserError
 from tl_keras.options import option, option_name
 from tl_keras.pretraining.settings import BertSettings, BilmSettings, GptSettings, PretrainingSettings
@@ -44,10 +44,8 @@ def pretrain_command(
     def pretrain(resume: bool, export: bool = True, **values) -> None:
         chosen = _settings_of(settings, resume, values)
         if tensorflow:
-            from tl_keras.cli.running import import_tensorflow
-
             import_tensorflow()
-        from tl_keras.pretraining.pretrain import progress_line, run_class, this_command, train_or_stop
+        from tl_keras.pretraining.pretrain import run_class
 
         run = run_class(chosen)(chosen, resume, progress_line(), this_command())
         train_or_stop(run)

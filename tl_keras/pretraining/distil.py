@@ -75,6 +75,11 @@ class DistilSettings(PretrainingSettings):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UserError(f"--{name.replace('_', '-')} must lie between 0 and 1, not at {getattr(self, name)}")
 
+    @property
+    def row_lengths(self):
+        """One length for the whole run."""
+        return ((1.0, self.seq_length),)
+
     def as_dict(self) -> dict:
         """Plain values for `config.json`; what the teacher decides is not among them."""
         return {
@@ -178,38 +183,21 @@ class Distillation(PretrainingRun):
         positions = teacher.weights.max_length
         if settings.seq_length > positions:
             raise UserError(f"--seq-length {settings.seq_length}, but the encoder has {positions} positions")
-        schedule = Schedule(
-            settings.steps,
-            settings.minutes,
-            settings.peak_learning_rate,
-            settings.warmup_steps,
-            ((1.0, settings.seq_length),),
-        )
+        schedule = Schedule.of(settings)
         self.folder.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(settings.seed)
         folder = self.folder / "tokens"
         if resume:
             self.tokens = open_token_files(folder)
         else:
-            self.tokens = prepare_token_files(
-                folder,
-                self.scan_corpora(),
-                teacher.tokenizer,
-                heldout_fraction=settings.heldout_fraction,
-                seed=settings.seed,
-            )
+            how = {"heldout_fraction": settings.heldout_fraction, "seed": settings.seed}
+            self.tokens = prepare_token_files(folder, self.scan_corpora(), teacher.tokenizer, **how)
         if self.tokens.vocabulary != teacher.tokenizer.vocabulary:
             raise UserError(f"the token files in {folder} were written with another vocabulary than the encoder has")
         batches = self._batches(self.tokens.train, teacher, settings.masked_rows)
         batches.check(settings.seq_length)
-        loss = LossWeights(
-            settings.token,
-            settings.middle,
-            settings.text_vector,
-            settings.likeness,
-            settings.words,
-            settings.temperature,
-        )
+        weights = ("token", "middle", "text_vector", "likeness", "words", "temperature")
+        loss = LossWeights(*(getattr(settings, name) for name in weights))
         student = keep_blocks(teacher.weights, settings.layers)
         head = None
         if settings.masked_rows:

@@ -152,13 +152,7 @@ class LanguageModelRun(PretrainingRun):
         command: str | None = None,
     ):
         super().__init__(settings, resume, command)
-        schedule = Schedule(
-            settings.steps,
-            settings.minutes,
-            settings.peak_learning_rate,
-            settings.warmup_steps,
-            settings.row_lengths,
-        )
+        schedule = Schedule.of(settings)
         keras.utils.set_random_seed(settings.seed)
         if resume:
             self.tokens = open_token_files(self.token_folder)

@@ -40,6 +40,13 @@ class Schedule:
         if not fractions or fractions != sorted(set(fractions)) or fractions[0] <= 0 or fractions[-1] != 1.0:
             raise UserError("the fractions of --length-schedule must rise, and the last one must be 1")
 
+    @classmethod
+    def of(cls, settings) -> Schedule:
+        """That which a run's settings ask for."""
+        return cls(
+            settings.steps, settings.minutes, settings.peak_learning_rate, settings.warmup_steps, settings.row_lengths
+        )
+
     def progress(self, step: int, seconds: float) -> float:
         """Fraction of the run that is over, 0 to 1."""
         return min(step / self.steps if self.steps else seconds / (60 * self.minutes), 1.0)
