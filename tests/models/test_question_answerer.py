@@ -13,8 +13,8 @@ from tl_keras import UserError, load_encoder, predict
 from tl_keras._keras import keras
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.encoders.load import encoder_of
+from tl_keras.models.pair_heads import IMPOSSIBLE, SpanAccuracy, SpanLogProbabilities, span_crossentropy
 from tl_keras.models.question_answerer import question_answerer
-from tl_keras.models.span_head import IMPOSSIBLE, SpanAccuracy, SpanLogProbabilities, span_crossentropy
 from tl_keras.models.text_labels import batches
 from tl_keras.serving.evaluate import evaluate_questions
 from tl_keras.serving.predict import as_predictor
@@ -185,7 +185,7 @@ def by_hand(model, question, context) -> tuple[dict, float]:
 
 
 def as_predictor_parts(model):
-    from tl_keras.models.span_head import span_head_of
+    from tl_keras.models.pair_heads import span_head_of
 
     return encoder_of(model), span_head_of(model)
 

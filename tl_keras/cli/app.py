@@ -22,7 +22,6 @@ from tl_keras.cli import (
     serve,
     tasks,
     text_generation,
-    zero_shot_classification,
 )
 from tl_keras.cli.commands import OneLine, as_command, run_to_end
 from tl_keras.cli.running import Columns, choose_keras, import_tensorflow, show, write_file
@@ -39,7 +38,7 @@ TASKS = {
     "sentence-similarity": tasks.SentenceSimilarity,
     "retrieval": tasks.Retrieval,
     "text-generation": text_generation,
-    "zero-shot-classification": zero_shot_classification,
+    "zero-shot-classification": tasks.ZeroShotClassification,
 }
 
 app = typer.Typer(
@@ -69,7 +68,7 @@ app.command(context_settings=HELP)(as_command(text_generation.fill_mask))
 app.command(context_settings=HELP)(as_command(text_generation.generate))
 app.command(context_settings=HELP)(as_command(search.index))
 app.command(context_settings=HELP)(as_command(search.search))
-app.command(context_settings=HELP)(as_command(zero_shot_classification.zero_shot))
+app.command(context_settings=HELP)(as_command(serve.zero_shot))
 app.command(context_settings=HELP)(as_command(serve.serve))
 app.command("try", context_settings=HELP)(as_command(serve.try_page))
 app.command(context_settings={**HELP, **commands.CONTEXT})(as_command(commands.launch))

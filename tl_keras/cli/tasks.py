@@ -21,6 +21,7 @@ from tl_keras.tasks.task_settings import (
     QuestionAnsweringSettings,
     TextClassificationSettings,
     TokenClassificationSettings,
+    ZeroShotSettings,
 )
 from tl_keras.tasks.vector_settings import RetrievalSettings, SentenceSimilaritySettings
 
@@ -243,6 +244,25 @@ class Retrieval(SentenceSimilarity):
     def stream(cls, model, run, data, columns):
         """Every file is a table."""
         return columns_as_trained(run, columns, "question", "document")
+
+
+class ZeroShotClassification(Task):
+    """Labels that are named when it is asked, by `tl-keras zero-shot`."""
+
+    train = train_command(
+        ZeroShotSettings,
+        "tl_keras.tasks.few_labels:ZeroShotRun",
+        "Learn entailment from pairs (NLI data); the result answers for any labels: tl-keras zero-shot RUN TEXT --label A --label B.",
+    )
+
+    @classmethod
+    def evaluate(cls, model, run, *others):
+        """Refused: it has no labels yet."""
+        raise UserError(
+            f"{run} has no labels of its own; name them: tl-keras zero-shot {run} TEXT --label A --label B."
+        )
+
+    predict = stream = evaluate
 
 
 def _tab_separated(model, texts: list[str], pairs: bool, verb: str) -> Predictions:

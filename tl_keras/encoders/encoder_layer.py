@@ -166,6 +166,19 @@ def require_model(value) -> None:
         )
 
 
+def require_layer(model: keras.Model, kind: type, lacks: str):
+    """The first layer of a kind in a model.
+
+    Raises:
+        UserError: there is none; `lacks` goes on from the model's name.
+    """
+    require_model(model)
+    layer = find_layer(model, kind)
+    if layer is None:
+        raise UserError(f"the model {model.name!r} {lacks}.")
+    return layer
+
+
 def find_encoder_layer(model: keras.Model) -> EncoderLayer | None:
     """The encoder layer in a model or in a model inside it; None if there is none."""
     layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else model.layers

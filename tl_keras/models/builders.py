@@ -20,8 +20,8 @@ from tl_keras.models.body import (
 )
 from tl_keras.models.heads import ClassProbabilities, MaskedAccuracy, TagProbabilities, masked_crossentropy
 from tl_keras.models.language_model import LanguageModel, register_generator
+from tl_keras.models.pair_heads import ScoreInRange
 from tl_keras.models.recurrent import Recurrence
-from tl_keras.models.similarity_head import ScoreInRange
 from tl_keras.models.similarity_losses import ScoreCrossEntropy
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.options import check_ranges

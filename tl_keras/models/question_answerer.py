@@ -9,7 +9,7 @@ from tl_keras.encoders.base import Encoder, require_encoder
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
 from tl_keras.models.body import compile_model, linear_logits, peak_learning_rate
-from tl_keras.models.span_head import SpanAccuracy, SpanLogProbabilities, span_crossentropy
+from tl_keras.models.pair_heads import SpanAccuracy, SpanLogProbabilities, span_crossentropy
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.options import check_ranges
 

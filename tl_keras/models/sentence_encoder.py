@@ -11,7 +11,7 @@ from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
 from tl_keras.models.body import pooled_features
 from tl_keras.models.lexical import JoinVectors, LexicalVector, lexical_table
-from tl_keras.models.similarity_head import CosineSimilarity, SentenceVector, sentence_encoder_of
+from tl_keras.models.pair_heads import CosineSimilarity, SentenceVector, sentence_encoder_of
 from tl_keras.models.similarity_losses import Contrastive, CosineRanking, CosineRegression, InBatchNegatives
 from tl_keras.models.text_vectors import pooled_vectors, whitening
 from tl_keras.models.transfer_control import prepare

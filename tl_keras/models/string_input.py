@@ -17,7 +17,7 @@ from tl_keras.data.tagging import TaggedExamples
 from tl_keras.encoders.load import encoder_of
 from tl_keras.errors import UserError
 from tl_keras.models.heads import is_tagger
-from tl_keras.models.similarity_head import ScoreInRange, is_sentence_encoder
+from tl_keras.models.pair_heads import ScoreInRange, is_sentence_encoder
 from tl_keras.models.similarity_losses import InBatchNegatives
 from tl_keras.models.text_labels import (
     batches,

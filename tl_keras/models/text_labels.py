@@ -16,8 +16,7 @@ from tl_keras.encoders.load import encoder_of
 from tl_keras.errors import UserError
 from tl_keras.models.heads import ClassProbabilities, is_tagger, tag_head_of
 from tl_keras.models.language_model import LanguageModel, is_generator
-from tl_keras.models.similarity_head import ScoreInRange, is_sentence_encoder, sentence_encoder_of
-from tl_keras.models.span_head import is_answerer, span_head_of
+from tl_keras.models.pair_heads import ScoreInRange, is_answerer, is_sentence_encoder, sentence_encoder_of, span_head_of
 from tl_keras.text.pair_batches import question_batches
 
 

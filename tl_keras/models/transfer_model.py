@@ -11,7 +11,7 @@ from tl_keras._keras import IS_KERAS_3, WAY_TO_KERAS_2, keras, register
 from tl_keras.encoders.encoder_layer import find_encoder_layer
 from tl_keras.errors import UserError
 from tl_keras.models.heads import ClassProbabilities, TagProbabilities
-from tl_keras.models.similarity_head import ScoreInRange
+from tl_keras.models.pair_heads import ScoreInRange
 from tl_keras.models.string_input import one_batch, take_texts
 from tl_keras.models.transfer_control import GradualUnfreezing, prepare
 from tl_keras.text.batch_labels import BatchLabels, align

@@ -18,7 +18,7 @@ from tl_keras.text.windows import best_in_windows, best_of_questions, context_wi
 
 if TYPE_CHECKING:
     from tl_keras.encoders.base import Encoder
-    from tl_keras.models.span_head import SpanLogProbabilities
+    from tl_keras.models.pair_heads import SpanLogProbabilities
     from tl_keras.serving.served_model import ServedModel
 
 WINDOWS_AT_ONCE = 32

@@ -22,8 +22,14 @@ from tl_keras.models import question_answerer as _question_answerer  # noqa: F40
 from tl_keras.models import sentence_encoder as _sentence_encoder  # noqa: F401
 from tl_keras.models.heads import ClassProbabilities, is_tagger, tag_head_of
 from tl_keras.models.language_model import LanguageModel, is_generator
-from tl_keras.models.similarity_head import is_regressor, is_sentence_encoder, score_head_of, sentence_encoder_of
-from tl_keras.models.span_head import is_answerer, span_head_of
+from tl_keras.models.pair_heads import (
+    is_answerer,
+    is_regressor,
+    is_sentence_encoder,
+    score_head_of,
+    sentence_encoder_of,
+    span_head_of,
+)
 from tl_keras.serving.answerer import Answerer
 from tl_keras.serving.generator import TextGenerator
 from tl_keras.serving.predictor import Predictor

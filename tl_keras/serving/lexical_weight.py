@@ -10,7 +10,7 @@ from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
 from tl_keras.errors import UserError
 from tl_keras.evaluation.similarity import similarity_report
 from tl_keras.models.lexical import JoinVectors, join_layer_of
-from tl_keras.models.similarity_head import sentence_encoder_of
+from tl_keras.models.pair_heads import sentence_encoder_of
 
 WEIGHTS = np.linspace(0.0, 1.0, 21)
 QUESTIONS_AT_ONCE = 256
