@@ -79,12 +79,11 @@ def os_error_line(error: OSError, path: str | os.PathLike | None = None) -> str:
 
 
 @contextlib.contextmanager
-def no_os_error(path: str | os.PathLike | None = None, doing: str = "") -> Iterator[None]:
+def no_os_error(path: str | os.PathLike | None = None) -> Iterator[None]:
     """Turn an operating system's error inside the block into one line for the user.
 
     Args:
         path: what the block reads or writes, where the error does not say.
-        doing: put before the sentence, such as `"cannot write the index: "`.
 
     Raises:
         UserError: in place of an `OSError`.
@@ -94,7 +93,7 @@ def no_os_error(path: str | os.PathLike | None = None, doing: str = "") -> Itera
     except BrokenPipeError:
         raise  # whoever read our output has gone; the command line ends quietly
     except OSError as error:
-        raise UserError(doing + os_error_line(error, path)) from error
+        raise UserError(os_error_line(error, path)) from error
 
 
 _SAYS = {

@@ -196,3 +196,9 @@ def test_real_files(shared_dir):
     assert len(wnut) == 3394
     assert "creative-work" in wnut.labels
     assert sum(not spans for spans in wnut.spans) == 2166
+
+
+def test_words_of_languages_that_put_nothing_between_them():
+    examples = TaggedExamples.from_words([["나는", "서울", "로"]], [["O", "B-LOC", "O"]], joiner="")
+    assert examples.texts.tolist() == ["나는서울로"]
+    assert [(span.start, span.end, span.label) for span in examples.spans[0]] == [(2, 4, "LOC")]

@@ -126,7 +126,7 @@ def created_outside_strategy(variables: Iterable[tf.Variable]) -> bool:
     return any(not extended.variable_created_in_scope(variable) for variable in variables)
 
 
-def match_input_dtypes(function: Callable, inputs: Any, float_dtype: str = "float32") -> Any:
+def match_input_dtypes(function: Callable, inputs: Any) -> Any:
     """Cast numbers to the dtype that a loaded function was saved with: floats to its floats, integers to its integers.
 
     A SavedModel computes in the dtypes fixed when it was saved, whatever the dtype policy; `[batch, n]` floats that a
@@ -135,7 +135,6 @@ def match_input_dtypes(function: Callable, inputs: Any, float_dtype: str = "floa
     Args:
         function: the loaded callable.
         inputs: tensor or nest of tensors.
-        float_dtype: for floats where the function does not say.
 
     Returns:
         The same nest, cast where needed.
@@ -145,9 +144,8 @@ def match_input_dtypes(function: Callable, inputs: Any, float_dtype: str = "floa
     def cast(tensor, spec=None):
         if not isinstance(tensor, (tf.Tensor, tf.Variable)):
             return tensor
-        wanted = (
-            spec.dtype if spec is not None else tf.as_dtype(float_dtype) if tensor.dtype.is_floating else tensor.dtype
-        )
+        # float32, where the function does not say.
+        wanted = spec.dtype if spec is not None else tf.float32 if tensor.dtype.is_floating else tensor.dtype
         same_kind = (tensor.dtype.is_floating and wanted.is_floating) or (tensor.dtype.is_integer and wanted.is_integer)
         return tf.cast(tensor, wanted) if same_kind and tensor.dtype != wanted else tensor
 

@@ -163,10 +163,7 @@ def ndcg_at(
 
 
 def retrieval_report(
-    ranked: Sequence[Sequence[int]],
-    relevant: Sequence[Collection[int]],
-    documents: int,
-    at: Sequence[int] = (1, 5, 10),
+    ranked: Sequence[Sequence[int]], relevant: Sequence[Collection[int]], documents: int
 ) -> RetrievalReport:
     """Judge ranked answers.
 
@@ -174,7 +171,6 @@ def retrieval_report(
         ranked: for each question the documents found, best first, at least ten of them where there are so many.
         relevant: for each question the right documents.
         documents: how many there are to search in.
-        at: the `k` of recall.
 
     Raises:
         UserError: no questions.
@@ -184,7 +180,7 @@ def retrieval_report(
     return RetrievalReport(
         examples=len(ranked),
         documents=documents,
-        recall={k: recall_at(ranked, relevant, k) for k in at},
+        recall={k: recall_at(ranked, relevant, k) for k in (1, 5, 10)},
         mrr=mean_reciprocal_rank(ranked, relevant),
         ndcg=ndcg_at(ranked, relevant, 10),
     )

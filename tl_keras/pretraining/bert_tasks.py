@@ -120,12 +120,15 @@ A0, A1, B0, B1, NEXT = range(5)
 NO_PAIR, IS_NEXT, NOT_NEXT = -1, 0, 1
 
 
+SHORT_FRACTION = 0.1
+"""Of the stretches of a document: they get a random shorter length, as published."""
+
+
 def plan_rows(
     part: TokenFile,
     documents: np.ndarray,
     max_length: int,
     rng: np.random.Generator,
-    short_fraction: float = 0.1,
     separators: int = 1,
 ) -> np.ndarray:
     """Lay out documents as rows of at most `max_length` tokens.
@@ -143,7 +146,6 @@ def plan_rows(
         documents: Numbers of the documents to lay out.
         max_length: Tokens in a row, `[CLS]` and `[SEP]` included.
         rng: Where chance comes from.
-        short_fraction: Fraction of the stretches that get a random shorter length, as published.
         separators: End tokens between A and B.
 
     Returns:
@@ -162,16 +164,16 @@ def plan_rows(
     for number in np.unique(file_of):
         group = longer[file_of == number]
         for document in group:
-            rows.append(_plan_document(part, document, group, max_length, rng, short_fraction, separators))
+            rows.append(_plan_document(part, document, group, max_length, rng, separators))
     return np.concatenate(rows).astype(np.int64)
 
 
-def _plan_document(part, document, candidates, max_length, rng, short_fraction, separators) -> np.ndarray:
+def _plan_document(part, document, candidates, max_length, rng, separators) -> np.ndarray:
     room = max_length - 2 - separators
     bounds = np.asarray(part.sentences[part.documents[document] : part.documents[document + 1] + 1])
     count, start, rows = len(bounds) - 1, 0, []
     while start < count:
-        target = int(rng.integers(2, room + 1)) if rng.random() < short_fraction else room
+        target = int(rng.integers(2, room + 1)) if rng.random() < SHORT_FRACTION else room
         stop = start + 1
         while stop < count and bounds[stop] - bounds[start] < target:
             stop += 1

@@ -65,16 +65,6 @@ def save_checkpoint(folder: str | Path, model, state: dict) -> Path:
     return final
 
 
-def read_state(folder: str | Path) -> dict:
-    """The JSON values of a checkpoint.
-
-    Raises:
-        UserError: There is no checkpoint, or it cannot be read.
-    """
-    with _Stored(folder) as stored:
-        return stored.state()
-
-
 def restore_checkpoint(folder: str | Path, model, weights_only: bool = False) -> dict:
     """Put a checkpoint's values into a model of the same shape and its optimizer.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +88,6 @@ def prepare_token_files(
     lowercase_fraction: float = 0.0,
     heldout_fraction: float = 0.01,
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
 ) -> TokenFolder:
     """Write the token files, or reuse the ones that are there if they hold the same.
 
@@ -99,7 +98,6 @@ def prepare_token_files(
         lowercase_fraction: Fraction of documents that are lower-cased.
         heldout_fraction: Fraction of documents kept back for measuring; at least one.
         seed: For both choices.
-        progress: Called with the number of sentences done.
 
     Returns:
         The opened folder.
@@ -112,7 +110,7 @@ def prepare_token_files(
             return open_token_files(folder)
         logger.info("%s was written from other corpora or options; writing it anew", folder)
     with whole_folder(folder, replace=True) as draft, no_os_error(folder):
-        counts = _write(draft, corpora, word_piece, lowercase_fraction, heldout_fraction, seed, progress)
+        counts = _write(draft, corpora, word_piece, lowercase_fraction, heldout_fraction, seed)
         write_vocabulary(draft / "vocab.txt", word_piece.vocabulary)
         (draft / "meta.json").write_text(json.dumps({**settings, "counts": counts}, indent=2), "utf-8")
     return open_token_files(folder)
@@ -149,7 +147,7 @@ def _token_dtype(vocabulary_size: int) -> np.dtype:
     return np.dtype(np.uint16 if vocabulary_size <= 1 << 16 else np.uint32)
 
 
-def _write(folder, corpora, word_piece, lowercase_fraction, heldout_fraction, seed, progress) -> dict:
+def _write(folder, corpora, word_piece, lowercase_fraction, heldout_fraction, seed) -> dict:
     dtype = _token_dtype(len(word_piece.vocabulary))
     rng = np.random.default_rng([seed, 0x4E1D])
     writers = {part: _Writer(folder, part, dtype) for part in ("train", "heldout")}
@@ -165,8 +163,6 @@ def _write(folder, corpora, word_piece, lowercase_fraction, heldout_fraction, se
                 heldout = rng.random() < heldout_fraction if done > 1 else done == 1 and heldout_fraction > 0
                 writers["heldout" if heldout else "train"].add([next(ids) for _ in document])
                 done += 1
-            if progress:
-                progress(sum(writer.sentences for writer in writers.values()))
         for writer in writers.values():
             writer.end_file()
     return {part: writer.close() for part, writer in writers.items()}

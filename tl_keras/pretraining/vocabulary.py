@@ -39,7 +39,6 @@ def learn_vocabulary(
     texts: Iterable[str],
     size: int,
     lower_case: bool = False,
-    min_frequency: int = 2,
     alphabet_size: int | None = None,
 ) -> list[str]:
     """Learn WordPiece tokens from text.
@@ -48,7 +47,6 @@ def learn_vocabulary(
         texts: Sentences; iterated over twice.
         size: Tokens wanted, the five special tokens included.
         lower_case: Learn from lower-cased text (an uncased vocabulary).
-        min_frequency: Pairs seen less often are not merged.
         alphabet_size: The most frequent characters that are kept; a word with any other character is `[UNK]`. Each
             takes up to two tokens, at a word's start and inside. By default at most a sixth of `size`.
 
@@ -72,7 +70,7 @@ def learn_vocabulary(
     known = [*SPECIAL_TOKENS, *alphabet, *(f"##{character}" for character in inside)]
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
-        min_frequency=min_frequency,
+        min_frequency=2,
         limit_alphabet=len(alphabet),
         initial_alphabet=alphabet,
         special_tokens=known[:size],
@@ -254,13 +252,12 @@ def read_byte_pairs(vocabulary: Sequence[str], folder: str | Path) -> BytePairs:
     return BytePairs(vocabulary, path.read_text("utf-8").rstrip("\n").split("\n"))
 
 
-def learn_byte_pairs(texts: Iterable[str], size: int, min_frequency: int = 2) -> BytePairs:
+def learn_byte_pairs(texts: Iterable[str], size: int) -> BytePairs:
     """Learn a vocabulary from text.
 
     Args:
         texts: Sentences; iterated over once.
         size: Tokens wanted, the end of text and the 256 bytes included.
-        min_frequency: Pairs seen less often are not merged.
 
     Raises:
         UserError: The text cannot fill a vocabulary of this size, or it leaves no room for merges.
@@ -279,7 +276,7 @@ def learn_byte_pairs(texts: Iterable[str], size: int, min_frequency: int = 2) ->
     # which KerasHub pads, is not the end of text: it would take padding for a text that has ended.
     trainer = trainers.BpeTrainer(
         vocab_size=size,
-        min_frequency=min_frequency,
+        min_frequency=2,
         initial_alphabet=alphabet,
         special_tokens=[*alphabet, END_OF_TEXT],
         show_progress=False,
