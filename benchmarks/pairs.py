@@ -36,7 +36,7 @@ from tl_keras._keras import KERAS_NAME, keras
 from tl_keras.data.pairs import read_scored
 from tl_keras.evaluation.similarity import similarity_report
 from tl_keras.models.builders import text_regressor
-from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
+from tl_keras.models.pair_builders import bi_encoder, sentence_encoder
 
 RESULTS = Path(__file__).parent / "results" / "pairs.json"
 METHODS = {

@@ -128,7 +128,7 @@ def fine_tune(options, train, test, normalisation: str, seed: int) -> dict:
     """Train an answerer for a fixed number of epochs, and score it."""
     import tl_keras as tlk
     from tl_keras._keras import KERAS_NAME, keras
-    from tl_keras.models.question_answerer import question_answerer
+    from tl_keras.models.pair_builders import question_answerer
     from tl_keras.models.text_labels import batches as make_batches
     from tl_keras.serving.evaluate import evaluate_questions
 

@@ -28,7 +28,7 @@ import tl_keras as tlk
 from tl_keras._keras import KERAS_NAME, keras
 from tl_keras.data.pairs import RetrievalPairs, read_retrieval_pairs
 from tl_keras.evaluation.similarity import DEPTH, RetrievalReport, nearest, retrieval_report
-from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
+from tl_keras.models.pair_builders import bi_encoder, sentence_encoder
 from tl_keras.serving.evaluate import evaluate_retrieval
 from tl_keras.serving.nearest_search import ApproximateIndex
 

@@ -238,7 +238,7 @@ def _vector_export(model, pooling, seq_length, layers, preprocessor):
     """An export that gives vectors; a pre-trained encoder gets its pooling and is exported."""
     from tl_keras.encoders.base import Encoder
     from tl_keras.encoders.load import load_encoder
-    from tl_keras.models.sentence_encoder import sentence_encoder
+    from tl_keras.models.pair_builders import sentence_encoder
     from tl_keras.saved_models import is_export
     from tl_keras.serving.encode import as_vector_source, fixed_pooling
 

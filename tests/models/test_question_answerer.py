@@ -13,8 +13,8 @@ from tl_keras import UserError, load_encoder, predict
 from tl_keras._keras import keras
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.encoders.load import encoder_of
+from tl_keras.models.pair_builders import question_answerer
 from tl_keras.models.pair_heads import IMPOSSIBLE, SpanAccuracy, SpanLogProbabilities, span_crossentropy
-from tl_keras.models.question_answerer import question_answerer
 from tl_keras.models.text_labels import batches
 from tl_keras.serving.evaluate import evaluate_questions
 from tl_keras.serving.predict import as_predictor

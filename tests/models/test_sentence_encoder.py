@@ -14,7 +14,7 @@ from tl_keras import UserError, choose_lexical_weight, evaluate, load_model, pre
 from tl_keras._keras import keras
 from tl_keras.data import Examples
 from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
-from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
+from tl_keras.models.pair_builders import bi_encoder, sentence_encoder
 from tl_keras.models.similarity_losses import CosineRegression
 from tl_keras.serving.encode import encode
 

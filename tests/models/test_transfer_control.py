@@ -14,7 +14,7 @@ import pytest
 from tl_keras import UserError, load_model, text_classifier
 from tl_keras._keras import keras
 from tl_keras.encoders.transfer_plan import Transfer, parse_lr_multipliers
-from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
+from tl_keras.models.pair_builders import bi_encoder, sentence_encoder
 from tl_keras.models.transfer_control import describe, set_transfer
 from tl_keras.training.optimizer import make_optimizer
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tl_keras import export, load_encoder, load_exported, predict
-from tl_keras.models.question_answerer import question_answerer
+from tl_keras.models.pair_builders import question_answerer
 from tl_keras.serving.answerer import Answerer, answering_graph
 from tl_keras.serving.predict import as_predictor
 from tl_keras.serving.served_model import served_model

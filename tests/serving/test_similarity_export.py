@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tl_keras import UserError, export, load_encoder, load_exported, predict
 from tl_keras.models.builders import text_regressor
-from tl_keras.models.sentence_encoder import sentence_encoder
+from tl_keras.models.pair_builders import sentence_encoder
 from tl_keras.serving.encode import encode
 
 TEXTS = ["good film", "", "영화 정말 좋다!", "the music was very " * 20, "a"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tl_keras import load_encoder
 from tl_keras.data import QuestionExamples
-from tl_keras.models.question_answerer import SpanLogProbabilities
+from tl_keras.models.pair_heads import SpanLogProbabilities
 from tl_keras.serving.answerer import answering_graph
 from tl_keras.text.offsets import OffsetTokenizer
 from tl_keras.text.pair_batches import question_windows

@@ -18,7 +18,7 @@ from tl_keras.data.examples import Examples
 from tl_keras.encoders.base import Encoder, require_encoder
 from tl_keras.encoders.encoder_layer import encoder_layer_of
 from tl_keras.errors import UserError
-from tl_keras.models.sentence_encoder import sentence_encoder
+from tl_keras.models.pair_builders import sentence_encoder
 from tl_keras.models.text_vectors import TextVectors
 
 

@@ -130,7 +130,7 @@ def _frozen_encoder(encoder, seq_length: int, preprocessor: str | None = None, p
     # Only here: an export needs neither Keras nor the builders.
     from tl_keras.encoders.base import Encoder
     from tl_keras.encoders.load import load_encoder
-    from tl_keras.models.sentence_encoder import sentence_encoder
+    from tl_keras.models.pair_builders import sentence_encoder
 
     if isinstance(encoder, str):
         encoder = load_encoder(encoder, seq_length, preprocessor)

@@ -18,8 +18,7 @@ from tl_keras.files import path_text
 from tl_keras.models import builders as _builders  # noqa: F401
 from tl_keras.models import elmo as _elmo  # noqa: F401
 from tl_keras.models import few_shot as _few_shot  # noqa: F401
-from tl_keras.models import question_answerer as _question_answerer  # noqa: F401
-from tl_keras.models import sentence_encoder as _sentence_encoder  # noqa: F401
+from tl_keras.models import pair_builders as _pair_builders  # noqa: F401
 from tl_keras.models.heads import ClassProbabilities, is_tagger, tag_head_of
 from tl_keras.models.language_model import LanguageModel, is_generator
 from tl_keras.models.pair_heads import (

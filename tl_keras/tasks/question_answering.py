@@ -7,8 +7,8 @@ import logging
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.data.squad import read_squad
 from tl_keras.evaluation.answers import score_answers
+from tl_keras.models.pair_builders import question_answerer
 from tl_keras.models.pair_heads import span_head_of
-from tl_keras.models.question_answerer import question_answerer
 from tl_keras.models.text_labels import batches
 from tl_keras.serving.evaluate import evaluate_questions
 from tl_keras.serving.predict import predict

@@ -7,7 +7,7 @@ import logging
 from tl_keras.data.pairs import RetrievalPairs, read_retrieval_pairs
 from tl_keras.errors import UserError
 from tl_keras.evaluation.similarity import nearest
-from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
+from tl_keras.models.pair_builders import bi_encoder, sentence_encoder
 from tl_keras.serving.evaluate import evaluate_retrieval
 from tl_keras.serving.predict import as_predictor
 from tl_keras.tasks.page import MISTAKES, cell, draw, kept_line, section, table, write_page

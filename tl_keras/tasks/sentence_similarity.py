@@ -12,7 +12,7 @@ from tl_keras.encoders.base import Encoder
 from tl_keras.models.body import choose_pooling
 from tl_keras.models.builders import text_regressor
 from tl_keras.models.lexical import can_join_letters, join_layer_of
-from tl_keras.models.sentence_encoder import bi_encoder, sentence_encoder
+from tl_keras.models.pair_builders import bi_encoder, sentence_encoder
 from tl_keras.serving.evaluate import evaluate_similarity
 from tl_keras.serving.lexical_weight import choose_lexical_weight
 from tl_keras.serving.predict import as_predictor
