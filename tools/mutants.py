@@ -38,8 +38,10 @@ OPERATORS = (
 NEAREST = {
     "models/body": ("models/test_text_classifier", "models/test_token_classifier", "models/test_elmo"),
     "models/lexical": ("models/test_sentence_encoder",),
-    "models/similarity_head": (
+    "models/pair_builders": ("models/test_sentence_encoder", "models/test_question_answerer"),
+    "models/pair_heads": (
         "models/test_sentence_encoder",
+        "models/test_question_answerer",
         "models/test_text_regressor",
         "serving/test_similarity_export",
     ),
