@@ -48,7 +48,7 @@ class Table:
         Raises:
             UserError: the file cannot be read, or a name stands twice.
         """
-        raise NotImplementedError
+        return next(self._open())[1]
 
     def rows(self) -> Iterator[Row]:
         """The rows, in the order of the file; empty ones are left out.
@@ -56,6 +56,10 @@ class Table:
         Raises:
             UserError: a row cannot be read.
         """
+        yield from itertools.islice(self._open(), 1, None)
+
+    def _open(self) -> Iterator[Row]:
+        """The header and the rows, for tables that keep both in one form."""
         raise NotImplementedError
 
     def _checked(self, names: list[str]) -> list[str]:
@@ -67,15 +71,6 @@ class Table:
 
 class TextTable(Table):
     """Cells between commas, tabs or the like, under a header line."""
-
-    @cached_property
-    def columns(self):
-        """The cells of the header."""
-        return next(self._open())[1]
-
-    def rows(self):
-        """The rows below it."""
-        yield from itertools.islice(self._open(), 1, None)
 
     @cached_property
     def _quoted(self) -> bool:
@@ -207,15 +202,6 @@ class ExcelTable(Table):
     """The first sheet of an Excel workbook, its first row that is not empty being the header."""
 
     unit = "row"
-
-    @cached_property
-    def columns(self):
-        """The cells of the header."""
-        return next(self._open())[1]
-
-    def rows(self):
-        """The rows below it."""
-        yield from itertools.islice(self._open(), 1, None)
 
     def _open(self) -> Iterator[Row]:
         openpyxl = need("openpyxl", f"{self.path} is an Excel file")
