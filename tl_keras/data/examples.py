@@ -62,8 +62,7 @@ class Examples:
         Raises:
             UserError: lengths differ, an entry is not a string, or a label is not among `classes`.
         """
-        if isinstance(texts, str):
-            raise UserError(f"texts must be a list of strings, not one string: write [{texts[:40]!r}].")
+        check_texts(texts)
         if not isinstance(texts, Iterable):
             raise UserError(
                 f"texts must be a list of strings, not {type(texts).__name__}; batches of tagged texts and of questions are made by "
@@ -264,6 +263,16 @@ def _label_name(label) -> str:
     if isinstance(label, (float, np.floating)) and float(label).is_integer():
         label = int(label)
     return str(label).strip()
+
+
+def check_texts(texts: Sequence[str], name: str = "texts", of: str = "strings") -> None:
+    """Refuse one string where a list of strings is wanted.
+
+    Raises:
+        UserError: it is one.
+    """
+    if isinstance(texts, str):
+        raise UserError(f"{name} must be a list of {of}, not one string: write [{texts[:40]!r}].")
 
 
 def _string_array(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tl_keras.data.examples import _string_array, check_split, draw, row_numbers
+from tl_keras.data.examples import _string_array, check_split, check_texts, draw, row_numbers
 from tl_keras.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -84,9 +84,8 @@ class QuestionExamples:
         Raises:
             UserError: lengths differ, a question or context is empty, or an answer is empty or outside its context.
         """
-        for name, values in (("questions", questions), ("contexts", contexts)):
-            if isinstance(values, str):
-                raise UserError(f"{name} must be a list of strings, not one string: write [{values[:40]!r}].")
+        check_texts(questions, "questions")
+        check_texts(contexts, "contexts")
         asked, read = _string_array(questions, "questions", source), _string_array(contexts, "contexts", source)
         for name, values in (("contexts", read), ("answers", answers), ("ids", ids), ("documents", documents)):
             if values is not None and len(values) != len(asked):

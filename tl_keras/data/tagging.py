@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from tl_keras.data.examples import _string_array, check_split, draw, row_numbers
+from tl_keras.data.examples import _string_array, check_split, check_texts, draw, row_numbers
 from tl_keras.data.tags import Scheme, Span, find_scheme, spans_of_entities, spans_of_tags, with_prefixes
 from tl_keras.errors import UserError
 
@@ -150,8 +150,7 @@ class TaggedExamples:
             UserError: a span is outside its text or empty, does not hold the text it should, overlaps another, or its label is
                 not among `labels`.
         """
-        if isinstance(texts, str):
-            raise UserError(f"texts must be a list of strings, not one string: write [{texts[:40]!r}].")
+        check_texts(texts)
         array = _string_array(texts, "texts", source, places)
         if entities is None:
             return cls(array, None, tuple(labels or ()), source=source)

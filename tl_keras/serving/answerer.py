@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tl_keras.data.examples import _string_array
+from tl_keras.data.examples import _string_array, check_texts
 from tl_keras.errors import UserError
 from tl_keras.serving.predictor import Predictor, by_length, strings
 from tl_keras.text.pair_batches import pack_questions
@@ -122,9 +122,8 @@ class Answerer(Predictor):
         Raises:
             UserError: one string instead of a list, an entry that is none, or lists of different lengths.
         """
-        for name, values in (("questions", questions), ("contexts", contexts)):
-            if isinstance(values, str):
-                raise UserError(f"{name} must be a list of strings, not one string: write [{values[:40]!r}].")
+        check_texts(questions, "questions")
+        check_texts(contexts, "contexts")
         asked, read = _string_array(list(questions), "questions"), _string_array(list(contexts), "contexts")
         if len(asked) != len(read):
             raise UserError(

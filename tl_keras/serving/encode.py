@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tl_keras._keras import keras
-from tl_keras.data.examples import Examples
+from tl_keras.data.examples import Examples, check_texts
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.load import load_encoder
 from tl_keras.errors import UserError
@@ -68,8 +68,7 @@ def encode(
         >>> encode(encoder, reviews.texts).shape
         (64, 16)
     """
-    if isinstance(texts, str):
-        raise UserError(f"texts must be a list of strings, not one string: write [{texts[:40]!r}].")
+    check_texts(texts)
     texts = texts if hasattr(texts, "__len__") else list(texts)
     source = as_vector_source(model, pooling, seq_length=seq_length, layers=layers, preprocessor=preprocessor)
     if isinstance(source, TextVectors):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tl_keras.data.examples import check_texts
 from tl_keras.errors import UserError
 from tl_keras.evaluation.classification import PerplexityReport
 from tl_keras.serving.predictor import Predictor
@@ -89,8 +90,7 @@ class TextGenerator(Predictor):
         Raises:
             UserError: a setting is out of range, or a prompt leaves no room.
         """
-        if isinstance(prompts, str):
-            raise UserError(f"prompts must be a list of strings, not one string: write [{prompts[:40]!r}].")
+        check_texts(prompts, "prompts")
         prompts = [str(prompt) for prompt in prompts]
         limit = self._check(prompts, max_length, temperature, top_k, top_p)
         texts, tokens = [], []

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tl_keras.data.examples import check_texts
 from tl_keras.errors import UserError
 from tl_keras.evaluation.similarity import nearest
 from tl_keras.serving.index_files import IndexContent, fingerprint, read_index, read_meta, same_encoder, write_index
@@ -147,8 +148,7 @@ class TextIndex:
         Raises:
             UserError: `k` below 1, or the queries are no list of strings.
         """
-        if isinstance(queries, str):
-            raise UserError(f"queries must be a list of strings, not one string: write [{queries[:40]!r}].")
+        check_texts(queries, "queries")
         queries = list(queries)
         rows, scores = self.find(queries, k)
         found = rows.ravel() >= 0

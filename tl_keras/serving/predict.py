@@ -12,7 +12,7 @@ import pandas as pd
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the ops of the tokenizer inside)
 
-from tl_keras.data.examples import _string_array
+from tl_keras.data.examples import _string_array, check_texts
 from tl_keras.errors import UserError, no_tensorflow_error
 from tl_keras.files import need_space, whole_folder
 from tl_keras.manifest import write_manifest
@@ -121,8 +121,7 @@ def predict(
         UserError: the model is no classifier, or gets pairs where it wants single texts.
     """
     predictor = as_predictor(model)
-    if isinstance(texts, str):
-        raise UserError(f"texts must be a list of strings, not one string: write [{texts[:40]!r}].")
+    check_texts(texts)
     texts, pairs = list(texts), None if text_pairs is None else list(text_pairs)
     _string_array(texts, "texts")
     if pairs is not None:

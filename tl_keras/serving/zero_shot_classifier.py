@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tl_keras.data.examples import check_texts
 from tl_keras.errors import UserError
 from tl_keras.serving.predictor import Predictor, constant, label_columns, strings, text_frame
 from tl_keras.serving.scorers import Classifier, SentenceEncoder
@@ -174,8 +175,7 @@ class ZeroShotClassifier(Predictor):
         Raises:
             UserError: fewer than two labels (one will do with `multi_label`), a name twice, or a label without description.
         """
-        if isinstance(texts, str):
-            raise UserError(f"texts must be a list of strings, not one string: write [{texts[:40]!r}].")
+        check_texts(texts)
         named = self._labels(labels, multi_label)
         if not len(texts):
             return np.empty((0, len(named)), "float32")
@@ -246,8 +246,7 @@ def check_labels(labels: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
         >>> check_labels(["sports", "politics"])
         {'sports': 'sports', 'politics': 'politics'}
     """
-    if isinstance(labels, str):
-        raise UserError(f"labels must be a list of names, not one string: write [{labels[:40]!r}].")
+    check_texts(labels, "labels", "names")
     pairs = list(labels.items()) if isinstance(labels, Mapping) else [(name, name) for name in labels]
     named: dict[str, str] = {}
     for name, description in pairs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable
 
 import numpy as np
 
@@ -201,13 +201,3 @@ class WordVectors:
         if limit >= len(self):
             return self
         return dataclasses.replace(self, words=self.words[:limit], matrix=self.matrix[:limit])
-
-
-def check_texts(texts: Sequence[str], name: str = "texts") -> None:
-    """Refuse one string where a list of strings is wanted.
-
-    Raises:
-        UserError: it is one.
-    """
-    if isinstance(texts, str):
-        raise UserError(f"{name} must be a list of strings, not one string: write [{texts[:40]!r}].")
