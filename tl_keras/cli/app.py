@@ -24,7 +24,7 @@ from tl_keras.cli import (
     text_generation,
 )
 from tl_keras.cli.commands import OneLine, as_command, run_to_end
-from tl_keras.cli.running import Columns, choose_keras, import_tensorflow, show, write_file
+from tl_keras.cli.running import Columns, check_texts_or_file, choose_keras, import_tensorflow, show, write_file
 from tl_keras.cli.spark import Engine, check_spark, predict_with_spark, refuse_options
 from tl_keras.errors import UserError
 from tl_keras.files import refuse_input_as_output
@@ -177,10 +177,7 @@ def predict(
     engine: Engine = None,
 ) -> None:
     """Answer for texts, from the command line or from a file of any size."""
-    if bool(texts) == (data is not None):
-        raise UserError("give either texts, or a file with --data FILE --out FILE.")
-    if (data is None) != (out is None):
-        raise UserError("--data and --out go together: the file to read and the file to write.")
+    check_texts_or_file(texts, data, out)
     if out is not None:
         refuse_input_as_output(out, [data])
     from tl_keras.data.formats import parse_shard

@@ -178,6 +178,14 @@ def refuse_columns(task: str, columns: Columns, *names: str) -> None:
             raise UserError(f"{task} has no --{name.replace('_', '-')}; leave it out.")
 
 
+def check_texts_or_file(texts: list[str] | None, data: str | None, out: str | None) -> None:
+    """Refuse texts together with a file of them, neither, and one file without the other."""
+    if bool(texts) == (data is not None):
+        raise UserError("give either texts, or a file with --data FILE --out FILE.")
+    if (data is None) != (out is None):
+        raise UserError("--data and --out go together: the file to read and the file to write.")
+
+
 def is_rows(path: str) -> bool:
     """Whether files can be answered row by row: they are tables, and not SQuAD's JSON."""
     from tl_keras.data.formats import is_table

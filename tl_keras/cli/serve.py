@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from tl_keras.cli.running import import_tensorflow, need_extra, write_file
+from tl_keras.cli.running import check_texts_or_file, import_tensorflow, need_extra, write_file
 from tl_keras.errors import UserError
 from tl_keras.tasks.task_settings import described_labels
 
@@ -135,10 +135,7 @@ def zero_shot(
     out: Annotated[Optional[str], typer.Option(help="CSV file to write.")] = None,
 ) -> None:
     """Label texts with labels that no model was trained on."""
-    if bool(texts) == (data is not None):
-        raise UserError("give either texts, or a file with --data FILE --out FILE.")
-    if (data is None) != (out is None):
-        raise UserError("--data and --out go together: the file to read and the file to write.")
+    check_texts_or_file(texts, data, out)
     if not label:
         raise UserError('name the candidate labels: --label sports --label "LOC=a place, a city or a country".')
     named = described_labels(label)

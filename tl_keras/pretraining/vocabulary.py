@@ -78,12 +78,16 @@ def learn_vocabulary(
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    if len(tokens) < size:
+    _check_filled(len(tokens), size)
+    return [token for token, _ in tokens][:size]
+
+
+def _check_filled(tokens: int, size: int) -> None:
+    if tokens < size:
         raise UserError(
-            f"the corpus can fill a vocabulary of {len(tokens)} tokens at most, but --vocab-size is {size}; "
+            f"the corpus can fill a vocabulary of {tokens} tokens at most, but --vocab-size is {size}; "
             "give a smaller --vocab-size or more text"
         )
-    return [token for token, _ in tokens][:size]
 
 
 def _characters(texts: Iterable[str], tokenizer: Tokenizer, limit: int) -> tuple[list[str], list[str]]:
@@ -284,9 +288,5 @@ def learn_byte_pairs(texts: Iterable[str], size: int) -> BytePairs:
     tokenizer.train_from_iterator(texts, trainer)
     model = json.loads(tokenizer.to_str())["model"]
     tokens = sorted(model["vocab"], key=model["vocab"].get)
-    if len(tokens) < size:
-        raise UserError(
-            f"the corpus can fill a vocabulary of {len(tokens)} tokens at most, but --vocab-size is {size}; "
-            "give a smaller --vocab-size or more text"
-        )
+    _check_filled(len(tokens), size)
     return BytePairs(tokens, [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]])
