@@ -178,6 +178,18 @@ def train_command(
     return train
 
 
+def add_options(function: Callable, options: Sequence[inspect.Parameter]) -> None:
+    """Give a command whose last parameter is `**` the options that typer is to pass on there.
+
+    Args:
+        function: the command.
+        options: of `option_parameters`.
+    """
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[:-1]
+    own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
+    function.__signature__ = inspect.Signature([*own, *options])
+
+
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 """For `app.command(context_settings=...)`: what stands behind `--` is the workers' command."""
 

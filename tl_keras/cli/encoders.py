@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from tl_keras.cli import running
-from tl_keras.cli.commands import progress_line, this_command, train_or_stop
-from tl_keras.cli.running import import_tensorflow
+from tl_keras.cli.commands import add_options, progress_line, this_command, train_or_stop
+from tl_keras.cli.running import import_tensorflow, option_parameters
 from tl_keras.errors import UserError
 from tl_keras.files import refuse_input_as_output
 from tl_keras.pretraining.settings import PretrainingSettings
+from tl_keras.tasks.settings import TableSettings
 from tl_keras.tasks.task_settings import TextClassificationSettings
 
 # typer evaluates these at run time, also on Python 3.10, where only Optional[...] reads as it should.
@@ -167,13 +166,12 @@ def compress(
 _LEARNING = ("text", "minutes", "steps", "peak_learning_rate", "batch_tokens", "heldout_fraction", "checkpoint_steps",
              "history_steps", "seed")  # fmt: skip
 _STARTS = {"learning_rate": 1.2e-3, "batch_tokens": 1536}
-_own = list(inspect.signature(compress, eval_str=True).parameters.values())[:-1]  # without **learning
-_shared = [
-    one.replace(default=_STARTS.get(one.name, one.default))
-    for one in running.option_parameters(PretrainingSettings, _LEARNING)
-]
-compress.__signature__ = inspect.Signature(
-    [*(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in _own), *_shared]
+add_options(
+    compress,
+    [
+        one.replace(default=_STARTS.get(one.name, one.default))
+        for one in option_parameters(PretrainingSettings, _LEARNING)
+    ],
 )
 
 
@@ -193,32 +191,11 @@ def parse_layers(text: str) -> list[int]:
 # typer evaluates these at run time, also on Python 3.10, where only Optional[...] reads as it should.
 # ruff: noqa: UP045
 
-_FIELDS = {field.name: field.metadata for field in dataclasses.fields(TextClassificationSettings)}
-Text = Annotated[str, typer.Option(help=_FIELDS["text"]["help"])]
-TextPair = Annotated[Optional[str], typer.Option(help=_FIELDS["text_pair"]["help"])]
-Label = Annotated[str, typer.Option(help=_FIELDS["label"]["help"])]
-Separator = Annotated[Optional[str], typer.Option(help=_FIELDS["separator"]["help"])]
-Quoting = Annotated[
-    str,
-    typer.Option(help=_FIELDS["quoting"]["help"], callback=running.one_of("--quoting", *_FIELDS["quoting"]["choices"])),
-]
-OnEmpty = Annotated[
-    str,
-    typer.Option(
-        help=_FIELDS["on_empty"]["help"], callback=running.one_of("--on-empty", *_FIELDS["on_empty"]["choices"])
-    ),
-]
-
 
 def advise(
     train: Annotated[
         str, typer.Option("--train", help="File with labelled texts, as for `train text-classification`.")
     ],
-    encoder: running.EncoderHandle = running.DEFAULT_ENCODER,
-    text: Text = "text",
-    text_pair: TextPair = None,
-    label: Label = "label",
-    seq_length: running.SeqLength = 128,
     reference: Annotated[
         Optional[str],
         typer.Option(help="File with texts like those the encoder was made from: a text on each line, or a table."),
@@ -229,14 +206,12 @@ def advise(
     seed: Annotated[int, typer.Option(help="Random seed of samples, splits and masks.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, as the last line.")] = False,
     out: Annotated[Optional[str], typer.Option(help="Folder for report.md, advice.json and two plots.")] = None,
-    overwrite: running.Overwrite = False,
-    preprocessor: running.Preprocessor = None,
-    encoding: running.Encoding = "utf-8",
-    separator: Separator = None,
-    quoting: Quoting = "auto",
-    on_empty: OnEmpty = "drop",
+    **training,
 ) -> None:
     """Look at labelled texts and an encoder, forecast the accuracy, and recommend how to train."""
+    TableSettings(train=train, out=out or "", **{name: training[name] for name in _TRAINING})
+    overwrite, seq_length = training.pop("overwrite"), training.pop("seq_length")
+    encoder, preprocessor = training.pop("encoder"), training.pop("preprocessor")
     # Whatever is wrong with the files is said before TensorFlow is imported.
     from tl_keras.advice.report import check_free, write_advice
     from tl_keras.advice.texts import label_report
@@ -245,26 +220,17 @@ def advise(
 
     if out is not None:
         check_free(out, overwrite=overwrite)
-    known = None if reference is None else read_collection(reference, None, encoding)
-    examples = read_table(
-        train, text, label, text_pair, separator=separator, quoting=quoting, encoding=encoding, on_empty=on_empty
-    )
+    known = None if reference is None else read_collection(reference, None, training["encoding"])
+    examples = read_table(train, **training)
     label_report(examples)
     import_tensorflow()
     from tl_keras.advice.advise import advise as look
     from tl_keras.encoders.load import load_encoder
 
-    to_train = {"text": text, "label": label}
-    given = {
-        "text-pair": text_pair,
-        "preprocessor": preprocessor,
-        "encoding": encoding,
-        "separator": separator,
-        "quoting": quoting,
-        "on-empty": on_empty,
-    }
-    usual = {"encoding": "utf-8", "quoting": "auto", "on-empty": "drop"}
-    to_train |= {name: value for name, value in given.items() if value is not None and value != usual.get(name)}
+    usual = {field.name: field.default for field in dataclasses.fields(TableSettings)}
+    given = {"preprocessor": preprocessor, **training}
+    to_train = {name: given.pop(name) for name in ("text", "label")}
+    to_train |= {name.replace("_", "-"): value for name, value in given.items() if value != usual[name]}
     found = look(
         examples,
         load_encoder(encoder, seq_length, preprocessor),
@@ -278,3 +244,11 @@ def advise(
     typer.echo(json.dumps(found.to_dict(), ensure_ascii=False) if as_json else str(found))
     if out is not None and not as_json:
         typer.echo(f"\nreport.md, advice.json and plots/ are in {out}")
+
+
+_TRAINING = ("encoder", "text", "text_pair", "seq_length", "overwrite", "preprocessor", "encoding", "separator",
+             "quoting", "on_empty")  # fmt: skip
+add_options(
+    advise,
+    option_parameters(TableSettings, _TRAINING) + option_parameters(TextClassificationSettings, ("label",)),
+)
