@@ -165,14 +165,7 @@ def compress(
 # What a distillation has in common with pre-training; it begins at numbers of its own.
 _LEARNING = ("text", "minutes", "steps", "peak_learning_rate", "batch_tokens", "heldout_fraction", "checkpoint_steps",
              "history_steps", "seed")  # fmt: skip
-_STARTS = {"learning_rate": 1.2e-3, "batch_tokens": 1536}
-add_options(
-    compress,
-    [
-        one.replace(default=_STARTS.get(one.name, one.default))
-        for one in option_parameters(PretrainingSettings, _LEARNING)
-    ],
-)
+add_options(compress, option_parameters(PretrainingSettings, _LEARNING, learning_rate=1.2e-3, batch_tokens=1536))
 
 
 def parse_layers(text: str) -> list[int]:

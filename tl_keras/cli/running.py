@@ -230,19 +230,20 @@ def one_of(option: str, *choices: str) -> Callable[[str | None], str | None]:
     return check
 
 
-def option_parameters(settings: type, only: Sequence[str] | None = None) -> list[inspect.Parameter]:
+def option_parameters(settings: type, only: Sequence[str] | None = None, **defaults) -> list[inspect.Parameter]:
     """The options of a command that fills in a settings class: one for each field with a help text.
 
     Args:
         settings: a dataclass with fields made by `setting`; `not_options` of the class names those that are no options.
         only: names of fields, where not all are wanted.
+        **defaults: other ones than those of the class, by the option's name in Python.
     """
     types = typing.get_type_hints(settings)
     return [
         inspect.Parameter(
             option_name(field),
             inspect.Parameter.KEYWORD_ONLY,
-            default=_default(field),
+            default=defaults.get(option_name(field), _default(field)),
             annotation=Annotated[field.metadata.get("type", types[field.name]), _typer_option(field)],
         )
         for field in option_fields(settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 from pathlib import Path
@@ -11,16 +10,15 @@ from typing import Annotated, Optional
 import typer
 
 from tl_keras.cli import running
-from tl_keras.cli.running import import_tensorflow, show
+from tl_keras.cli.commands import add_options
+from tl_keras.cli.running import import_tensorflow, option_parameters, show
 from tl_keras.cli.spark import Engine, check_spark, encode_with_spark, refuse_options
 from tl_keras.errors import UserError
 from tl_keras.files import refuse_input_as_output, whole_file
-from tl_keras.tasks.task_settings import TextClassificationSettings
+from tl_keras.tasks.settings import TableSettings
 
 # typer evaluates these at run time, also on Python 3.10, where only Optional[...] reads as it should.
 # ruff: noqa: UP045
-
-_FIELDS = {field.name: field.metadata for field in dataclasses.fields(TextClassificationSettings)}
 
 
 def encode(
@@ -38,7 +36,6 @@ def encode(
         str,
         typer.Option(help="Pre-trained encoder: preset, URL, .tar.gz or folder; or run folder of a sentence encoder."),
     ] = running.DEFAULT_ENCODER,
-    text: Annotated[str, typer.Option(help=_FIELDS["text"]["help"])] = "text",
     text_pair: Annotated[Optional[str], typer.Option(help="Column with a second text, to be read with it.")] = None,
     label: Annotated[
         Optional[str], typer.Option(help="Column with the label; labels are written beside the vectors.")
@@ -56,28 +53,17 @@ def encode(
     layers: Annotated[Optional[int], typer.Option(min=1, help="Use only the first N blocks of the encoder.")] = None,
     normalize: Annotated[bool, typer.Option("--normalize", help="Scale each vector to length 1.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts in a batch.")] = 64,
-    preprocessor: running.Preprocessor = None,
-    encoding: running.Encoding = "utf-8",
-    separator: Annotated[Optional[str], typer.Option(help=_FIELDS["separator"]["help"])] = None,
-    quoting: Annotated[
-        str,
-        typer.Option(
-            help=_FIELDS["quoting"]["help"], callback=running.one_of("--quoting", *_FIELDS["quoting"]["choices"])
-        ),
-    ] = "auto",
-    on_empty: Annotated[
-        str,
-        typer.Option(
-            help=_FIELDS["on_empty"]["help"], callback=running.one_of("--on-empty", *_FIELDS["on_empty"]["choices"])
-        ),
-    ] = "keep",
     engine: Engine = None,
+    **table,
 ) -> None:
     """Turn the texts of a file into vectors: a row of float32 numbers for each text, in the order of the file."""
+    TableSettings(train=data, out=out, **table)
+    preprocessor = table.pop("preprocessor")
     if engine == "spark":
-        others = {"--text-pair": text_pair, "--label": label, "--separator": separator}
-        changed = {"--encoding": encoding != "utf-8", "--quoting": quoting != "auto", "--on-empty": on_empty != "keep"}
-        refuse_options("--engine spark", **{name: value is not None for name, value in others.items()}, **changed)
+        text = table.pop("text")
+        given = {"--text-pair": text_pair, "--label": label}
+        given |= {f"--{name.replace('_', '-')}": value for name, value in table.items() if value != _USUAL[name]}
+        refuse_options("--engine spark", **{name: value is not None for name, value in given.items()})
         check_spark()
         import_tensorflow()
         rows = encode_with_spark(
@@ -97,8 +83,7 @@ def encode(
     from tl_keras.data.table import read_table
     from tl_keras.encoders.resolve import locate
 
-    how = {"separator": separator, "encoding": encoding, "quoting": quoting, "on_empty": on_empty}
-    examples = read_table(data, text, label, text_pair, **how)
+    examples = read_table(data, label=label, text_pair=text_pair, **table)
     for handle in (encoder, preprocessor):
         if handle is not None:
             # One that means nothing is told before the wait for TensorFlow.
@@ -122,6 +107,13 @@ def encode(
         arrays["labels"] = examples.label_names
     _write(target, arrays)
     typer.echo(f"{len(vectors)} texts encoded, {vectors.shape[1]} numbers each: {out}")
+
+
+_TABLE = option_parameters(
+    TableSettings, ("text", "preprocessor", "encoding", "separator", "quoting", "on_empty"), on_empty="keep"
+)
+_USUAL = {one.name: one.default for one in _TABLE}
+add_options(encode, _TABLE)
 
 
 def _write(target: Path, arrays: dict) -> None:
