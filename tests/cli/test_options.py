@@ -282,8 +282,8 @@ def test_options_of_other_commands_reach_the_library(words, place, expected, tmp
             None,
             {"multi_label": True},
         ),
-        ("serve RUN --host 1.2.3.4 --port 5", {"tl_keras.serving.http.options.named": {}}, "tl_keras.serving.http.options.bind", ("1.2.3.4", 5)),
-        ("try RUN --host 1.2.3.4 --port 5", {"tl_keras.saved_models.versions_of": None}, "tl_keras.serving.http.options.bind", ("1.2.3.4", 5)),
+        ("serve RUN --host 1.2.3.4 --port 5", {"tl_keras.cli.serve.named": {}}, "tl_keras.cli.serve.bind", ("1.2.3.4", 5)),
+        ("try RUN --host 1.2.3.4 --port 5", {"tl_keras.saved_models.versions_of": None}, "tl_keras.cli.serve.bind", ("1.2.3.4", 5)),
     ],
     ids=lambda value: value.split()[0] if isinstance(value, str) and " " in value else "",
 )  # fmt: skip

@@ -10,14 +10,14 @@ from typing import Annotated, Optional
 
 import typer
 
-from tl_keras.cli.running import check_texts_or_file, import_tensorflow, need_extra, write_file
+from tl_keras.cli.commands import add_options
+from tl_keras.cli.running import check_texts_or_file, import_tensorflow, need_extra, option_parameters, write_file
 from tl_keras.errors import UserError
+from tl_keras.serving.http.options import ServerSettings, bind, named
 from tl_keras.tasks.task_settings import described_labels
 
 # typer evaluates these at run time, also on Python 3.10, where only Optional[...] reads as it should.
 # ruff: noqa: UP045
-
-LIMITS = "Batches and limits"
 
 
 def serve(
@@ -30,58 +30,20 @@ def serve(
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for any that is free.")] = 8501,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")] = "127.0.0.1",
-    keep_versions: Annotated[int, typer.Option(help="How many of the highest versions are served at once.")] = 1,
-    poll: Annotated[float, typer.Option(help="Seconds between looks for new versions.")] = 2.0,
-    max_batch_size: Annotated[
-        int, typer.Option(help="Most rows that go through a model together.", rich_help_panel=LIMITS)
-    ] = 64,
-    batch_delay_ms: Annotated[
-        float,
-        typer.Option(
-            help="Longest time a row waits for others to share a batch with, in milliseconds.", rich_help_panel=LIMITS
-        ),
-    ] = 2.0,
-    parallel_batches: Annotated[
-        Optional[int],
-        typer.Option(
-            help="Batches computed at the same time. Default: one for every four cores.", rich_help_panel=LIMITS
-        ),
-    ] = None,
-    max_rows: Annotated[int, typer.Option(help="Most rows of one request.", rich_help_panel=LIMITS)] = 10_000,
-    max_body_mb: Annotated[
-        float, typer.Option(help="Largest body of a request, in MiB.", rich_help_panel=LIMITS)
-    ] = 10.0,
-    max_queue: Annotated[
-        int, typer.Option(help="Most rows that wait for answers; more are refused (503).", rich_help_panel=LIMITS)
-    ] = 20_000,
-    timeout: Annotated[
-        float,
-        typer.Option(help="Seconds for a request's body to arrive, and to stop after SIGTERM.", rich_help_panel=LIMITS),
-    ] = 30.0,
+    **limits,
 ) -> None:
     """Serve models over HTTP, as TensorFlow Serving does; new versions are taken up while it runs."""
     need_extra("serve", "tl-keras serve", "starlette", "uvicorn", "orjson", "prometheus_client")
-    from tl_keras.serving.http.options import ServerSettings
-
-    settings = ServerSettings(
-        max_batch_size=max_batch_size,
-        batch_delay_ms=batch_delay_ms,
-        **({} if parallel_batches is None else {"parallel_batches": parallel_batches}),
-        max_rows=max_rows,
-        max_body_mb=max_body_mb,
-        max_queue=max_queue,
-        timeout=timeout,
-        poll=poll,
-        keep_versions=keep_versions,
-    )
-    from tl_keras.serving.http.options import bind, named
-
+    settings = ServerSettings(**{name: value for name, value in limits.items() if value is not None})
     paths, listening = named(runs, name or []), bind(host, port)
     with listening:
         import_tensorflow()
         from tl_keras.serving.http.app import run_server
 
         run_server(paths, listening, settings)
+
+
+add_options(serve, option_parameters(ServerSettings))
 
 
 def try_page(
@@ -93,7 +55,6 @@ def try_page(
     """Try a model on a page in the browser: probabilities, entities, answers, likeness, search."""
     need_extra("try", "tl-keras try", "gradio")
     from tl_keras.saved_models import versions_of
-    from tl_keras.serving.http.options import bind
 
     # What is wrong with the folder or the address is noticed before the wait for TensorFlow; Gradio binds it anew.
     if not (Path(run) / "vectors.npy").is_file():

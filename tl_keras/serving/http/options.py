@@ -11,7 +11,10 @@ import socket
 from pathlib import Path
 
 from tl_keras.errors import UserError
+from tl_keras.options import option, setting
 from tl_keras.saved_models import versions_of
+
+LIMITS = "Batches and limits"
 
 
 def name_of(path: Path) -> str:
@@ -83,32 +86,30 @@ def bind(host: str, port: int) -> socket.socket:
 
 @dataclasses.dataclass(frozen=True)
 class ServerSettings:
-    """Settings of a server.
-
-    Args:
-        max_batch_size: most rows that go through a model together.
-        batch_delay_ms: how long a row may wait, in milliseconds, for others to share a batch with.
-        parallel_batches: batches that are computed at the same time; TensorFlow shares out each of them among the cores too.
-        max_rows: most rows of one request.
-        max_body_mb: largest body of a request, in MiB.
-        max_queue: most rows that may wait for their answers; a request beyond that is refused with 503.
-        timeout: seconds in which the body of a request must have arrived, and a stopping server waits for answers under way.
-        poll: seconds between looks for new version folders.
-        keep_versions: how many of the highest versions are served at once.
+    """Settings of a server; the fields are options of `serve`.
 
     Raises:
         UserError: a value is out of range.
     """
 
-    max_batch_size: int = 64
-    batch_delay_ms: float = 2.0
-    parallel_batches: int = max(1, (os.cpu_count() or 1) // 4)
-    max_rows: int = 10_000
-    max_body_mb: float = 10.0
-    max_queue: int = 20_000
-    timeout: float = 30.0
-    poll: float = 2.0
-    keep_versions: int = 1
+    keep_versions: int = setting(1, help="How many of the highest versions are served at once.")
+    poll: float = setting(2.0, help="Seconds between looks for new versions.")
+    max_batch_size: int = setting(64, help="Most rows that go through a model together.", panel=LIMITS)
+    batch_delay_ms: float = setting(
+        2.0, help="Longest time a row waits for others to share a batch with, in milliseconds.", panel=LIMITS
+    )
+    parallel_batches: int = setting(
+        max(1, (os.cpu_count() or 1) // 4),
+        help="Batches computed at the same time. Default: one for every four cores.",
+        panel=LIMITS,
+        type=int | None,
+    )
+    max_rows: int = setting(10_000, help="Most rows of one request.", panel=LIMITS)
+    max_body_mb: float = setting(10.0, help="Largest body of a request, in MiB.", panel=LIMITS)
+    max_queue: int = setting(20_000, help="Most rows that wait for answers; more are refused (503).", panel=LIMITS)
+    timeout: float = setting(
+        30.0, help="Seconds for a request's body to arrive, and to stop after SIGTERM.", panel=LIMITS
+    )
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -116,7 +117,7 @@ class ServerSettings:
             above_zero = field.name in ("max_body_mb", "timeout", "poll")
             if not math.isfinite(value) or (value <= 0 if above_zero else value < least):
                 wanted = "above 0" if above_zero else f"at least {least}"
-                raise UserError(f"--{field.name.replace('_', '-')} must be {wanted}, not {value:g}.")
+                raise UserError(f"{option(field)} must be {wanted}, not {value:g}.")
         if self.max_queue < self.max_rows:
             raise UserError(
                 f"--max-queue {self.max_queue} is below --max-rows {self.max_rows}: the largest request could never be taken."
