@@ -318,9 +318,10 @@ def test_the_page_is_opened_where_it_is_asked_for(tmp_path, monkeypatch):
 
 def test_options_of_the_server_reach_its_settings(tmp_path, monkeypatch):
     pytest.importorskip("starlette")
-    from tl_keras.serving.http import app, options
+    from tl_keras.cli import serve
+    from tl_keras.serving.http import app
 
-    monkeypatch.setattr(options, "named", lambda runs, names: (runs, names))
+    monkeypatch.setattr(serve, "named", lambda runs, names: (runs, names))
     monkeypatch.setattr(app, "run_server", refuse_to_go_on)
     values = {
         "max_batch_size": 3, "batch_delay_ms": 4.0, "parallel_batches": 5, "max_rows": 6, "max_body_mb": 7.0, "max_queue": 8,
