@@ -15,6 +15,7 @@ from tl_keras.models.pair_heads import ScoreInRange
 from tl_keras.models.string_input import one_batch, take_texts
 from tl_keras.models.transfer_control import GradualUnfreezing, prepare
 from tl_keras.text.batch_labels import BatchLabels, align
+from tl_keras.training.memory import keep_freed_memory
 from tl_keras.training.step import WarmupLinearDecay
 
 
@@ -57,6 +58,7 @@ class TransferModel(keras.Model):
             # A dataset shuffles itself; Keras 3 warns about its own default otherwise.
             call.arguments["shuffle"] = False
         prepare(self)
+        keep_freed_memory()
         layer = find_encoder_layer(self)
         if layer is not None and layer.transfer.mode == "gradual":
             # First among them, so that a block that is unfrozen learns from this very step on.

@@ -14,6 +14,7 @@ from tl_keras.pretraining.batches import Place, WindowedBatches
 from tl_keras.pretraining.checkpoint import restore_checkpoint, save_checkpoint
 from tl_keras.pretraining.run_files import Clock, Means, Report, append_history, read_history, write_history
 from tl_keras.pretraining.schedule import Schedule
+from tl_keras.training.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +123,7 @@ class TrainingLoop:
         Returns:
             Whether the end was reached; False after `stop_requested`, with a checkpoint to resume from.
         """
+        keep_freed_memory()
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.step:
             write_history(self.folder, self.columns, [])
