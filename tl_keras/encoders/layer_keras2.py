@@ -82,6 +82,11 @@ class KerasLayer(hub.KerasLayer):
 
     def call(self, inputs, training=None):
         """Run the module on a tensor or nest of tensors; see `hub.KerasLayer`."""
+        # Neither here nor in hub.KerasLayer a Python `if` asks a tensor. Keras 2 would convert both, and all that they call, which takes
+        # a second or two before the first step.
+        return tf.autograph.experimental.do_not_convert(self._run)(inputs, training)
+
+    def _run(self, inputs, training):
         inputs = match_input_dtypes(self._callable, inputs)
         if training is None:
             training = keras.backend.learning_phase()

@@ -101,11 +101,14 @@ def pack_batches(
 
     The other arguments are those of `make_batches`.
     """
+    as_it_is = (
+        tf.autograph.experimental.do_not_convert
+    )  # no Python `if` on a tensor here; converting takes longer than tracing
     if tokenize is not None:
-        dataset = dataset.map(tokenize, num_parallel_calls=tf.data.AUTOTUNE)
+        dataset = dataset.map(as_it_is(tokenize), num_parallel_calls=tf.data.AUTOTUNE)
     if size is not None:
-        dataset = dataset.flat_map(lambda pool: buckets_of(pool, size, seq_length, seed))
-    return dataset.map(pack, num_parallel_calls=tf.data.AUTOTUNE)
+        dataset = dataset.flat_map(as_it_is(lambda pool: buckets_of(pool, size, seq_length, seed)))
+    return dataset.map(as_it_is(pack), num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def pack_texts(
@@ -196,7 +199,7 @@ def buckets_of(pool: dict, batch_size: int, seq_length: int, seed: int) -> tf.da
         rows = order[index * batch_size : (index + 1) * batch_size]
         return tf.nest.map_structure(lambda value: tf.gather(value, rows), pool)
 
-    return tf.data.Dataset.from_tensor_slices(mixed).map(batch)
+    return tf.data.Dataset.from_tensor_slices(mixed).map(tf.autograph.experimental.do_not_convert(batch))
 
 
 def finish_batches(dataset: tf.data.Dataset, size: int, batch_size: int, drop_remainder: bool) -> tf.data.Dataset:
