@@ -9,8 +9,8 @@ from sklearn.metrics import f1_score
 
 from tl_keras import UserError
 from tl_keras._keras import keras
+from tl_keras.options import default_learning_rate
 from tl_keras.training.callbacks import BestWeights, MacroF1
-from tl_keras.training.defaults import default_learning_rate
 from tl_keras.training.optimizer import AdamW, make_optimizer
 from tl_keras.training.step import WarmupLinearDecay
 from tl_keras.training.strategy import get_strategy

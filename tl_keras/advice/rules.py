@@ -10,7 +10,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-from tl_keras.training.defaults import default_epochs, default_learning_rate
+from tl_keras.options import default_epochs, default_learning_rate
 
 FREEZE, TOP, FINE_TUNE = "freeze", "top", "fine-tune"
 WAYS = (FREEZE, TOP, FINE_TUNE)

@@ -11,7 +11,7 @@ from tl_keras.errors import UserError
 from tl_keras.models.heads import POOLINGS, MaskedPooling, ScalarMix
 from tl_keras.models.recurrent import Recurrence, RecurrentNetwork
 from tl_keras.models.transfer_control import let_head_learn_faster, prepare
-from tl_keras.training.defaults import default_learning_rate
+from tl_keras.options import default_learning_rate
 from tl_keras.training.optimizer import make_optimizer
 
 RECURRENT_LEARNING_RATE = 2e-3
@@ -211,24 +211,39 @@ def linear_logits(features, size: int, hidden: int | Sequence[int | keras.layers
 
 
 def compile_model(
-    model: keras.Model, learning_rate: float, loss, metrics: Sequence, *, faster_head: bool
+    model: keras.Model,
+    loss,
+    metrics: Sequence,
+    *,
+    encoder: Encoder,
+    transfer: Transfer,
+    width: int,
+    learning_rate: float | None,
+    hidden: int | Sequence = (),
+    recurrence: Recurrence | None = None,
 ) -> keras.Model:
     """Compile with AdamW (warm-up, linear decay, weight decay on matrices, gradient clipping), and tell it what learns at which rate.
 
     Args:
         model: of a builder.
-        learning_rate: the peak rate of the encoder.
         loss: as Keras takes it.
         metrics: as Keras takes them.
-        faster_head: see `let_head_learn_faster`; for linear heads on an encoder that learns.
+        encoder: that it is built on.
+        transfer: what of that learns.
+        width: of what the head stands on.
+        learning_rate: the peak rate of the encoder; None for one that suits it.
+        hidden: layers of the head; without any, and without a recurrent network, it learns faster than an encoder that learns: see
+            `let_head_learn_faster`.
+        recurrence: the recurrent network behind the encoder.
 
     Returns:
         The same model.
     """
-    if faster_head:
+    rate = learning_rate or peak_learning_rate(encoder, width, transfer, recurrence)
+    if transfer.trains_encoder and recurrence is None and not hidden:
         let_head_learn_faster(model)
     # XLA is slower on CPU for these steps, and would compile anew for each batch length.
-    model.compile(optimizer=make_optimizer(learning_rate), loss=loss, metrics=list(metrics), jit_compile=False)
+    model.compile(optimizer=make_optimizer(rate), loss=loss, metrics=list(metrics), jit_compile=False)
     return prepare(model)
 
 

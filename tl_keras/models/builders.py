@@ -15,7 +15,6 @@ from tl_keras.models.body import (
     encoder_outputs,
     in_context,
     linear_logits,
-    peak_learning_rate,
     pooled_features,
 )
 from tl_keras.models.heads import ClassProbabilities, MaskedAccuracy, TagProbabilities, masked_crossentropy
@@ -24,8 +23,7 @@ from tl_keras.models.pair_heads import ScoreInRange
 from tl_keras.models.recurrent import Recurrence
 from tl_keras.models.similarity_losses import ScoreCrossEntropy
 from tl_keras.models.transfer_model import TransferModel
-from tl_keras.options import check_ranges
-from tl_keras.training.defaults import default_learning_rate
+from tl_keras.options import check_ranges, default_learning_rate
 from tl_keras.training.optimizer import make_optimizer
 
 
@@ -82,14 +80,13 @@ def text_classifier(
     transfer = Transfer.of(transfer)
     recurrence = Recurrence.of(recurrent, encoder)
     inputs, features = pooled_features(encoder, transfer, pooling, recurrence, dropout)
-    rate = learning_rate or peak_learning_rate(encoder, features.shape[-1], transfer, recurrence)
     logits = linear_logits(features, len(names), hidden, dropout)
     probabilities = ClassProbabilities(names, multi_label, name="probabilities")(logits)
     model = TransferModel(inputs, probabilities, name="text_classifier")
     loss = "binary_crossentropy" if multi_label else "sparse_categorical_crossentropy"
     metrics = ["binary_accuracy" if multi_label else "accuracy", *metrics]
-    faster = transfer.trains_encoder and recurrence is None and not hidden
-    return compile_model(model, rate, loss, metrics, faster_head=faster)
+    how = {"learning_rate": learning_rate, "hidden": hidden, "recurrence": recurrence}
+    return compile_model(model, loss, metrics, encoder=encoder, transfer=transfer, width=features.shape[-1], **how)
 
 
 def _check_classes(classes: Sequence[str], multi_label: bool) -> list[str]:
@@ -158,9 +155,8 @@ def text_regressor(
     logits = linear_logits(features, 1, hidden, dropout)
     scores = ScoreInRange(low, high, name="score")(logits)
     model = TransferModel(inputs, scores, name="text_regressor")
-    rate = learning_rate or peak_learning_rate(encoder, features.shape[-1], transfer)
-    faster = transfer.trains_encoder and not hidden
-    return compile_model(model, rate, ScoreCrossEntropy(low, high), ["mae"], faster_head=faster)
+    how = {"width": features.shape[-1], "learning_rate": learning_rate, "hidden": hidden}
+    return compile_model(model, ScoreCrossEntropy(low, high), ["mae"], encoder=encoder, transfer=transfer, **how)
 
 
 def token_classifier(
@@ -216,12 +212,11 @@ def token_classifier(
     transfer, recurrence = Transfer.of(transfer), Recurrence.of(recurrent, encoder)
     inputs, outputs = encoder_outputs(encoder, transfer)
     features = in_context(encoder, inputs, outputs, recurrence, dropout)["sequence_output"]
-    rate = learning_rate or peak_learning_rate(encoder, features.shape[-1], transfer, recurrence)
     logits = linear_logits(features, len(tag_set.tags), hidden, dropout)
     head = TagProbabilities(tag_set.labels, tag_set.scheme, tag_set.tokens, name="probabilities")
     model = TransferModel(inputs, head(logits), name="token_classifier")
-    faster = transfer.trains_encoder and recurrence is None and not hidden
-    return compile_model(model, rate, masked_crossentropy, [MaskedAccuracy()], faster_head=faster)
+    how = {"width": features.shape[-1], "learning_rate": learning_rate, "hidden": hidden, "recurrence": recurrence}
+    return compile_model(model, masked_crossentropy, [MaskedAccuracy()], encoder=encoder, transfer=transfer, **how)
 
 
 def text_generator(language_model: LanguageModel, *, learning_rate: float | None = None) -> keras.Model:

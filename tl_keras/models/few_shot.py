@@ -24,7 +24,7 @@ from tl_keras.models.few_shot_heads import (
 )
 from tl_keras.models.text_vectors import TextVectors
 from tl_keras.models.transfer_model import TransferModel
-from tl_keras.training.defaults import default_learning_rate
+from tl_keras.options import default_learning_rate
 from tl_keras.training.optimizer import make_optimizer
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from tl_keras.encoders.base import Encoder, require_encoder
 from tl_keras.encoders.encoder_layer import encoder_layer_of
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.models.body import compile_model, linear_logits, peak_learning_rate, pooled_features
+from tl_keras.models.body import compile_model, linear_logits, pooled_features
 from tl_keras.models.lexical import JoinVectors, LexicalVector, lexical_table
 from tl_keras.models.pair_heads import (
     CosineSimilarity,
@@ -23,9 +23,8 @@ from tl_keras.models.similarity_losses import Contrastive, CosineRanking, Cosine
 from tl_keras.models.text_vectors import pooled_vectors, whitening
 from tl_keras.models.transfer_control import prepare
 from tl_keras.models.transfer_model import TransferModel
-from tl_keras.options import check_ranges
+from tl_keras.options import check_ranges, default_learning_rate
 from tl_keras.text.pair_batches import TOWERS
-from tl_keras.training.defaults import default_learning_rate
 from tl_keras.training.optimizer import make_optimizer
 
 LOSSES = ("cosine", "ranking", "contrastive", "in-batch")
@@ -288,6 +287,5 @@ def question_answerer(
     logits = linear_logits(features, 2, hidden, dropout)
     scores = head([logits, inputs["input_mask"], inputs["input_type_ids"]])
     model = TransferModel(inputs, scores, name="question_answerer")
-    rate = learning_rate or peak_learning_rate(encoder, features.shape[-1], transfer)
-    faster = transfer.trains_encoder and not hidden
-    return compile_model(model, rate, span_crossentropy, [SpanAccuracy()], faster_head=faster)
+    how = {"width": features.shape[-1], "learning_rate": learning_rate, "hidden": hidden}
+    return compile_model(model, span_crossentropy, [SpanAccuracy()], encoder=encoder, transfer=transfer, **how)

@@ -14,7 +14,7 @@ from tl_keras.encoders.encoder_layer import encoder_layer_of, find_encoder_layer
 from tl_keras.encoders.load import encoder_of
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.training.defaults import default_learning_rate
+from tl_keras.options import default_learning_rate
 from tl_keras.training.optimizer import AdamW
 from tl_keras.training.step import WarmupLinearDecay
 

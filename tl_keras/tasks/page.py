@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from tl_keras.errors import UserError
 from tl_keras.evaluation.plots import plot_history
@@ -29,8 +31,9 @@ def write_page(
     use: str,
     output: str,
     plots: Sequence[str] = (),
+    more_plots: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write `report.md`.
+    """Write `report.md` and, where matplotlib is installed, `plots/*.png`.
 
     Args:
         folder: the run folder.
@@ -42,9 +45,11 @@ def write_page(
         mistakes: lines: the worst answers.
         use: the commands that use the run, besides `evaluate`.
         output: what the export takes and gives; ends a sentence.
-        plots: files under `plots/` that were drawn besides the training curves.
+        plots: files under `plots/` that `more_plots` may draw besides the training curves.
+        more_plots: draws them, given that folder.
     """
     config = outcome.config
+    _draw(folder / "plots", outcome, more_plots)
     drawn = [name for name in ["training.png", *plots] if (folder / "plots" / name).is_file()]
     lines = [
         f"# {config['task']}: {markdown(Path(config['train']).name)}",
@@ -72,9 +77,8 @@ def write_page(
     (folder / "report.md").write_text("\n".join(lines) + "\n", "utf-8")
 
 
-def draw(folder: Path, outcome: Outcome, more=None) -> None:
-    """Draw the training curves, and what `more(plots_folder)` draws; without matplotlib, say so and go on."""
-    plots = folder / "plots"
+def _draw(plots: Path, outcome: Outcome, more: Callable[[Path], None] | None) -> None:
+    """Draw the training curves and more; without matplotlib, say so and go on."""
     plots.mkdir(parents=True, exist_ok=True)
     try:
         if outcome.history:
@@ -83,6 +87,21 @@ def draw(folder: Path, outcome: Outcome, more=None) -> None:
             more(plots)
     except UserError as error:
         logger.warning("No plots: %s", error)
+
+
+def score_table(scores: pd.DataFrame, of: str, counted: str) -> list[str]:
+    """Precision, recall and F1 of each class or label, as a Markdown table.
+
+    Args:
+        scores: by name, as the reports of `evaluate` hold them.
+        of: heading of the names.
+        counted: heading of how many there are.
+    """
+    rows = [
+        [cell(name), f"{row.precision:.4f}", f"{row.recall:.4f}", f"{row.f1:.4f}", f"{row.support:.0f}"]
+        for name, row in scores.iterrows()
+    ]
+    return table([of, "precision", "recall", "F1", counted], rows)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -12,7 +12,7 @@ from tl_keras.models.pair_heads import span_head_of
 from tl_keras.models.text_labels import batches
 from tl_keras.serving.evaluate import evaluate_questions
 from tl_keras.serving.predict import predict
-from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, draw, section, table, write_page
+from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, section, table, write_page
 from tl_keras.tasks.run import Run
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,6 @@ class QuestionAnsweringRun(Run):
     def write_page(self, folder, outcome):
         """Figures with and without an answer, the most confident errors."""
         config, report = outcome.config, outcome.report
-        draw(folder, outcome)
         kept = best_epoch_line(outcome, "with the best F1 on the questions below")
         # A threshold that was not given was chosen on the questions below.
         if self.settings.null_threshold is None and config["null_answers"]:

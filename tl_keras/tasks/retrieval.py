@@ -10,7 +10,7 @@ from tl_keras.evaluation.similarity import nearest
 from tl_keras.models.pair_builders import bi_encoder, sentence_encoder
 from tl_keras.serving.evaluate import evaluate_retrieval
 from tl_keras.serving.predict import as_predictor
-from tl_keras.tasks.page import MISTAKES, cell, draw, kept_line, section, table, write_page
+from tl_keras.tasks.page import MISTAKES, cell, kept_line, section, table, write_page
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.sentence_similarity import (
     lexical_weight_in_training,
@@ -99,7 +99,6 @@ class RetrievalRun(Run):
     def write_page(self, folder, outcome):
         """Figures before and after, the questions that went wrong."""
         config, report = outcome.config, outcome.report
-        draw(folder, outcome)
         metrics = {"trained": report.to_dict(), "before training": config["before_training"]}
         if config["kept_weights_from_before_training"]:
             metrics = {"before training (kept)": report.to_dict()}

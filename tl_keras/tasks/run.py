@@ -19,12 +19,12 @@ from tl_keras.features.frozen import cache_features
 from tl_keras.features.split import CannotSplit
 from tl_keras.files import refuse_input_as_output
 from tl_keras.models.transfer_model import reads_strings
+from tl_keras.options import default_epochs
 from tl_keras.serving.predict import export
 from tl_keras.tasks.folder import FinishedRun, Outcome, RunFolder, library_versions, write_numbers
 from tl_keras.tasks.steps import RunSteps, encoder_hash, refuse_other_encoder
 from tl_keras.training.callbacks import BestWeights, EpochScore
 from tl_keras.training.checkpoints import Checkpoints, keep_random_states
-from tl_keras.training.defaults import default_epochs
 from tl_keras.training.guards import row_finder
 from tl_keras.training.resume import resumable_fit
 from tl_keras.training.step import precision, share_batches

@@ -16,7 +16,7 @@ from tl_keras.models.pair_builders import bi_encoder, sentence_encoder
 from tl_keras.serving.evaluate import evaluate_similarity
 from tl_keras.serving.lexical_weight import choose_lexical_weight
 from tl_keras.serving.predict import as_predictor
-from tl_keras.tasks.page import MISTAKES, cell, draw, kept_line, section, write_page
+from tl_keras.tasks.page import MISTAKES, cell, kept_line, section, write_page
 from tl_keras.tasks.run import Run
 
 
@@ -126,7 +126,6 @@ class SentenceSimilarityRun(Run):
     def write_page(self, folder, outcome):
         """Correlations, the largest disagreements."""
         config, report = outcome.config, outcome.report
-        draw(folder, outcome)
         low, high = config["score_range"]
         towers = config["architecture"] == "bi-encoder"
         kind = f"{config['architecture']}, {config['loss']} loss" if towers else config["architecture"]

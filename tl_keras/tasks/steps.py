@@ -21,8 +21,8 @@ from tl_keras.tasks.settings import RunSettings, WordVectorTaskSettings
 from tl_keras.training.callbacks import BestWeights
 
 
-def encoder_for(settings: WordVectorTaskSettings, texts: Sequence[str]) -> Encoder:
-    """The encoder that the settings name; one of word vectors is made ready for the words of the training texts.
+def word_vectors_for(settings: WordVectorTaskSettings, texts: Sequence[str]) -> WordVectorEncoder:
+    """The encoder of word vectors that the settings name, made ready for the words of the training texts.
 
     What the vectors know of these texts is logged.
 
@@ -33,8 +33,6 @@ def encoder_for(settings: WordVectorTaskSettings, texts: Sequence[str]) -> Encod
     Raises:
         UserError: a file cannot be read, or does not fit the texts.
     """
-    if not settings.on_word_vectors:
-        return load_encoder(settings.encoder, settings.seq_length, settings.preprocessor, settings.layers)
     if settings.preprocessor is not None or settings.layers is not None:
         raise UserError(
             "word vectors have neither a preprocessing module nor layers: leave out --preprocessor and --layers."
@@ -149,7 +147,7 @@ class RunSteps:
         """The encoder that the settings name; one of word vectors is made ready for the training texts. In the strategy's scope."""
         settings = self.settings
         if getattr(settings, "on_word_vectors", False):
-            return encoder_for(settings, self.train.texts)
+            return word_vectors_for(settings, self.train.texts)
         return load_encoder(settings.encoder, settings.seq_length, settings.preprocessor, settings.layers)
 
     def build(self) -> keras.Model:

@@ -17,10 +17,9 @@ from tl_keras.models.builders import text_classifier
 from tl_keras.models.recurrent import Recurrence
 from tl_keras.serving.evaluate import evaluate
 from tl_keras.serving.predict import predict
-from tl_keras.tasks.folder import Outcome
-from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, draw, section, table, write_page
+from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, score_table, section, write_page
 from tl_keras.tasks.run import Run
-from tl_keras.tasks.steps import coverage_line, encoder_config, encoder_for, encoder_line
+from tl_keras.tasks.steps import coverage_line, encoder_config, encoder_line
 from tl_keras.training.callbacks import BestWeights, MacroF1, class_weights
 
 logger = logging.getLogger(__name__)
@@ -61,8 +60,9 @@ class TextClassificationRun(Run):
             UserError: a file cannot be read, there is only one class, or validation holds a label training does not.
         """
         settings = self.settings
-        names = ("text", "label", "text_pair", "label_separator", "separator", "quoting", "encoding", "on_empty")
-        options = {name: getattr(settings, name) for name in names}
+        options = self.options(
+            "text", "label", "text_pair", "label_separator", "separator", "quoting", "encoding", "on_empty"
+        )
         train = read_table(settings.train, **options)
         if len(train.classes) < 2 and not train.multi_label:
             raise UserError(
@@ -76,10 +76,6 @@ class TextClassificationRun(Run):
         if settings.validation is None:
             return train, None
         return train, read_table(settings.validation, classes=train.classes, **options)
-
-    def load_encoder(self):
-        """One of word vectors is made ready for the words of the training examples."""
-        return encoder_for(self.settings, self.train.texts)
 
     def build(self):
         """A classifier for the classes of the training examples."""
@@ -131,51 +127,35 @@ class TextClassificationRun(Run):
 
     def write_page(self, folder, outcome):
         """Metrics per class, confusion matrix, the most confident errors."""
-        write_classification_page(folder, outcome, self.model, self.valid)
+        config, report = outcome.config, outcome.report
 
+        def confusion(plots: Path) -> None:
+            if report.confusion is not None and len(report.classes) <= 40:
+                plot_confusion_matrix(report, plots / "confusion_matrix.png")
 
-def write_classification_page(folder: Path, outcome: Outcome, model, valid: Examples) -> None:
-    """Write `report.md` and, where matplotlib is installed, `plots/*.png`.
-
-    Args:
-        folder: the run folder.
-        outcome: of the run.
-        model: to look for the most confident errors with.
-        valid: validation examples.
-    """
-    config, report = outcome.config, outcome.report
-
-    def confusion(plots: Path) -> None:
-        if report.confusion is not None and len(report.classes) <= 40:
-            plot_confusion_matrix(report, plots / "confusion_matrix.png")
-
-    draw(folder, outcome, confusion)
-    pair = f" + `{config['text_pair']}`" if config["text_pair"] else ""
-    rows = [
-        [cell(name), f"{row.precision:.4f}", f"{row.recall:.4f}", f"{row.f1:.4f}", f"{row.support:.0f}"]
-        for name, row in report.per_class.iterrows()
-    ]
-    write_page(
-        folder,
-        outcome,
-        made_of=f"{encoder_line(config)}, pooling {config['pooling']}",
-        data=f", columns `{config['text']}`{pair} and `{config['label']}`",
-        kept=coverage_line(config)
-        + best_epoch_line(
+        pair = f" + `{config['text_pair']}`" if config["text_pair"] else ""
+        write_page(
+            folder,
             outcome,
-            f"the last whose {config['kept_by']} on the validation examples below is not clearly worse than the best; so their metrics "
-            "flatter a little, the more the fewer they are",
-        ),
-        metrics=[
-            f"accuracy **{report.accuracy:.4f}**, macro F1 **{report.macro_f1:.4f}**, loss {report.loss:.4f}",
-            "",
-            *table(["class", "precision", "recall", "F1", "examples"], rows),
-        ],
-        mistakes=_mistakes(model, valid),
-        use=f'tl-keras predict {config["out"]} "..."',
-        output="gives `label`, `score` and `scores`",
-        plots=["confusion_matrix.png"],
-    )
+            made_of=f"{encoder_line(config)}, pooling {config['pooling']}",
+            data=f", columns `{config['text']}`{pair} and `{config['label']}`",
+            kept=coverage_line(config)
+            + best_epoch_line(
+                outcome,
+                f"the last whose {config['kept_by']} on the validation examples below is not clearly worse than the best; so their metrics "
+                "flatter a little, the more the fewer they are",
+            ),
+            metrics=[
+                f"accuracy **{report.accuracy:.4f}**, macro F1 **{report.macro_f1:.4f}**, loss {report.loss:.4f}",
+                "",
+                *score_table(report.per_class, "class", "examples"),
+            ],
+            mistakes=_mistakes(self.model, self.valid),
+            use=f'tl-keras predict {config["out"]} "..."',
+            output="gives `label`, `score` and `scores`",
+            plots=["confusion_matrix.png"],
+            more_plots=confusion,
+        )
 
 
 def _mistakes(model, valid: Examples) -> list[str]:

@@ -18,7 +18,7 @@ from tl_keras.manifest import tree_sha256
 from tl_keras.models.builders import text_generator
 from tl_keras.models.language_model import PRESET, LanguageModel, load_language_model, save_preset
 from tl_keras.serving.predict import as_predictor
-from tl_keras.tasks.page import best_epoch_line, cell, draw, section, write_page
+from tl_keras.tasks.page import best_epoch_line, cell, section, write_page
 from tl_keras.tasks.run import Run
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,6 @@ class TextGenerationRun(Run):
         """The model as a preset, perplexity and samples."""
         save_preset(self.encoder, folder / PRESET)
         config, report = outcome.config, outcome.report
-        draw(folder, outcome)
         generator, prompts = as_predictor(self.model), [""] * SAMPLES
         if self.valid.text_pairs is not None:
             texts = self.valid.texts.tolist()

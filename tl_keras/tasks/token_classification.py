@@ -11,7 +11,7 @@ from tl_keras.errors import UserError
 from tl_keras.models.builders import token_classifier
 from tl_keras.serving.evaluate import evaluate_tagging
 from tl_keras.serving.predict import predict
-from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, draw, section, table, write_page
+from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, score_table, section, write_page
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.steps import coverage_line, encoder_config, encoder_line
 
@@ -92,12 +92,7 @@ class TokenClassificationRun(Run):
     def write_page(self, folder, outcome):
         """Metrics per label, the most confident errors."""
         config, report = outcome.config, outcome.report
-        draw(folder, outcome)
         units = "first tokens of words" if config["label_tokens"] == "first" else "all tokens"
-        rows = [
-            [cell(name), f"{row.precision:.4f}", f"{row.recall:.4f}", f"{row.f1:.4f}", f"{row.support:.0f}"]
-            for name, row in report.per_label.iterrows()
-        ]
         write_page(
             folder,
             outcome,
@@ -107,7 +102,7 @@ class TokenClassificationRun(Run):
                 f"entity F1 **{report.f1:.4f}**, precision {report.precision:.4f}, recall {report.recall:.4f}, "
                 f"macro F1 {report.macro_f1:.4f} (both ends and the label must be right; compared in {report.compared})",
                 "",
-                *table(["label", "precision", "recall", "F1", "entities"], rows),
+                *score_table(report.per_label, "label", "entities"),
             ],
             mistakes=_mistakes(self.model, self.valid),
             use=f'tl-keras predict {config["out"]} "..."',
