@@ -7,22 +7,16 @@ import logging
 from tl_keras.data.pairs import RetrievalPairs, read_retrieval_pairs
 from tl_keras.errors import UserError
 from tl_keras.evaluation.similarity import nearest
-from tl_keras.models.pair_builders import bi_encoder, sentence_encoder
+from tl_keras.models.pair_builders import bi_encoder
 from tl_keras.serving.evaluate import evaluate_retrieval
 from tl_keras.serving.predict import as_predictor
 from tl_keras.tasks.page import MISTAKES, cell, kept_line, section, table, write_page
-from tl_keras.tasks.run import Run
-from tl_keras.tasks.sentence_similarity import (
-    lexical_weight_in_training,
-    lexical_weight_of,
-    texts_to_whiten,
-    tune_lexical_weight,
-)
+from tl_keras.tasks.sentence_similarity import VectorRun, lexical_weight_of
 
 logger = logging.getLogger(__name__)
 
 
-class RetrievalRun(Run):
+class RetrievalRun(VectorRun):
     """Questions to documents; settings are `RetrievalSettings`."""
 
     task = "retrieval"
@@ -59,17 +53,7 @@ class RetrievalRun(Run):
 
     def build(self):
         """A sentence encoder."""
-        settings = self.settings
-        texts = [*self.train.texts, *self.train.documents]
-        return sentence_encoder(
-            self.encoder,
-            settings.plan,
-            pooling=settings.pooling,
-            dimensions=settings.projection,
-            lexical_weight=lexical_weight_in_training(self.lexical_weight_setting, self.encoder),
-            lexical_texts=texts,
-            whiten_texts=texts_to_whiten(settings.whiten, self.encoder, texts),
-        )
+        return self.sentence_encoder([*self.train.texts, *self.train.documents], self.settings.pooling)
 
     def training_model(self, model):
         """The sentence encoder, twice: the documents of a batch are one another's wrong answers."""
@@ -86,10 +70,6 @@ class RetrievalRun(Run):
     def monitored_value(self, report):
         """The mean reciprocal rank."""
         return report.mrr
-
-    def tune_on_validation(self, report):
-        """How much shared letters count."""
-        return tune_lexical_weight(self) or report
 
     def extra_config(self, report):
         """How many documents there were; what was chosen."""

@@ -19,8 +19,38 @@ from tl_keras.serving.predict import as_predictor
 from tl_keras.tasks.page import MISTAKES, cell, kept_line, section, write_page
 from tl_keras.tasks.run import Run
 
+logger = logging.getLogger(__name__)
 
-class SentenceSimilarityRun(Run):
+
+class VectorRun(Run):
+    """A run that learns vectors of texts; settings are `VectorSettings`."""
+
+    lexical_weight_setting: str
+    """How much shared letters count: a number, or `"auto"`."""
+
+    def sentence_encoder(self, texts: Sequence[str], pooling: str):
+        """The model that gives vectors, for texts like these."""
+        settings = self.settings
+        return sentence_encoder(
+            self.encoder,
+            settings.plan,
+            pooling=pooling,
+            dimensions=settings.projection,
+            lexical_weight=lexical_weight_in_training(self.lexical_weight_setting, self.encoder),
+            lexical_texts=texts,
+            whiten_texts=texts_to_whiten(settings.whiten, self.encoder, texts),
+        )
+
+    def tune_on_validation(self, report):
+        """How much shared letters count: with `"auto"`, what is best on the validation examples."""
+        if self.lexical_weight_setting != "auto" or lexical_weight_of(self.model) is None:
+            return report
+        weight = choose_lexical_weight(self.model, self.valid)
+        logger.info("Shared letters count %.2f, meaning %.2f: the best on the validation examples.", weight, 1 - weight)
+        return self.evaluate()
+
+
+class SentenceSimilarityRun(VectorRun):
     """Pairs of texts to a number; settings are `SentenceSimilaritySettings`."""
 
     task = "sentence-similarity"
@@ -65,16 +95,7 @@ class SentenceSimilarityRun(Run):
         """A sentence encoder, or a regressor that reads both texts."""
         settings = self.settings
         if settings.towers:
-            texts = [*self.train.texts, *self.train.text_pairs]
-            return sentence_encoder(
-                self.encoder,
-                settings.plan,
-                pooling=self.pooling,
-                dimensions=settings.projection,
-                lexical_weight=lexical_weight_in_training(self.lexical_weight_setting, self.encoder),
-                lexical_texts=texts,
-                whiten_texts=texts_to_whiten(settings.whiten, self.encoder, texts),
-            )
+            return self.sentence_encoder([*self.train.texts, *self.train.text_pairs], self.pooling)
         return text_regressor(
             self.encoder,
             self.train.score_range,
@@ -109,10 +130,6 @@ class SentenceSimilarityRun(Run):
     def monitored_value(self, report):
         """Spearman's rank correlation."""
         return report.spearman
-
-    def tune_on_validation(self, report):
-        """How much shared letters count."""
-        return tune_lexical_weight(self) or report
 
     def extra_config(self, report):
         """What was chosen or read from the data."""
@@ -166,8 +183,6 @@ def _disagreements(model, valid: ScoredExamples, towers: bool) -> list[str]:
     return section("Largest disagreements in rank", columns, rows)
 
 
-logger = logging.getLogger(__name__)
-
 IN_TRAINING = 0.5
 """The lexical weight under which an encoder is trained whose own is chosen afterwards: it learns what shared letters do not tell."""
 
@@ -198,22 +213,6 @@ def lexical_weight_in_training(setting: str, encoder: Encoder) -> float:
     if setting != "auto":
         return float(setting)
     return IN_TRAINING if can_join_letters(encoder) else 0.0
-
-
-def tune_lexical_weight(run):
-    """With `"auto"`: set the fraction of the run's model that is best on its validation examples.
-
-    Args:
-        run: with `lexical_weight_setting`, `model`, `valid` and `evaluate()`.
-
-    Returns:
-        The report that then holds, or None where nothing is chosen.
-    """
-    if run.lexical_weight_setting != "auto" or lexical_weight_of(run.model) is None:
-        return None
-    weight = choose_lexical_weight(run.model, run.valid)
-    logger.info("Shared letters count %.2f, meaning %.2f: the best on the validation examples.", weight, 1 - weight)
-    return run.evaluate()
 
 
 def lexical_weight_of(model) -> float | None:
