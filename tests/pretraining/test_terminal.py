@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tl_keras.cli.commands import train_or_stop
+from tl_keras.cli.commands import progress_line, train_or_stop
+from tl_keras.pretraining.run_files import Report
 
 pytestmark = pytest.mark.one_keras
 
@@ -42,3 +43,17 @@ def test_a_signal_is_no_success(capsys, number, code):
 def test_the_end_says_nothing(capsys):
     train_or_stop(Training())
     assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_gets_one_line_of_progress(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    assert progress_line() is None  # nobody looks
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    show = progress_line()
+    show(Report(50, 0.25, 3725.0, 1234.5, {"mlm_loss": 2.5, "rate": 1.0}))
+    show(Report(200, 1.0, 0.0, 1000.0, {}))
+    first, second = capsys.readouterr().err.split("\r")[1:]
+    # A quarter of twenty signs, and of the time left an hour, two minutes and five seconds; only losses are named.
+    assert first.strip() == "[#####...............]  25% step 50 1,234 tokens/s 1:02:05 left, mlm 2.50"
+    assert second.startswith("[####################] 100% step 200 1,000 tokens/s 0:00:00 left")
+    assert second.endswith("\n")
