@@ -199,7 +199,7 @@ def last_line(ended: Ended) -> str:
 
 
 def kills(campaign: Campaign, moments: int) -> None:
-    """Kill training, export, index building and prediction at moments spread over their lives; the same command again each time."""
+    """Kill training at moments spread over its life; the same command again each time."""
     folder = campaign.folder
     whole = folder / "whole"
     shutil.rmtree(whole, ignore_errors=True)
@@ -218,38 +218,71 @@ def kills(campaign: Campaign, moments: int) -> None:
         until_done(campaign, "kills: train", command, [moment], lambda: same_run(out, whole))
     remove(out)
     until_done(campaign, "kills: train, again and again", command, spread, lambda: same_run(out, whole))
+    nothing_left_behind(campaign, "kills")
+
+
+def job_kills(campaign: Campaign, moments: int) -> None:
+    """Kill export, index building and prediction at moments spread over their lives: each ends with what an undisturbed one gave."""
+    folder = campaign.folder
+    whole = trained(campaign, "job kills")
+    if whole is None:
+        return
     large = folder / "large.csv"
     write_reviews(large, 3000, campaign.random)
+    exported, index, answers = folder / "exported", folder / "index", folder / "answers.csv"
     jobs = {
-        "kills: export": (["export", whole, "--out", folder / "exported"], lambda: whole_export(folder / "exported")),
+        "kills: export": (exported, ["export", whole, "--out", exported], lambda: contents_of_exports(exported)),
         "kills: index": (
-            campaign.index(large, folder / "index", "--overwrite"),
-            lambda: campaign.run("search", folder / "index", "good film").code == 0,
+            index,
+            campaign.index(large, index, "--overwrite"),
+            lambda: campaign.run("--verify", "search", index, "good film").out,
         ),
         "kills: predict": (
-            ["predict", whole, "--data", large, "--out", folder / "answers.csv", "--resume"],
-            lambda: len((folder / "answers.csv").read_text("utf-8").splitlines()) == 3001,
+            answers,
+            ["predict", whole, "--data", large, "--out", answers, "--resume"],
+            lambda: answers.read_bytes(),
         ),
     }
-    for name, (command, right) in jobs.items():
-        for left in ("exported", "index", "answers.csv"):
-            remove(folder / left)
+    for name, (out, command, found) in jobs.items():
+        remove(out)
         seconds = campaign.run(*command).seconds
-        for left in ("exported", "index", "answers.csv"):
-            remove(folder / left)
-        few = max(moments // 4, 2)
-        until_done(campaign, name, command, [seconds * (place + 0.5) / few for place in range(few)], right)
-    left = [path.name for path in folder.iterdir() if path.name.startswith(".")]
-    campaign.count("kills: left behind", "nothing" if not left else "FAILED", ", ".join(left) or None)
+        undisturbed = found()
+        remove(out)
+        spread = [seconds * (place + 0.5) / moments for place in range(moments)]
+        until_done(
+            campaign, name, command, spread, lambda found=found, same=undisturbed: bool(same) and found() == same
+        )
+    nothing_left_behind(campaign, "job kills")
 
 
-def whole_export(folder: Path) -> bool:
-    """Whether all versions in a folder are whole."""
+def trained(campaign: Campaign, name: str) -> Path | None:
+    """The run that other commands work on; None, and counted, if it cannot be trained."""
+    whole = campaign.folder / "whole"
+    if whole.is_dir():
+        return whole
+    ended = campaign.run(*campaign.train(whole))
+    if ended.code:
+        campaign.count(name, "FAILED", f"there is no run: {last_line(ended)}")
+        return None
+    return whole
+
+
+def nothing_left_behind(campaign: Campaign, name: str) -> None:
+    """Count whether killed commands left anything beside what they wrote, when the same command has ended."""
+    left = [path.name for path in campaign.folder.iterdir() if path.name.startswith(".")]
+    campaign.count(f"{name}: left behind", "nothing" if not left else "FAILED", ", ".join(left) or None)
+
+
+def contents_of_exports(folder: Path) -> set[tuple]:
+    """The variables of all versions in a folder, each of which must be whole: one element where all are alike."""
     from tl_keras.manifest import check_manifest
 
     for version in folder.iterdir():
         check_manifest(version)
-    return any(folder.iterdir())
+    return {
+        tuple(sorted((file.name, file.read_bytes()) for file in version.rglob("variables.data*")))
+        for version in folder.iterdir()
+    }
 
 
 def remove(path: Path) -> None:
@@ -287,9 +320,8 @@ def full_disk(campaign: Campaign, moments: int) -> None:
 def damage(campaign: Campaign, moments: int) -> None:
     """Flip a bit, cut or lose a file of a run, an export and an index: it must be named in one line, or not be used at all."""
     folder = campaign.folder
-    whole = folder / "whole"
-    if not whole.is_dir() and campaign.run(*campaign.train(whole)).code:
-        campaign.count("damage", "FAILED", "there is no run to damage")
+    whole = trained(campaign, "damage")
+    if whole is None:
         return
     index = folder / "index"
     remove(index)
@@ -413,7 +445,14 @@ def unpack_together(campaign: Campaign) -> None:
     campaign.count("two at once: cache", "both have it" if fair else "FAILED", note)
 
 
-CAMPAIGNS = {"kills": kills, "full-disk": full_disk, "damage": damage, "options": options, "together": together}
+CAMPAIGNS = {
+    "kills": kills,
+    "job-kills": job_kills,
+    "full-disk": full_disk,
+    "damage": damage,
+    "options": options,
+    "together": together,
+}
 
 
 def main() -> int:

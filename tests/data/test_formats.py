@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-import logging
 from types import SimpleNamespace
 
 import numpy as np
@@ -235,6 +234,14 @@ def test_a_row_read_in_parts_is_named_by_its_place_in_the_file(tmp_path):
         ),
         ("r.csv", "text,label\ncaf\xe9 au lait is fine,1\n".encode("latin-1"), "line 2: byte 0xe9.*--encoding cp1252"),
         ("r.csv", "text,label\n영화,1\n".encode("cp949"), "line 2: .*--encoding cp949"),
+        ("r.csv", b"PK\x03\x04" + bytes(60), "is a zip archive or an Excel workbook, not text"),
+        ("r.txt", b"PAR1" + bytes(60), "is a Parquet file, not text"),
+        ("r.csv", b"label,text, text\na,1,1\n", "names a column twice: 'text'"),
+        ("r.csv", b"label,text,\xef\xbb\xbftext\na,1,1\n", "names a column twice: 'text'"),
+        ("r.jsonl", b'{"text": ["a"], "label": 1}\n', r"line 1: the text is a list \(\['a'\]\), not a string"),
+        ("r.jsonl", b'{"text": "a", "label": 1}\n{"text": {"a": 1}, "label": 1}\n', "line 2: the text is a dict"),
+        ("r.json", b'{"text": {"0": "a"}, "label": {"0": "x"}}', "row 1: the text is a dict"),
+        ("r.jsonl", b'{"text": "a", "label": {"x": 1}}\n', "line 1: the label is a dict"),
         ("missing-*.csv", None, "no file matches"),
     ],
 )
@@ -246,10 +253,16 @@ def test_what_cannot_be_read(tmp_path, name, content, message):
     assert "\n" not in str(error.value)
 
 
-def test_encodings_and_separators_that_are_named(tmp_path):
+def test_encodings_and_separators_that_are_named(tmp_path, caplog):
     (tmp_path / "utf8.csv").write_text("text,label\n어제 본 영화,1\n", "utf-8")
-    with pytest.raises(UserError, match="reads as UTF-8: leave encoding"):
-        read_table(tmp_path / "utf8.csv", encoding="euc-kr")
+    # Also encodings in which any bytes are text.
+    for encoding in ("euc-kr", "cp949", "latin-1", "cp1252", "utf-16", "johab", "shift_jis"):
+        with pytest.raises(UserError, match=rf"is UTF-8, not {encoding}: leave encoding \(--encoding\) out"):
+            read_table(tmp_path / "utf8.csv", encoding=encoding)
+    for raw in ("text,label\n어제 본 영화,1\n".encode("cp949"), "text,label\ncafé à Orléans, là\n".encode("latin-1")):
+        (tmp_path / "other.csv").write_bytes(raw)
+        read_table(tmp_path / "other.csv", label=None, encoding="latin-1")
+    assert caplog.text.count("It reads as Korean cp949") == 1
     for encoding in ("hex", "rot13", "no\0name"):
         with pytest.raises(UserError, match="common ones are utf-8, cp949"):
             read_table(tmp_path / "utf8.csv", encoding=encoding)
@@ -278,13 +291,6 @@ def test_rows_of_several_files_are_named_by_file_and_line(tmp_path):
     with pytest.raises(UserError, match=r"b\.csv has other columns than .*a\.csv: text, words stand in one only"):
         read_table(files)
     assert len(Tables(str(tmp_path / "*.csv")).paths) == 2
-
-
-def test_labels_written_in_several_ways_are_warned_of(tmp_path, caplog):
-    frame = pd.DataFrame({"text": list("abcd"), "label": ["Positive", "positive ", "ｐositive", "negative"]})
-    with caplog.at_level(logging.WARNING):
-        assert len(read_table(frame).classes) == 4
-    assert "the labels 'Positive' (1) and 'positive' (1) and 'ｐositive' (1) differ by case" in caplog.text
 
 
 def test_questions_from_tables_of_any_kind(tmp_path):

@@ -6,6 +6,7 @@ import csv
 import gzip
 import logging
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -150,3 +151,59 @@ def test_published_files_keep_all_their_rows(shared_dir):
     assert (len(nsmc), nsmc.counts()["1"]) == (5000, 2500)
     with pytest.raises(UserError, match="is a number"):
         read_table(shared_dir / "data/nsmc/test.csv", "id")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Positive", "positive ", "ｐositive"),
+        ("good", "good\u200b"),
+        ("1", "1.0", "01"),
+        ("긍정", "\u1100\u1173\u11bc정"),
+    ],
+)
+def test_labels_written_in_several_ways_are_warned_of(names, caplog):
+    frame = pd.DataFrame({"text": ["a"] * (len(names) + 1), "label": [*names, "negative"]})
+    with caplog.at_level(logging.WARNING):
+        assert len(read_table(frame).classes) == len(names) + 1
+    said = " and ".join(f"{name.strip()!r} (1)" for name in sorted(names))
+    assert caplog.text.count("WARNING") == 1
+    assert all(f"{name.strip()!r} (1)" in caplog.text for name in names), said
+    assert "differ by case, blanks, width or zeros alone" in caplog.text
+
+
+@pytest.mark.parametrize("written", ["\ufeff본문", "본문\u200b", " 본문", "\u1107\u1169\u11ab문"])
+def test_columns_are_found_however_their_names_are_written(tmp_path, written):
+    frame = pd.DataFrame({written: ["a", "b"], "label": ["x", "y"]})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    frame.to_parquet(tmp_path / "a.parquet")
+    for name in ("본문", written):
+        for table in (frame, *(tmp_path / f"a.{kind}" for kind in ("csv", "jsonl", "parquet"))):
+            assert read_table(table, name).texts.tolist() == ["a", "b"], (name, table)
+        for kind in ("csv", "jsonl", "parquet"):
+            stream = RowStream(tmp_path / f"a.{kind}", [name], texts=[name])
+            assert [row[stream.place(name)] for row in stream] == ["a", "b"]
+
+
+def test_json_that_is_called_otherwise(tmp_path):
+    for name, content in (
+        ("a.txt", '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n'),
+        ("a.csv", '[{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]'),
+        ("a", '\n[\n {"text": "a", "label": "x"}, {"text": "b", "label": "y"}]'),
+    ):
+        (tmp_path / name).write_text(content)
+        assert read_table(tmp_path / name).label_names == ["x", "y"]
+
+
+def test_one_column_is_not_two():
+    rows = [{"text": "a", "label": "x"}]
+    for options in ({"label": "text"}, {"text": "label"}, {"text_pair": "label"}, {"label": ["text", "label"]}):
+        with pytest.raises(UserError, match="is to be both the text and its label"):
+            read_table(rows, **options)
+
+
+@pytest.mark.parametrize("entries", [["a", 1], [{"text": "a"}, "b"], [], [("a", "x")], None, 5, np.zeros((2, 2))])
+def test_what_is_no_table(entries):
+    with pytest.raises(UserError, match="a table is a path, a DataFrame, a list of dicts"):
+        read_table(entries)

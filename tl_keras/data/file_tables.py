@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +24,12 @@ ROWS_AT_ONCE = 4096
 
 Row = tuple[int, list]
 """The number of a row's first line (or of the row), from 1, and its cells in the order of the columns; None where there is nothing."""
+
+
+def holds_json(path: Path, encoding: str = "utf-8") -> bool:
+    """Whether a file begins as JSON objects, or an array of them, do, whatever it is called."""
+    with open_text(path, encoding) as stream:
+        return re.match(r'\s*(?:\[\s*)?\{\s*"', stream.read(4096)) is not None
 
 
 class Table:
@@ -63,6 +72,8 @@ class Table:
         raise NotImplementedError
 
     def _checked(self, names: list[str]) -> list[str]:
+        # As pandas calls columns without a name; exports of spreadsheets end in some.
+        names = [column_name(name) or f"Unnamed: {place}" for place, name in enumerate(names)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise UserError(f"{self.path}: the header names a column twice: {', '.join(map(repr, twice))}.")
@@ -91,8 +102,7 @@ class TextTable(Table):
             plain = self.quoting == "none" or (self.quoting == "auto" and separator == "\t" and not self._quoted)
             rows = csv_rows(itertools.chain([header], stream), self.path, separator, plain)
             line, names = next(rows)
-            # As pandas calls columns without a name; exports of spreadsheets end in some.
-            yield line, self._checked([name or f"Unnamed: {place}" for place, name in enumerate(names)])
+            yield line, self._checked(names)
             yield from rows
 
 
@@ -110,13 +120,14 @@ class ObjectTable(Table):
             names.update(dict.fromkeys(row))
         if not names:
             raise UserError(f"{self.path} holds no objects with names.")
-        return list(names)
+        return self._checked(list(names))
 
     def rows(self):
         """A row for each object."""
         names = self.columns
         required = [name for name in self.required if name in names]
-        for number, row in self._objects():
+        for number, found in self._objects():
+            row = {column_name(name): cell for name, cell in found.items()}
             for name in required:
                 if name not in row:
                     raise UserError(
@@ -222,7 +233,7 @@ class ExcelTable(Table):
                 if names is None:
                     used = max(place for place, cell in enumerate(cells) if cell is not None) + 1
                     found = ["" if cell is None else str(cell).strip() for cell in cells[:used]]
-                    names = self._checked([name or f"Unnamed: {place}" for place, name in enumerate(found)])
+                    names = self._checked(found)
                     yield number, names
                     continue
                 if any(cell is not None for cell in cells[len(names) :]):
@@ -232,6 +243,21 @@ class ExcelTable(Table):
                 raise UserError(f"{self.path} is empty: its first sheet, {sheet.title!r}, holds nothing.")
         finally:
             book.close()
+
+
+@functools.lru_cache(maxsize=1024)
+def column_name(name: str) -> str:
+    r"""A name of a column as it is compared: Hangul and accents composed, without marks that nobody sees.
+
+    Example:
+        >>> column_name("\ufefftext") == "text", column_name("\u1112\u1161\u11ab") == "한"
+        (True, True)
+    """
+    return _UNSEEN.sub("", unicodedata.normalize("NFC", str(name))).strip()
+
+
+_UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
+"""Marks without width: of byte order (also where two files were joined), joiners, soft hyphens."""
 
 
 def named(value, names: Sequence[str]):

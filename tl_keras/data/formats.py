@@ -21,8 +21,10 @@ from tl_keras.data.file_tables import (
     ParquetTable,
     Table,
     TextTable,
+    column_name,
+    holds_json,
 )
-from tl_keras.data.records import refuse_half_characters
+from tl_keras.data.records import cell_text, refuse_half_characters
 from tl_keras.data.text_files import kind_of, open_text
 from tl_keras.errors import UserError
 
@@ -102,7 +104,7 @@ class Tables:
         self.source = str(files) if isinstance(files, (str, os.PathLike)) else ", ".join(map(str, self.paths[:3]))
         if len(self.paths) > 3 and not isinstance(files, (str, os.PathLike)):
             self.source += f" and {len(self.paths) - 3} more"
-        self.tables = [_table(path)(path, separator, quoting, encoding) for path in self.paths]
+        self.tables = [_table(path, encoding)(path, separator, quoting, encoding) for path in self.paths]
         for table in self.tables:
             table.required = required
 
@@ -160,26 +162,23 @@ def expand(files: str | os.PathLike | Sequence) -> list[Path]:
             return expand(parts)
         if Path(files).exists() or not glob.has_magic(str(files)):
             return [Path(files)]
-        found = [Path(path) for path in sorted(glob.glob(str(files), recursive=True))]
-        if not found:
-            raise UserError(f"no file matches {files}.")
-        return found
+        if found := [Path(path) for path in sorted(glob.glob(str(files), recursive=True))]:
+            return found
+        raise UserError(f"no file matches {files}.")
     if not len(files):
         raise UserError("give at least one file.")
     return [path for file in files for path in expand(file)]
 
 
-def _table(path: Path) -> Callable[..., Table]:
+_READERS = {JSON_LINES: JsonLines, (".json",): JsonArray, PARQUET: ParquetTable, EXCEL: ExcelTable}
+
+
+def _table(path: Path, encoding: str) -> Callable[..., Table]:
     """The class that reads a path."""
     if path.is_dir():
         return ClassFolders
     kind = kind_of(path)
-    for kinds, reader in (
-        (JSON_LINES, JsonLines),
-        ((".json",), JsonArray),
-        (PARQUET, ParquetTable),
-        (EXCEL, ExcelTable),
-    ):
+    for kinds, reader in _READERS.items():
         if kind in kinds:
             return reader
     if kind in (".xls", ".ods"):
@@ -189,7 +188,8 @@ def _table(path: Path) -> Callable[..., Table]:
             f"{path}: {kind} is not read. Known are CSV, TSV, JSON lines, Parquet, Excel, gzip and zstd; or read it with pandas and pass "
             "the DataFrame."
         )
-    return TextTable
+    # JSON that is called otherwise; read as a table, it would be nonsense.
+    return JsonArray if path.is_file() and holds_json(path, encoding) else TextTable
 
 
 class RowStream:
@@ -199,6 +199,7 @@ class RowStream:
         files: path, pattern, or a list of them. (A `.json` file, one array, and the names in JSON lines are the exceptions to constant
             memory: the first is read as a whole.)
         required: columns that there must be.
+        texts: those of them in which each cell must be a text, or nothing.
         separator: of text files; see `read_table`.
         quoting: of text files; see `read_table`.
         encoding: of text files.
@@ -223,6 +224,7 @@ class RowStream:
         files,
         required: Sequence[str] = (),
         *,
+        texts: Sequence[str] = (),
         separator: str | None = None,
         quoting: str = "auto",
         encoding: str = "utf-8",
@@ -233,6 +235,7 @@ class RowStream:
         self.columns = self.tables.columns
         for name in required:
             self.place(name)
+        self.text_places = [self.place(name) for name in texts]
 
     def __iter__(self) -> Iterator[list]:
         """The cells of each row, in the order of `columns`; empty lines are left out. A cell that is not there is None.
@@ -244,18 +247,20 @@ class RowStream:
             # Here, because whoever gets the rows in parts does not know where in the file they stand.
             letters = [cell for cell in cells if isinstance(cell, str) and not cell.isascii()]
             refuse_half_characters(letters, lambda _, at=place: f"{self.source}, {self.tables.where(at)}")
+            for text in self.text_places:
+                if not isinstance(cells[text], str):
+                    cells[text] = (
+                        cell_text(cells[text], lambda at=place: f"{self.source}, {self.tables.where(at)}") or None
+                    )
             yield cells
 
     def count(self) -> int:
-        """How many rows there are: the files are read for it once, in constant memory."""
+        """How many rows there are; the files are read for it."""
         return sum(1 for _ in self)
 
     def place(self, column: str) -> int:
-        """Which cell of a row belongs to a column.
-
-        Raises:
-            UserError: there is no such column.
-        """
+        """Which cell of a row belongs to a column; without one, a `UserError`."""
+        column = column_name(column)
         if column not in self.columns:
             near = difflib.get_close_matches(column, self.columns, 1)
             raise UserError(
@@ -281,16 +286,13 @@ def shard_of(rows: int, shard: tuple[int, int]) -> range:
 
 
 def parse_shard(value: str) -> tuple[int, int]:
-    """`"0/4"` to `(0, 4)`: the first of four shards.
-
-    Raises:
-        UserError: no shard.
+    """`"0/4"` to `(0, 4)`: the first of four shards. No shard is a `UserError`.
 
     Example:
         >>> parse_shard("3/4")
         (3, 4)
     """
     number, _, count = value.partition("/")
-    if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
-        raise UserError(f'--shard is written "i/n", from 0/n to (n-1)/n, not {value!r}.')
-    return int(number), int(count)
+    if number.isdecimal() and count.isdecimal() and int(number) < int(count):
+        return int(number), int(count)
+    raise UserError(f'--shard is written "i/n", from 0/n to (n-1)/n, not {value!r}.')

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tl_keras.data.file_tables import named
+from tl_keras.data.file_tables import column_name, named
 from tl_keras.data.formats import Tables
 from tl_keras.errors import UserError
 
@@ -69,10 +69,10 @@ def as_frame(
             raise UserError(f"the columns of the given table are no lists of the same length: {error}.") from error
     else:
         raise UserError(
-            "a table is a path, a DataFrame, a list of dicts, a datasets.Dataset or a tf.data.Dataset of strings and labels, not a "
-            f"{type(table).__name__}."
+            "a table is a path, a DataFrame, a list of dicts, a datasets.Dataset or a tf.data.Dataset of strings and labels, not "
+            f"{_kind(table)}."
         )
-    frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+    frame = frame.set_axis([column_name(str(name)) for name in frame.columns], axis=1)
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
         raise UserError(f"{source} has a column twice: {twice[0]!r}.")
@@ -88,6 +88,15 @@ def is_path(table) -> bool:
         and bool(table)
         and all(isinstance(t, str) or hasattr(t, "__fspath__") for t in table)
     )
+
+
+def _kind(table) -> str:
+    """What something is, in words; of a list, what is in it."""
+    name = type(table).__name__
+    if not isinstance(table, (list, tuple)):
+        return f"a {name}"
+    inside = sorted({type(entry).__name__ for entry in table})
+    return f"a {name} of {' and '.join(inside)}" if inside else f"an empty {name}"
 
 
 class _Places(Sequence):

@@ -183,3 +183,36 @@ def refuse_half_characters(texts: Sequence[str], place: Callable[[int], str]) ->
             raise UserError(
                 f"{place(row)} holds {what} behind {text[max(0, error.start - 20) : error.start]!r}; mend or leave out this text."
             ) from None
+
+
+def cell_text(value, where: Callable[[], str]) -> str:
+    """What stands in a cell as a text: strings as they are, numbers as they are written, "" where there is nothing.
+
+    Args:
+        value: of the cell.
+        where: says where it stands; asked only if something is wrong.
+
+    Raises:
+        UserError: it is a list or an object, or bytes that are no UTF-8: how a text should be made of that, nobody said.
+
+    Example:
+        >>> cell_text("a", str), cell_text(5.0, str), cell_text(None, str), cell_text(b"a", str)
+        ('a', '5', '', 'a')
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise UserError(
+                f"{where()}: the text is bytes that are no UTF-8 ({value[:40]!r}); decode them first."
+            ) from None
+    if isinstance(value, (list, tuple, set, dict)) or getattr(value, "ndim", 0):
+        raise UserError(
+            f"{where()}: the text is a {type(value).__name__} ({str(value)[:40]}), not a string; put what is to be read into one string."
+        )
+    # Those of pandas are not equal to themselves either, or cannot be compared at all.
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
+        return ""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)

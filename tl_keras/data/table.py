@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-import unicodedata
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from tl_keras.data.examples import Examples
+from tl_keras.data.file_tables import column_name
 from tl_keras.data.formats import expand
 from tl_keras.data.frames import as_frame, no_column
+from tl_keras.data.preview import warn_of_like_names
+from tl_keras.data.records import cell_text
 from tl_keras.errors import UserError
 from tl_keras.files import file_sha256
 
@@ -74,13 +75,18 @@ def read_table(
         >>> read_table(comments, label=["toxic", "insult"]).labels.tolist()
         [[1.0, 1.0], [0.0, 0.0]]
     """
-    called = label if isinstance(label, str) else "label"
+    text, text_pair = column_name(text), None if text_pair is None else column_name(text_pair)
+    called = column_name(label) if isinstance(label, str) else "label"
     frame, source, places = as_frame(
         table, text, called, text_pair, separator=separator, quoting=quoting, encoding=encoding
     )
     if not len(frame):
         raise UserError(f"{source} holds no rows.")
     labels = _label_columns(label, frame)
+    if set(labels) & {text, text_pair}:
+        raise UserError(
+            f"{source}: the column {labels[0]!r} is to be both the text and its label; name two columns (--text, --label)."
+        )
     for role, columns in (("text", [text]), ("text_pair", [text_pair]), ("label", labels)):
         for column in columns:
             if column is not None and column not in frame.columns:
@@ -123,6 +129,11 @@ def read_table(
         wanted = labels if classes is None else classes
     elif labels:
         cells = [_plain(value) for value in frame[labels[0]].iloc[rows]]
+        for row, cell in zip(rows, cells, strict=True):
+            if isinstance(cell, (dict, bytes)):
+                raise UserError(
+                    f"{source}, {where(row)}: the label is a {type(cell).__name__} ({str(cell)[:40]}), not a name or a list of names."
+                )
         if label_separator is None:
             found = [list(cell) if isinstance(cell, (list, tuple, np.ndarray)) else cell for cell in cells]
         else:
@@ -153,7 +164,8 @@ def _label_columns(label: str | Sequence[str] | None, frame: pd.DataFrame) -> li
     if label is None:
         return []
     if not isinstance(label, str):
-        return [str(name) for name in label]
+        return [column_name(str(name)) for name in label]
+    label = column_name(label)
     if label not in frame.columns and "," in label:
         return [name.strip() for name in label.split(",") if name.strip()]
     return [label]
@@ -180,7 +192,9 @@ def _cells(column: pd.Series, where, source: str) -> pd.Series:
     Raises:
         UserError: a string holds half of a surrogate pair, which is no text.
     """
-    cells = column.map(lambda value: "" if _missing(value) else str(_plain(value))).astype(object)
+    cells = pd.Series(
+        [cell_text(value, lambda row=row: f"{source}, {where(row)}") for row, value in enumerate(column)], dtype=object
+    )
     for row, cell in enumerate(cells):
         try:
             cell.encode("utf-8")
@@ -211,83 +225,3 @@ def _refuse_numbers(texts: pd.Series, column: str, source: str) -> None:
             f"{source}: every text in column {column!r} is a number (the first is {filled.iloc[0]!r}); "
             "that looks like an id or a score. Name the column that holds the text (--text)."
         )
-
-
-def alike(name: str) -> str:
-    """A name without what hardly anybody means: case, blanks, and full or half width.
-
-    Example:
-        >>> alike("Very Good") == alike("ｖｅｒｙ  good ")
-        True
-    """
-    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
-
-
-def warn_of_like_names(counts: Mapping[str, int], source: str) -> None:
-    """Warn of labels that differ by case, blanks or width alone: mostly they are one that was written in several ways.
-
-    Args:
-        counts: how often each label occurs.
-        source: where they come from, for the message.
-    """
-    groups: dict[str, list[str]] = {}
-    for name in counts:
-        groups.setdefault(alike(name), []).append(name)
-    for names in groups.values():
-        if len(names) > 1:
-            logger.warning(
-                "%s: the labels %s differ by case, blanks or width alone, and are learned as different ones; write them alike if they "
-                "mean the same.",
-                source, " and ".join(f"{name!r} ({counts[name]})" for name in names),
-            )  # fmt: skip
-
-
-def warn_of_repeats(train, valid=None) -> None:
-    """Warn of rows that stand twice in the training data, and of validation rows that stand in it too.
-
-    Rows are the same where all their texts are. What is learned by heart is no measure of what was learned.
-
-    Args:
-        train: examples of any task.
-        valid: those to validate on.
-    """
-    keys = _keys(train)
-    counts = Counter(keys)
-    twice = len(keys) - len(counts)
-    if len(counts) == 1 and len(keys) > 1:
-        logger.warning("%s: all %d rows hold the same text.", train.source, len(keys))
-    elif twice:
-        labels: dict = {}
-        for key, said in zip(keys, _labels(train), strict=True):
-            labels.setdefault(key, set()).add(said)
-        unsure = sum(len(said) > 1 for said in labels.values())
-        logger.warning(
-            "%s: %d of %d training rows repeat the text of another%s.",
-            train.source, twice, len(keys), f"; {unsure} text(s) stand with different labels" if unsure else "",
-        )  # fmt: skip
-    if valid is None:
-        return
-    known = sum(key in counts for key in _keys(valid))
-    if known:
-        logger.warning(
-            "%s: %d of %d validation rows stand in the training data too, so the figures are better than they would be on new texts.",
-            valid.source, known, len(valid),
-        )  # fmt: skip
-
-
-def _keys(examples) -> list[tuple[str, ...]]:
-    """The texts of each example."""
-    if hasattr(examples, "questions") and hasattr(examples, "contexts"):
-        return list(zip(examples.questions, examples.contexts, strict=True))
-    pairs = getattr(examples, "text_pairs", None)
-    return [(text,) for text in examples.texts] if pairs is None else list(zip(examples.texts, pairs, strict=True))
-
-
-def _labels(examples) -> list:
-    """Something for each example that is the same where its label is."""
-    labels = getattr(examples, "labels", None)
-    if getattr(examples, "spans", None) is not None:
-        return list(examples.spans)
-    if labels is None or len(labels) != len(examples):
-        return [None] * len(examples)
-    return [label.tobytes() for label in labels]

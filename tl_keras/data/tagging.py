@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from tl_keras.data.examples import _string_array, check_split, check_texts, draw, row_numbers
-from tl_keras.data.tags import Scheme, Span, find_scheme, spans_of_entities, spans_of_tags, with_prefixes
+from tl_keras.data.spans import Span, spans_of_entities
+from tl_keras.data.tags import Scheme, find_scheme, refuse_strange_plain_tags, spans_of_tags, with_prefixes
 from tl_keras.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -173,8 +174,8 @@ class TaggedExamples:
         if scheme != "plain":
             tags = with_prefixes(tags, places, source)
         kind = find_scheme(tags, places, scheme, source)
-        if kind == "plain" and labels is None:
-            _refuse_one_tag(tags, source)
+        if kind == "plain" and scheme != "plain" and labels is None:
+            refuse_strange_plain_tags(units, tags, places, source)
         texts, all_words, all_spans, broken = [], [], [], []
         for row_units, row_tags, row_places in zip(units, tags, places, strict=True):
             ends = np.cumsum([len(unit) + len(joiner) for unit in row_units]) - len(joiner) if len(row_units) else []
@@ -243,15 +244,6 @@ class TaggedExamples:
         held = min(max(int(np.floor(len(self) * validation + 0.5)), 1), len(self) - 1)
         order = np.random.default_rng(seed).permutation(len(self))
         return self.take(np.sort(order[held:])), self.take(np.sort(order[:held]))
-
-
-def _refuse_one_tag(tags, source: str) -> None:
-    """Tags that are all the same are mostly those of the wrong column."""
-    distinct = {tag for row in tags for tag in row}
-    if len(distinct) == 1 and distinct != {"O"} and sum(map(len, tags)) > 1:
-        raise UserError(
-            f"{source}: every word has the tag {distinct.pop()!r}; is that the column of the tags (--tag-column)?"
-        )
 
 
 def _label_names(all_spans, labels, source: str, places: Sequence[str]) -> tuple[str, ...]:

@@ -1,13 +1,12 @@
-"""Labelled parts of a text: spans in characters as a file or a caller gives them, and tags of words: BIO, BIOES (or BILOU), plain."""
+"""Tags of words, BIO, BIOES (or BILOU) or plain, in all the ways that people write them, and the spans of words that they stand for."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
-
-import numpy as np
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
 
 from tl_keras.errors import UserError
 
@@ -19,8 +18,12 @@ Scheme = Literal["auto", "bio", "bioes", "plain"]
 _PREFIXED = re.compile(r"([BIESLUM])-(.+)", re.DOTALL)
 _PREFIXED_ANYHOW = re.compile(r"([BIESLUM])[-_](.+)", re.DOTALL)
 _SUFFIXED = re.compile(r"(.+)[-_]([BIESLUM])", re.DOTALL)
+# Where every tag of a file is of this form, it is no chance.
+_PREFIXED_AT_ALL = re.compile(r"([BIESLUMbieslum])\s*[-_:/.\u2010-\u2015]\s*(.+)", re.DOTALL)
 _ALIASES = {"L": "E", "U": "S", "M": "I"}
 _NONE = ("O", "-", "_")
+_BEGIN = re.compile(r"[BS][-_].+", re.DOTALL)
+_NUMBER = re.compile(r"[-+]?\d*[.,]?\d+")
 UNNAMED = "ENTITY"
 """The label of spans in files whose tags are B, I and O alone."""
 
@@ -36,7 +39,7 @@ def looks_like_tag(tag: str) -> bool:
 
 
 def with_prefixes(tags: Sequence[Sequence[str]], places: Sequence[Sequence[str]], source: str) -> list[list[str]]:
-    """Tags of all texts, `B_PER`, `PER-B` and `PER_B` written as `B-PER`, and beside such tags `-` and `_` as `O`.
+    """Tags of all texts, `B_PER`, `B:PER`, `b-per`, `PER-B` and `PER_B` written as `B-PER`, and beside such tags `-`, `_` and `o` as `O`.
 
     Only where all tags are of one such form; others are given back as they are.
 
@@ -53,34 +56,86 @@ def with_prefixes(tags: Sequence[Sequence[str]], places: Sequence[Sequence[str]]
         [['B-PER', 'O']]
     """
     distinct = {tag for row in tags for tag in row}
-    named = distinct - set(_NONE)
+    named = distinct - {*_NONE, "o"}
 
     def place(tag: str) -> str:
         return next(p for row, ps in zip(tags, places, strict=True) for t, p in zip(row, ps, strict=True) if t == tag)
 
-    bare = sorted(tag for tag in named if re.fullmatch(r"[BIESLUM][-_]|[-_][BIESLUM]", tag))
+    bare = sorted(tag for tag in named if re.fullmatch(r"[BIESLUM][-_:]|[-_][BIESLUM]", tag))
     if bare:
         raise UserError(f"{source}, {place(bare[0])}: the tag {bare[0]!r} has no label; write B-PER, for example.")
     new = {}
-    if named and all(_PREFIXED_ANYHOW.fullmatch(tag) for tag in named):
-        new = {tag: f"{tag[0]}-{tag[2:]}" for tag in named}
+    if named and all(_PREFIXED_AT_ALL.fullmatch(tag) for tag in named):
+        parts = {tag: _PREFIXED_AT_ALL.fullmatch(tag) for tag in named}
+        new = {tag: f"{match[1].upper()}-{match[2]}" for tag, match in parts.items()}
     elif named and all(_SUFFIXED.fullmatch(tag) for tag in named):
         new = {tag: f"{tag[-1]}-{tag[:-2]}" for tag in named}
-    elif "B" in named and "O" in distinct and named <= set("BIESLUM"):
+    elif "B" in named and distinct & {"O", "I"} and named <= set("BIESLUM"):
         new = {tag: f"{tag}-{UNNAMED}" for tag in named}
     if not new:
-        strange = sorted(tag for tag in named if re.fullmatch(r"[A-Z]-.+", tag))
-        if strange and strange == sorted(named):
+        strange = sorted(tag for tag in named if re.fullmatch(r"[A-Z]-.+", tag) and not _PREFIXED.fullmatch(tag))
+        if strange and all(re.fullmatch(r"[A-Z]-.+", tag) for tag in named):
             raise UserError(
                 f"{source}, {place(strange[0])}: the tag {strange[0]!r} begins with {strange[0][:2]}, which no scheme has; known are B- and "
                 'I-, and E-, S-, L-, U-, M-. If the tags are plain ones, pass scheme="plain" (--scheme plain).'
             )
         return [list(row) for row in tags]
-    new |= dict.fromkeys(set(_NONE) & distinct, "O")
+    new |= dict.fromkeys({*_NONE, "o"} & distinct, "O")
     changed = sorted(tag for tag in new if new[tag] != tag)
     if changed:
         logger.info("%s: the tag %r is read as %r, and others likewise.", source, changed[-1], new[changed[-1]])
     return [[new[tag] for tag in row] for row in tags]
+
+
+def refuse_strange_plain_tags(
+    words: Sequence[Sequence[str]], tags: Sequence[Sequence[str]], places: Sequence[Sequence[str]], source: str
+) -> None:
+    """Refuse what would be read as plain tags, and is most likely something else: numbers, words, tags of whole sentences.
+
+    Args:
+        words: of each text.
+        tags: of each word.
+        places: a name for each tag in messages.
+        source: the file's name.
+
+    Raises:
+        UserError: says what is strange, and where.
+    """
+    found = [unit for row in zip(words, tags, places, strict=True) for unit in zip(*row, strict=True)]
+    counts = Counter(tag for _, tag, _ in found if tag != "O")
+
+    def first(which) -> tuple[str, str, str] | None:
+        return next((unit for unit in found if which(unit)), None)
+
+    if len(counts) == 1 and counts.total() == len(found) > 1:
+        raise UserError(
+            f"{source}: every word has the tag {found[0][1]!r}; is that the column of the tags (--tag-column)?"
+        )
+    sure = 'If they are tags all the same, pass scheme="plain" (--scheme plain).'
+    if counts and all(_NUMBER.fullmatch(tag) for tag in counts):
+        _, tag, place = first(lambda unit: _NUMBER.fullmatch(unit[1]))
+        raise UserError(
+            f"{source}, {place}: the tag {tag!r} is a number, and so are all others. Put the names in that they stand for, or name the "
+            f"column of the tags (--tag-column). {sure}"
+        )
+    strange = first(lambda unit: len(unit[1].split()) > 1 and all(map(looks_like_tag, unit[1].split())))
+    if strange is not None:
+        raise UserError(
+            f"{source}, {strange[2]}: {strange[1][:60]!r} are several tags for {strange[0][:60]!r}; each word needs one, or the file is "
+            'one of sentences throughout (format="sentences", --format sentences).'
+        )
+    begun = sum(bool(_BEGIN.fullmatch(word)) for word, *_ in found)
+    if begun > 0.1 * len(found):
+        word, tag, place = first(lambda unit: _BEGIN.fullmatch(unit[0]))
+        raise UserError(
+            f"{source}, {place}: {word!r} looks like a tag, but stands where the words are, and {tag[:60]!r} is read as its tag; name the "
+            f"columns (--word-column, --tag-column), or give the sentences another form. {sure}"
+        )
+    if len(counts) > max(20, 0.5 * len(found)):
+        raise UserError(
+            f"{source}: there are {len(counts)} different tags for {len(found)} words; those look like words or texts. Name the column of the "
+            f"tags (--tag-column). {sure}"
+        )
 
 
 def find_scheme(tags: Sequence[Sequence[str]], places: Sequence[Sequence[str]], scheme: Scheme, source: str) -> str:
@@ -181,80 +236,3 @@ def tags_of_spans(spans: Sequence[tuple[int, int, str]], length: int, scheme: st
         for i in range(start, end):
             tags[i] = label if scheme == "plain" else ("B-" if i == start else "I-") + label
     return tags
-
-
-class Span(NamedTuple):
-    """Characters `start` to `end` (exclusive) of a text, with a label."""
-
-    start: int
-    end: int
-    label: str
-
-
-def spans_of_entities(text: str, entities: Iterable, overlaps: str, where: str) -> tuple[tuple[Span, ...], int]:
-    """The spans of a text in order, without overlap, white space at their ends taken off.
-
-    Args:
-        text: they are of.
-        entities: `{"start", "end", "label"}`, perhaps with `"text"`, or `(start, end, label)`, in characters.
-        overlaps: `"error"`, or `"longest"` to keep the longest of those that overlap.
-        where: the text's place, for messages.
-
-    Returns:
-        The spans, and how many of them lost white space.
-
-    Raises:
-        UserError: a span is outside its text or empty, does not hold the text it should, or overlaps another.
-    """
-    spans, trimmed = [], 0
-    for entity in entities:
-        span = _check_span(text, entity, where)
-        inside = text[span.start : span.end]
-        short = Span(
-            span.start + len(inside) - len(inside.lstrip()), span.end - len(inside) + len(inside.rstrip()), span.label
-        )
-        trimmed += short != span
-        spans.append(short)
-    return _without_overlaps(text, spans, overlaps, where), trimmed
-
-
-def _check_span(text: str, entity, where: str) -> Span:
-    try:
-        if isinstance(entity, dict):
-            start, end, label, said = entity["start"], entity["end"], entity["label"], entity.get("text")
-        else:
-            (start, end, label), said = entity, None
-    except (KeyError, TypeError, ValueError):
-        raise UserError(
-            f'{where}: the entity {str(entity)[:80]} must have "start", "end" (characters) and "label".'
-        ) from None
-    if any(isinstance(x, bool) or not isinstance(x, (int, np.integer)) for x in (start, end)):
-        raise UserError(f"{where}: start and end of an entity must be whole numbers, not {start!r} and {end!r}.")
-    if not 0 <= start < end <= len(text):
-        raise UserError(
-            f"{where}: the entity {label!r} from {start} to {end} is empty or outside its text of {len(text)} characters."
-        )
-    if said is not None and said != text[start:end]:
-        raise UserError(
-            f"{where}: the entity {said!r} is said to stand at {start} to {end}, but there stands {text[start:end]!r}. "
-            "Offsets count Unicode characters, not bytes, from 0; the end is exclusive."
-        )
-    if not text[start:end].strip():
-        raise UserError(f"{where}: the entity {label!r} from {start} to {end} is only white space.")
-    return Span(int(start), int(end), str(label))
-
-
-def _without_overlaps(text: str, spans: list[Span], overlaps: str, where: str) -> tuple[Span, ...]:
-    if overlaps not in {"error", "longest"}:
-        raise UserError(f'overlaps must be "error" or "longest", not {overlaps!r}.')
-    kept: list[Span] = []
-    for span in sorted(spans, key=lambda s: (-(s.end - s.start), s.start)):
-        other = next((k for k in kept if span.start < k.end and k.start < span.end), None)
-        if other is None:
-            kept.append(span)
-        elif overlaps == "error":
-            raise UserError(
-                f"{where}: the entities {text[span.start : span.end]!r} ({span.label}) and {text[other.start : other.end]!r} "
-                f'({other.label}) overlap; a token has one tag only. overlaps="longest" (--overlaps longest) keeps the longest.'
-            )
-    return tuple(sorted(kept))

@@ -5,14 +5,19 @@ from __future__ import annotations
 import codecs
 import contextlib
 import difflib
+import functools
 import gzip
 import io
+import logging
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from tl_keras.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 COMPRESSED = (".gz", ".zst")
@@ -92,8 +97,35 @@ def open_text(path: str | os.PathLike, encoding: str = "utf-8") -> Iterator[io.T
                 raise UserError(
                     f'{path} looks like UTF-16; pass encoding="utf-16" (--encoding utf-16) or save it as UTF-8.'
                 )
+        head = stream.peek(SAMPLE)[:SAMPLE] if hasattr(stream, "peek") else b""
+        if head[:4] in _NO_TEXT:
+            raise UserError(
+                f"{path} is {_NO_TEXT[head[:4]]}, not text; give it the suffix that it should have, or unpack it."
+            )
+        if codec != "utf-8-sig" and _is_utf8(head):
+            raise UserError(f"{path} is UTF-8, not {encoding}: leave encoding (--encoding) out.")
+        if _SINGLE_BYTES.match(codec):
+            _warn_of_letters(os.fspath(path), encoding, encoding_advice(head, encoding))
         # newline="" keeps line breaks inside quoted cells as they are.
         yield io.TextIOWrapper(stream, encoding=codec, newline="")
+
+
+_SINGLE_BYTES = re.compile(r"latin|iso.?8859|l1$|cp125|cp437|cp850|windows-125|mac", re.IGNORECASE)
+_NO_TEXT = {b"PK\x03\x04": "a zip archive or an Excel workbook", b"PAR1": "a Parquet file"}
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Whether bytes are UTF-8, and not by chance: single characters of other encodings may look so, but not several in a row of them."""
+    # The last character may be cut in two.
+    text = head.decode("utf-8", "ignore")
+    foreign = sum(letter > "\x7f" for letter in text)
+    return foreign >= 4 and len(text.encode("utf-8")) >= len(head) - 3
+
+
+@functools.lru_cache(maxsize=256)  # a file is opened several times while it is read
+def _warn_of_letters(path: str, encoding: str, advice: str) -> None:
+    if "Korean" in advice:
+        logger.warning("%s is read as %s, as was asked for, in which all bytes are letters. %s", path, encoding, advice)
 
 
 @contextlib.contextmanager
@@ -107,6 +139,11 @@ def reading(path: str | os.PathLike, encoding: str = "utf-8") -> Iterator[None]:
         yield
     except UnicodeDecodeError as error:
         raise UserError(_encoding_message(path, encoding, error)) from error
+    except UnicodeError as error:
+        # As UTF-16 without its mark, of which no byte is to blame.
+        raise UserError(
+            f"{path} is not {encoding}: {error}; save it as UTF-8, or name its encoding (--encoding)."
+        ) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path} is damaged or was cut off: {error}.") from error
     except OSError as error:

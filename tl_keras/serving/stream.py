@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tl_keras.data.file_tables import EXCEL, JSON_LINES, PARQUET
+from tl_keras.data.file_tables import EXCEL, JSON_LINES, PARQUET, column_name
 from tl_keras.data.formats import RowStream, shard_of
 from tl_keras.data.text_files import COMPRESSED, kind_of
 from tl_keras.errors import UserError, os_error_line
@@ -97,8 +97,11 @@ def predict_file(
     """
     if chunk < 1 or batch_size < 1:
         raise UserError(f"chunk and batch_size must be at least 1, not {chunk} and {batch_size}.")
-    texts_of = [text, *([text_pair] if text_pair is not None else [])]
-    stream = RowStream(data, [*texts_of, *(keep or ())], separator=separator, quoting=quoting, encoding=encoding)
+    texts_of = [column_name(name) for name in (text, text_pair) if name is not None]
+    keep = None if keep is None else [column_name(name) for name in keep]
+    stream = RowStream(
+        data, [*texts_of, *(keep or ())], texts=texts_of, separator=separator, quoting=quoting, encoding=encoding
+    )
     _check_out(Path(out), stream.paths)
     predictor = as_predictor(model)
     wanted = shard_of(stream.count(), shard)
@@ -127,7 +130,7 @@ def predict_file(
 
     def answered(batch: list[list]) -> pd.DataFrame:
         """Rows with their answers."""
-        texts = [["" if row[place] is None else str(row[place]) for row in batch] for place in asked]
+        texts = [["" if row[place] is None else row[place] for row in batch] for place in asked]
         answers = predict(predictor, *texts, **options)
         answers = answers[answer_names(answers)].rename(columns=renamed)
         given = {

@@ -13,7 +13,8 @@ from typing import Any
 import tensorflow as tf
 
 from tl_keras._keras import KERAS_NAME, keras
-from tl_keras.data.table import hash_files, warn_of_repeats
+from tl_keras.data.preview import shown, warn_of_repeats
+from tl_keras.data.table import hash_files
 from tl_keras.errors import UserError
 from tl_keras.features.frozen import cache_features
 from tl_keras.features.split import CannotSplit
@@ -61,6 +62,8 @@ class Run(RunSteps):
         folder = RunFolder(settings.out, overwrite=settings.overwrite, resume=settings.resume, chief=chief)
         with folder, precision(settings.mixed_precision):
             self.train, self.valid = self.read()
+            for line in shown(self.train):
+                logger.info("%s is understood as %s", self.train.source, line)
             warn_of_repeats(self.train, self.valid)
             keep_random_states()
             keras.utils.set_random_seed(settings.seed)

@@ -135,9 +135,11 @@ class TokenClassificationSettings(WordVectorTaskSettings):
         "auto", help="Tagging scheme: auto, bio, bioes or plain.", choices=("auto", "bio", "bioes", "plain"), panel=RARE
     )
     word_column: int | None = data_setting(
-        None, help="CoNLL: column of the words, from 0. Default: the first that holds no running numbers.", panel=RARE
+        None, help="CoNLL: column of the words, from 0. Default: the first without numbers and tags.", panel=RARE
     )
-    tag_column: int = data_setting(-1, help="CoNLL: column of the tags; -1 is the last.", panel=RARE)
+    tag_column: int | None = data_setting(
+        None, help="CoNLL: column of the tags; -1 is the last. Default: that, or the only one with tags.", panel=RARE
+    )
     label_tokens: str = model_setting(
         "auto",
         help="Which tokens carry tags: first (of each word), all, or auto: by the data.",

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 
 from tl_keras.data.tagging import TaggedExamples, TagSet
-from tl_keras.data.tagging_files import read_tagged, shown
+from tl_keras.data.tagging_files import read_tagged
 from tl_keras.errors import UserError
 from tl_keras.models.builders import token_classifier
 from tl_keras.serving.evaluate import evaluate_tagging
@@ -40,8 +40,6 @@ class TokenClassificationRun(Run):
             raise UserError(
                 f"{settings.train} holds no entities: every word is O, or there is no list of spans, or every one is empty."
             )
-        for line in shown(train):
-            logger.info("%s is understood as %s", settings.train, line)
         valid = None
         if settings.validation is not None:
             valid = read_tagged(settings.validation, labels=train.labels, **options)
