@@ -435,7 +435,7 @@ def unpack_together(campaign: Campaign) -> None:
     shutil.make_archive(str(archive).removesuffix(".tar.gz"), "gztar", campaign.encoder)
     shutil.rmtree(cache, ignore_errors=True)
     campaign.environment["TFHUB_CACHE_DIR"] = str(cache)
-    command = ["encode", "--encoder", archive, "--data", campaign.data, "--text", "text", "--out"]
+    command = ["encode", "--encoder", archive, "--data", campaign.data, "--text", "text", "--seq-length", "16", "--out"]
     started = [campaign.start(*command, campaign.folder / f"vectors-{i}.npz") for i in range(2)]
     ended = [(p.communicate(), p.returncode) for p in started]
     ended = [Ended(code, *said, 0.0) for said, code in ended]

@@ -17,8 +17,12 @@ from tl_keras import (
 from tl_keras.data.examples import Examples
 from tl_keras.data.pairs import ScoredExamples
 from tl_keras.data.tagging import TaggedExamples, TagSet
+from tl_keras.models.heads import ClassProbabilities
+from tl_keras.models.text_labels import class_weights_of
 from tl_keras.text.batch_labels import BatchLabels, align, labels_of_examples, tell_labels
-from tl_keras.training.resume import resumable_fit as fit
+from tl_keras.training import class_weights
+from tl_keras.training.epoch_batches import weighted
+from tl_keras.training.resume import resumable_fit
 
 CLASSES = ("negative", "none", "positive")
 BATCH = {"training": True, "batch_size": 64, "seed": 2}  # one batch, so that its order decides nothing
@@ -56,12 +60,51 @@ def test_classes_in_another_order_train_the_same_weights(encoder, reviews):
                 cached = cache_features(turned, reviews)
                 cached.model.fit(cached.batches(reviews, **BATCH), epochs=1, verbose=0)
             elif way == "resumable":
-                fit(turned, encoder.batches(reviews, **BATCH), epochs=1, verbose=0)
+                resumable_fit(turned, encoder.batches(reviews, **BATCH), epochs=1, verbose=0)
             else:
                 turned.fit(encoder.batches(reviews, **BATCH), epochs=1, verbose=0)
             np.testing.assert_allclose(head(turned), head(straight)[:, order], atol=1e-5, err_msg=way)
             np.testing.assert_allclose(turned.evaluate(encoder.batches(reviews), verbose=0), figures, atol=1e-5)
             assert evaluate(turned, reviews).accuracy == pytest.approx(figures[1])
+
+
+@pytest.mark.parametrize("way", ["batches", "texts", "resumable"])
+def test_weights_of_classes_meet_the_model_by_name(encoder, reviews, way):
+    uneven = reviews.take(np.flatnonzero((reviews.labels == 0) | (np.arange(len(reviews)) < 16)))
+    by_name = {name: len(uneven) / 2 / count for name, count in uneven.counts().items()}
+    heads = []
+    for order, weights in ([0, 1, 2], by_name), ([2, 1, 0], class_weights(uneven)), ([1, 2, 0], by_name):
+        model = with_logits(text_classifier(encoder, [CLASSES[i] for i in order], "freeze", dropout=0.0), order)
+        train = resumable_fit if way == "resumable" else type(model).fit
+        train(model, uneven if way == "texts" else encoder.batches(uneven, **BATCH), class_weight=weights, epochs=1, verbose=0,
+              **({"batch_size": 64} if way == "texts" else {}))  # fmt: skip
+        heads.append(head(model)[:, np.argsort(order)])
+    for other in heads[1:]:
+        np.testing.assert_allclose(other, heads[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("classes", "given", "weights"),
+    [
+        (("a", "b"), {1: 3.0}, [1, 3]),
+        (("1", "2"), {1: 3.0}, [3, 1]),  # as a label, 1 is the class "1"
+        (("1", "2"), {0: 3.0, 1: 2.0}, [3, 2]),
+        (("2", "1"), {"1": 3.0, "2": 2.0}, [2, 3]),
+        (("a", "b"), {"c": 3.0}, "names 'c', which is none"),
+        (("a", "b"), {2: 3.0}, "names 2, which is none"),
+    ],
+)
+def test_names_and_numbers_of_weighted_classes(classes, given, weights, refused):
+    layer = ClassProbabilities(classes)
+    if isinstance(weights, str):
+        refused(lambda: class_weights_of(layer, given), weights)
+    else:
+        assert class_weights_of(layer, given).tolist() == weights
+
+
+def test_a_class_behind_the_weighted_ones_weighs_one():
+    batches = tf.data.Dataset.from_tensors((tf.zeros([3, 1]), tf.constant([0, 1, 2])))
+    assert next(iter(weighted(batches, {0: 5.0})))[2].numpy().tolist() == [5.0, 1.0, 1.0]
 
 
 def test_validation_in_fit_looks_labels_up_too(encoder, reviews):
@@ -139,3 +182,32 @@ def test_what_the_model_lacks_is_refused_before_training(encoder, reviews, tagge
             call()
         assert message in str(error.value)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "how"),
+    [
+        (["positive", "bad"], lambda texts, labels: (tf.data.Dataset.from_tensor_slices((texts, labels)),)),
+        (["positive", "bad"], lambda texts, labels: (tf.data.Dataset.from_tensor_slices((texts, labels)).batch(2),)),
+        ([0, 7], lambda texts, labels: (tf.data.Dataset.from_tensor_slices((texts, labels)),)),
+        ([0, 7], lambda texts, labels: (texts, labels)),
+        ([0, 7], lambda texts, labels: ("ids", np.array(labels))),
+        (["positive", "bad"], lambda texts, labels: (texts, labels)),
+    ],
+    ids=[
+        "names one by one",
+        "names in batches",
+        "numbers in a dataset",
+        "texts, numbers",
+        "arrays of ids",
+        "texts, names",
+    ],
+)
+def test_a_label_that_is_found_late_is_one_line_too(encoder, refused, labels, how):
+    texts = ["good film", "bad film"]
+    model = text_classifier(encoder, CLASSES, "freeze")
+    given = how(texts, labels)
+    if given[0] == "ids":
+        given = ({name: part.numpy() for name, part in next(iter(encoder.batches(texts))).items()}, given[1])
+    for call in (model.fit, model.evaluate):
+        refused(lambda call=call: call(*given, verbose=0), str(labels[1]), "positive", "none")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -87,12 +89,24 @@ def text_weights(model: keras.Model, examples: Examples, sample_weight, class_we
 
 
 def class_weights_of(head: ClassProbabilities, class_weight: Mapping) -> np.ndarray:
-    """A weight for each class, float32 `[classes]`; 1 where none is given, as in Keras."""
+    """A weight for each class, float32 `[classes]`; 1 where none is given, as in Keras.
+
+    Args:
+        head: of the model.
+        class_weight: by name, or by number in the order of the model; what `class_weights` gave counts by name. Where the classes are
+            called by whole numbers themselves, numbers are names, as they are among labels.
+
+    Raises:
+        UserError: a key is none of the classes.
+    """
     names = list(getattr(head, "classes", ()))
+    class_weight = getattr(class_weight, "by_name", class_weight)
+    called = {key: key if isinstance(key, str) else str(key) for key in class_weight}
+    by_name = set(called.values()) <= set(names)
     weights = np.ones(len(names), "float32")
     for key, weight in class_weight.items():
-        if key in names:
-            weights[names.index(key)] = weight
+        if by_name or key in names:
+            weights[names.index(called[key])] = weight
         elif not isinstance(key, str) and 0 <= int(key) < len(names):
             weights[int(key)] = weight
         else:
@@ -233,3 +247,31 @@ def _by_examples(encoder, examples, options: dict) -> tf.data.Dataset:
 def _require(examples, kind: type, what: str) -> None:
     if not isinstance(examples, kind):
         raise UserError(f"this model is trained with {what}, not with {type(examples).__name__}.")
+
+
+@contextlib.contextmanager
+def known_labels(model: keras.Model) -> Iterator[None]:
+    """Say in one line which label the model lacks, where only TensorFlow finds it, in the middle of a dataset or an array.
+
+    Args:
+        model: a classifier; others are left alone.
+
+    Raises:
+        UserError: in place of TensorFlow's `InvalidArgumentError`.
+    """
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        found = _NO_CLASS.search(str(error)) or _NO_NUMBER.search(str(error))
+        classes = next((list(layer.classes) for layer in model.layers if isinstance(layer, ClassProbabilities)), None)
+        if found is None or classes is None:
+            raise
+        labels = [label for label in dict.fromkeys(found[1].split()) if label not in classes]
+        raise UserError(
+            f"the label {(labels or [found[1]])[0][:60]!r} is none of the model's {len(classes)} classes, {', '.join(classes[:20])}, nor the "
+            "number of one; build the model for all labels that occur, or take these examples out."
+        ) from error
+
+
+_NO_CLASS = re.compile(r"a label is none of the classes[^\]]*\] \[([^\]]*)\]")
+_NO_NUMBER = re.compile(r"label value of (-?\d+) which is outside the valid range")

@@ -13,6 +13,7 @@ from tl_keras.errors import UserError
 from tl_keras.models.heads import ClassProbabilities, TagProbabilities
 from tl_keras.models.pair_heads import ScoreInRange
 from tl_keras.models.string_input import one_batch, take_texts
+from tl_keras.models.text_labels import class_weights_of, known_labels
 from tl_keras.models.transfer_control import GradualUnfreezing, prepare
 from tl_keras.text.batch_labels import BatchLabels, align
 from tl_keras.training.memory import keep_freed_memory
@@ -50,6 +51,7 @@ class TransferModel(keras.Model):
         take_texts(self, call.arguments, training=True)
         for name in ("x", "validation_data"):
             call.arguments[name] = self.align_batches(call.arguments[name])
+        call.arguments["class_weight"] = self.align_class_weight(call.arguments["class_weight"])
         schedule, steps = _schedule(getattr(self, "optimizer", None)), _steps_per_epoch(call.arguments)
         if schedule is not None and steps:
             epochs = call.arguments["epochs"] - call.arguments["initial_epoch"]
@@ -63,7 +65,8 @@ class TransferModel(keras.Model):
         if layer is not None and layer.transfer.mode == "gradual":
             # First among them, so that a block that is unfrozen learns from this very step on.
             call.arguments["callbacks"] = _with_first(GradualUnfreezing(), call.arguments["callbacks"], self)
-        return super().fit(**_keywords(call))
+        with known_labels(self):
+            return super().fit(**_keywords(call))
 
     def evaluate(self, *args, **kwargs):
         """Score; see `keras.Model.evaluate`.
@@ -75,7 +78,8 @@ class TransferModel(keras.Model):
         call.apply_defaults()
         take_texts(self, call.arguments, training=False)
         call.arguments["x"] = self.align_batches(call.arguments["x"])
-        return super().evaluate(**_keywords(call))
+        with known_labels(self):
+            return super().evaluate(**_keywords(call))
 
     def predict(self, *args, **kwargs):
         """Compute the outputs, in the order of the texts; see `keras.Model.predict`."""
@@ -89,11 +93,13 @@ class TransferModel(keras.Model):
         batch = one_batch(self, x, y, sample_weight, class_weight)
         if batch is not None:
             (x, y, sample_weight), class_weight = batch, None
-        return super().train_on_batch(x, y, sample_weight, class_weight, **kwargs)
+        with known_labels(self):
+            return super().train_on_batch(x, y, sample_weight, class_weight, **kwargs)
 
     def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """Score one batch; see `keras.Model.test_on_batch`."""
-        return super().test_on_batch(*(one_batch(self, x, y, sample_weight) or (x, y, sample_weight)), **kwargs)
+        with known_labels(self):
+            return super().test_on_batch(*(one_batch(self, x, y, sample_weight) or (x, y, sample_weight)), **kwargs)
 
     def predict_on_batch(self, x):
         """Compute the outputs of one batch; see `keras.Model.predict_on_batch`."""
@@ -121,6 +127,13 @@ class TransferModel(keras.Model):
     def align_batches(self, batches):
         """Batches with their labels numbered as the model's outputs are; see `tl_keras.text.batch_labels.align`."""
         return align(batches, _labels_of_model(self))
+
+    def align_class_weight(self, class_weight):
+        """Weights of classes by the numbers that the model's outputs have; see `class_weights_of`."""
+        head = next((layer for layer in self.layers if isinstance(layer, ClassProbabilities)), None)
+        if class_weight is None or head is None or head.multi_label:
+            return class_weight
+        return dict(enumerate(class_weights_of(head, class_weight).tolist()))
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Keras 3, under a strategy: make what a first batch tells, from that of one replica.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -114,14 +114,28 @@ def early_stopping(patience: int = 2, monitor: str = "val_loss") -> BestWeights:
     return BestWeights(monitor, patience)
 
 
-def class_weights(examples: Examples) -> dict[int, float]:
+class ClassWeights(dict):
+    """Weights of classes by their number among the classes of some examples, as Keras wants them; models look them up by name.
+
+    Args:
+        classes: of the examples.
+        weights: by number.
+    """
+
+    def __init__(self, classes: Sequence[str], weights: dict[int, float]):
+        super().__init__(weights)
+        self.by_name = {classes[number]: weight for number, weight in weights.items()}
+
+
+def class_weights(examples: Examples) -> ClassWeights:
     """For `model.fit(class_weight=...)`: `n / (classes x n of the class)`, as scikit-learn's `"balanced"`.
 
     Args:
         examples: with one label each.
 
     Returns:
-        Class index to weight. A class without examples gets no weight.
+        Class index to weight. A class without examples gets no weight. `fit` of this package's models looks the classes up by name,
+        should the model have them in another order.
 
     Raises:
         UserError: no labels, or several labels a text.
@@ -134,7 +148,7 @@ def class_weights(examples: Examples) -> dict[int, float]:
         raise UserError("balanced class weights need exactly one label for each text.")
     counts = np.bincount(examples.labels, minlength=len(examples.classes)).tolist()
     present = sum(n > 0 for n in counts)
-    return {i: len(examples) / (present * n) for i, n in enumerate(counts) if n}
+    return ClassWeights(examples.classes, {i: len(examples) / (present * n) for i, n in enumerate(counts) if n})
 
 
 @register

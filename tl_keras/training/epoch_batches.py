@@ -120,8 +120,9 @@ def weighted(dataset: tf.data.Dataset, class_weight: dict[int, float]) -> tf.dat
         >>> next(iter(batches))[2].numpy().tolist()
         [1.0, 5.0, 5.0]
     """
-    table = tf.constant([float(class_weight.get(i, 1.0)) for i in range(max(class_weight) + 1)])
-    return dataset.map(lambda x, y: (x, y, tf.gather(table, tf.cast(y, tf.int64))))
+    size = max(class_weight) + 1
+    table = tf.constant([float(class_weight.get(i, 1.0)) for i in range(size + 1)])
+    return dataset.map(lambda x, y: (x, y, tf.gather(table, tf.minimum(tf.cast(y, tf.int64), size))))
 
 
 def _stand_in(dataset: tf.data.Dataset, steps: int) -> tf.data.Dataset:

@@ -64,7 +64,7 @@ def resumable_fit(
     """
     if hasattr(model, "align_batches"):
         # Here, because what stands in for the batches in `model.fit` tells nothing of their labels.
-        x = model.align_batches(x)
+        x, class_weight = model.align_batches(x), model.align_class_weight(class_weight)
     refuse_outside(model)
     if steps_per_execution != 1:
         set_steps_per_execution(model, steps_per_execution)
