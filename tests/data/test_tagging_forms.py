@@ -11,7 +11,7 @@ import pytest
 
 from tl_keras import UserError, read_tagged
 from tl_keras.data.examples import Examples
-from tl_keras.data.pairs import ScoredExamples
+from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
 from tl_keras.data.preview import shown
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.data.tagging import TaggedExamples
@@ -213,6 +213,8 @@ def test_what_is_shown_before_training():
     assert shown(pairs, 1) == ["text: 'good'; second text: 'one'; label: 'x'"]
     assert shown(Examples.from_lists(["a\nb"], [["x", "y"]])) == ["text: 'a b'; labels: ['x', 'y']"]
     assert shown(ScoredExamples.from_lists(["a", "b"], [1.5, 2])) == ["text: 'a'; score: 1.5", "text: 'b'; score: 2.0"]
+    found = RetrievalPairs.from_lists(["Who?"], ["Ada sleeps."])
+    assert shown(found) == ["text: 'Who?'; second text: 'Ada sleeps.'"]
     asked = QuestionExamples.from_lists(["Who?", "Why?"], ["Ada sleeps.", "So."], [[("Ada", 0)], []])
     assert shown(asked) == [
         "question: 'Who?'; context: 'Ada sleeps.'; answer: 'Ada'", "question: 'Why?'; context: 'So.'; answer: 'none'",

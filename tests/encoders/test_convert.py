@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import re
 import sys
 
 import keras
@@ -370,6 +371,43 @@ def test_tokenizer_config_has_the_last_word(tmp_path):
     (folder / "tokenizer_config.json").unlink()
     rules = read_wordpiece(folder).rules
     assert (rules.lower_case, rules.strip_accents) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "config", "rules", "said"),
+    [
+        # No file says: the vocabulary does, and what is assumed is said.
+        (["영화", "##다", "film"], None, (True, False), "lower-cased, accents and Hangul left whole"),
+        (["영화", "Film"], {}, (False, None), "taken to tell upper from lower case"),
+        (["the", "film"], {"model_max_length": 9}, (True, None), "texts are lower-cased."),
+        # A file says, and cannot mean it.
+        (
+            ["영화", "##다", "film"],
+            {"do_lower_case": True},
+            (True, None),
+            "2 of 3 tokens can never be found, such as '영화'",
+        ),
+        (
+            ["영화", "Film"],
+            {"do_lower_case": True, "strip_accents": False},
+            (True, False),
+            "1 of 2 .*'Film': lower-casing",
+        ),
+        (["영화", "café"], {"do_lower_case": False, "strip_accents": True}, (False, True), "2 of 2 tokens"),
+        # It does.
+        (["영화", "film"], {"do_lower_case": True, "strip_accents": False}, (True, False), None),
+        (["\u110b\u1167\u11bc", "film"], {"do_lower_case": True}, (True, None), None),
+        (["영화", "Film"], {"do_lower_case": False}, (False, None), None),
+    ],
+)
+def test_what_a_tokenizer_does_to_its_own_vocabulary_is_said(tmp_path, caplog, tokens, config, rules, said):
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *tokens]), "utf-8")
+    if config is not None:
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    found = read_wordpiece(tmp_path).rules
+    assert (found.lower_case, found.strip_accents) == rules
+    assert len(caplog.records) == (said is not None)
+    assert said is None or re.search(said, caplog.text)
 
 
 def test_kerashub_preset_folder(tmp_path):

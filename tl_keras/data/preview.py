@@ -34,7 +34,7 @@ def shown(examples, count: int = 2, width: int = 240) -> list[str]:
     if isinstance(examples, TaggedExamples):
         return _tagged(examples, count, width)
     some = examples.take(np.arange(min(count, len(examples))))
-    if hasattr(some, "questions"):
+    if hasattr(some, "contexts"):
         parts = {"question": some.questions, "context": some.contexts}
         if some.answers is not None:
             parts["answer"] = [given[0].text if given else "none" for given in some.answers]

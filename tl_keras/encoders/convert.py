@@ -11,7 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tl_keras.encoders.convert_mpnet import mpnet_vocabulary
-from tl_keras.encoders.convert_wordpiece import has_byte_pairs, read_byte_pairs, read_json, read_wordpiece
+from tl_keras.encoders.convert_wordpiece import (
+    has_byte_pairs,
+    read_byte_pairs,
+    read_json,
+    read_wordpiece,
+    warn_of_lost_tokens,
+)
 from tl_keras.encoders.pair import check_free, write_encoder_pair
 from tl_keras.encoders.sentencepiece_files import MODEL_FILES, read_sentencepiece, read_unigram_json
 from tl_keras.encoders.vocabularies import Vocabulary, WordPieceRules, WordPieceVocabulary
@@ -201,6 +207,7 @@ def _read_preset(preset: str):
         tokenize_chinese_chars=tokenizer.split_on_cjk,
         special_tokens={"unknown": tokenizer.oov_token},
     )
+    warn_of_lost_tokens(tokenizer.get_vocabulary(), rules, preset)
     return backbone, WordPieceVocabulary(tokenizer.get_vocabulary(), rules)
 
 

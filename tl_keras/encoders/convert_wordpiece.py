@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} should hold a JSON object.")
@@ -85,7 +87,38 @@ def read_wordpiece(folder: Path) -> WordPieceVocabulary:
         max_chars_per_word=int(fast.get("model", {}).get("max_input_chars_per_word", 100)),
         special_tokens={role: _content(special[key]) for role, key in _ROLES.items() if special.get(key)},
     )
+    warn_of_lost_tokens(vocabulary, rules, folder)
     return WordPieceVocabulary(vocabulary, rules)
+
+
+def warn_of_lost_tokens(tokens: Sequence[str], rules: WordPieceRules, source) -> None:
+    """Warn of a vocabulary whose words the rules change before they are looked up, so that they are never found.
+
+    `source` says where both come from.
+    """
+    words = [token.removeprefix("##") for token in tokens if not (token.startswith("[") and token.endswith("]"))]
+    lost = [word for word in words if _changed(word, rules) != word]
+    if len(lost) > 0.01 * len(words):
+        capitals = sum(word != word.lower() for word in lost)
+        why = "lower-casing" if capitals > 0.5 * len(lost) else "taking accents off, which takes Hangul apart,"
+        logger.warning(
+            "%s: by its own settings (do_lower_case, strip_accents) %d of %d tokens can never be found, such as %r: %s changes them before "
+            "they are looked up. If the encoder was trained otherwise, mend tokenizer_config.json and convert it again.",
+            source, len(lost), len(words), lost[0], why,
+        )  # fmt: skip
+
+
+def _changed(word: str, rules: WordPieceRules) -> str:
+    """What the rules make of a word.
+
+    Example:
+        >>> _changed("Café", WordPieceRules(True)), _changed("Café", WordPieceRules(True, strip_accents=False))
+        ('cafe', 'café')
+    """
+    word = word.lower() if rules.lower_case else word
+    if rules.lower_case if rules.strip_accents is None else rules.strip_accents:
+        word = "".join(c for c in unicodedata.normalize("NFD", word) if unicodedata.category(c) != "Mn")
+    return word
 
 
 def _rules_by_look(vocabulary: list[str]) -> tuple[bool, bool | None]:
