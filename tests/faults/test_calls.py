@@ -6,6 +6,7 @@ import errno
 import io
 import logging
 import os
+import warnings
 
 import pytest
 
@@ -140,6 +141,19 @@ def test_errors_of_the_system_are_one_line_and_bugs_are_not(call, monkeypatch, e
     code, _, err = call("encoders")
     assert (code, err.count("\n")) == (2, 1)
     assert message in err
+
+
+def test_warnings_of_libraries_are_one_line_each(call, monkeypatch, caplog):
+    def warns(*_):
+        warnings.warn("made up\nof \x1b[31mtwo lines", UserWarning, stacklevel=1)
+        return []
+
+    monkeypatch.setattr("tl_keras.encoders.presets.list_presets", warns)
+    with warnings.catch_warnings():  # puts back what the command has set
+        warnings.simplefilter("always")
+        call("encoders")
+    said = [OneLine("%(levelname)s: %(message)s").format(record) for record in caplog.records]
+    assert r"WARNING: UserWarning: made up of \x1b[31mtwo lines" in said
 
 
 def test_a_reader_that_goes_away_ends_the_command_quietly():

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from typing import Annotated, Optional
 
 import typer
@@ -90,6 +91,11 @@ def _version(wanted: bool) -> None:
         raise typer.Exit()
 
 
+def _warn_in_one_line(message, category, filename, lineno, file=None, line=None) -> None:
+    """Python's warnings, which libraries give, as every other: without the place in their code, which helps no user."""
+    logging.getLogger("tl_keras").warning("%s: %s", category.__name__, message)
+
+
 @app.callback()
 def _before_any_command(
     keras: Annotated[
@@ -116,6 +122,7 @@ def _before_any_command(
     handler.setFormatter(OneLine("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("tl_keras").setLevel(logging.INFO)
+    warnings.showwarning = _warn_in_one_line
 
 
 @app.command(context_settings=HELP)
