@@ -186,6 +186,17 @@ def test_columns_are_found_however_their_names_are_written(tmp_path, written):
             assert [row[stream.place(name)] for row in stream] == ["a", "b"]
 
 
+def test_texts_of_a_stream_are_texts(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": 5, "id": [1]}\n{"text": null, "id": 2}\n{"text": ["a"], "id": 3}\n')
+    rows = iter(RowStream(path, ["text"], texts=["text"]))
+    assert [next(rows), next(rows)] == [["5", [1]], [None, 2]]
+    with pytest.raises(UserError, match=r"a\.jsonl, line 3: the text is a list"):
+        next(rows)
+    # Other columns hold what they will.
+    assert len(list(RowStream(path))) == 3
+
+
 def test_json_that_is_called_otherwise(tmp_path):
     for name, content in (
         ("a.txt", '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n'),
