@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import glob
 import hashlib
 import os
 import shutil
@@ -56,23 +57,29 @@ def refuse_input_as_output(
 
     Args:
         out: to be written, file or folder.
-        inputs: files and folders that are read; None, and what does not exist (a preset's name), are passed over.
+        inputs: files and folders that are read, also as patterns, with commas between or pinned (`#sha256=`), as options give them; None,
+            and what does not exist (a preset's name), are passed over.
         option: what the user calls it.
 
     Raises:
         UserError: it is one.
     """
     target = Path(out)
-    for entry in inputs:
-        if entry is None or not os.path.exists(entry):
-            continue
-        source = Path(entry)
+    for source in (Path(path) for entry in inputs if entry is not None for path in _all_meant(os.fspath(entry))):
         there = target.exists()
         same = there and os.path.samefile(target, source)
         inside = there and target.is_dir() and Path(os.path.realpath(target)) in Path(os.path.realpath(source)).parents
         if same or inside:
             what = f"is {source}" if same else f"holds {source}"
             raise UserError(f"{option} {out} {what}, which is read here and would be lost; choose another {option}.")
+
+
+def _all_meant(entry: str) -> list[str]:
+    """The paths that are there of those that an option names."""
+    if os.path.exists(entry):
+        return [entry]
+    parts = [part.strip() for part in entry.split("#sha256=")[0].split(",")]
+    return [path for part in parts for path in ([part] if os.path.exists(part) else glob.glob(part, recursive=True))]
 
 
 def need_space(folder: str | os.PathLike, size: int, what: str) -> None:

@@ -84,11 +84,17 @@ def test_options_of_train(wrong, options, message):
         (["predict", "run", "--data", "a.csv"], "--data and --out go together"),
         (["search", "index", "query", "--top", "0"], "--top must be at least 1"),
         (["encode", "--data", "a.csv", "--out", "a.npz", "--encoding", "rot13"], "no encoding"),
+        (
+            ["zero-shot", "no-model", "--label", "x", "--data", "here.csv", "--out", "./here.csv"],
+            "which is read here and would be lost",
+        ),
+        (["predict", "run", "--data", "no.csv,here.csv", "--out", "here.csv"], "which is read here and would be lost"),
         (["encoders", "nothing\nof \x1b[31mthis"], r"holds 'nothing"),
         (["pretrain", "bert", "--corpus", "a.txt", "--out", "x", "--seed", "-1"], "--seed must be"),
     ],
 )
-def test_other_calls(wrong, arguments, message):
+def test_other_calls(wrong, tmp_path, arguments, message):
+    (tmp_path / "here.csv").write_text("text\na\n")
     line = wrong(*arguments)
     assert message in line
     assert "\x1b" not in line

@@ -144,7 +144,11 @@ def test_an_output_that_is_an_input_is_refused_by_whatever_name(tmp_path, refuse
     for out in (data, "runs/a.csv", "runs/../runs/a.csv", "soft", "hard"):
         refused(lambda out=out: refuse_input_as_output(out, [data]), "--out", "is")
     refused(lambda: refuse_input_as_output("runs", [None, "soft"]), "holds soft")
-    refuse_input_as_output("other.csv", [data, "ko-en-small", None])
+    # Options name files in other ways, too.
+    for given in ("runs/*.csv", "none.csv, runs/a.csv", "**/a.csv", "runs/a.csv#sha256=00", "none-*,runs/?.csv"):
+        refused(lambda given=given: refuse_input_as_output(data, [given]), "--out", "is")
+        refused(lambda given=given: refuse_input_as_output("runs", [given]), "holds runs/a.csv")
+    refuse_input_as_output("other.csv", [data, "ko-en-small", "none-*.csv", "a,b", None])
 
 
 @pytest.mark.parametrize(

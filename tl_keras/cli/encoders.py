@@ -212,6 +212,7 @@ def advise(
     from tl_keras.data.table import read_table
 
     if out is not None:
+        refuse_input_as_output(out, [train, encoder, reference])
         check_free(out, overwrite=overwrite)
     known = None if reference is None else read_collection(reference, None, training["encoding"])
     examples = read_table(train, **training)

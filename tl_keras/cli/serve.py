@@ -13,6 +13,7 @@ import typer
 from tl_keras.cli.commands import add_options
 from tl_keras.cli.running import check_texts_or_file, import_tensorflow, need_extra, option_parameters, write_file
 from tl_keras.errors import UserError
+from tl_keras.files import refuse_input_as_output
 from tl_keras.serving.http.options import ServerSettings, bind, named
 from tl_keras.tasks.task_settings import described_labels
 
@@ -99,6 +100,8 @@ def zero_shot(
     check_texts_or_file(texts, data, out)
     if not label:
         raise UserError('name the candidate labels: --label sports --label "LOC=a place, a city or a country".')
+    if out is not None:
+        refuse_input_as_output(out, [data, model])
     named = described_labels(label)
     import_tensorflow()
     from tl_keras.serving.by_handle import zero_shot_classifier

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tl_keras.errors import UserError
+from tl_keras.files import refuse_input_as_output
 from tl_keras.options import check_choices, setting
 from tl_keras.pretraining.corpus import CorpusFile, read_documents, scan_corpora
 from tl_keras.text.word_rules import split_words
@@ -117,6 +118,7 @@ def train_word_vectors(
     targets = _targets(settings)
     settings_file = targets[0].with_name(targets[0].name + SETTINGS_SUFFIX)
     for target in (*targets, settings_file):
+        refuse_input_as_output(target, settings.corpus)
         if target.exists() and not settings.overwrite:
             raise UserError(f"{target} exists; choose another --out, or pass --overwrite to replace it.")
     _require_gensim()
