@@ -298,3 +298,11 @@ def test_questions_from_tables_of_any_kind(tmp_path):
     (tmp_path / "q.json").write_text(json.dumps(rows), "utf-8")
     assert read_retrieval_pairs(tmp_path / "q.json").text_pairs.tolist() == ["she", "there"]
     assert np.array_equal(read_retrieval_pairs(rows).texts, ["who?", "where?"])
+
+
+@pytest.mark.parametrize("separator", [None, ","])
+def test_lists_of_labels_are_several_labels_with_or_without_a_separator(separator):
+    frame = pd.DataFrame({"text": ["a", "b", "c"], "label": [["joy"], ["joy", "fear, a little"], []]})
+    examples = read_table(frame, label_separator=separator)
+    assert examples.classes == ("fear, a little", "joy")
+    assert examples.labels.tolist() == [[0, 1], [1, 1], [0, 0]]

@@ -134,10 +134,7 @@ def read_table(
                 raise UserError(
                     f"{source}, {where(row)}: the label is a {type(cell).__name__} ({str(cell)[:40]}), not a name or a list of names."
                 )
-        if label_separator is None:
-            found = [list(cell) if isinstance(cell, (list, tuple, np.ndarray)) else cell for cell in cells]
-        else:
-            found = [[part.strip() for part in str(cell).split(label_separator) if part.strip()] for cell in cells]
+        found = [_labels_of(cell, label_separator) for cell in cells]
     examples = Examples.from_lists(
         texts.iloc[rows].tolist(), found, None if pairs is None else pairs.iloc[rows].tolist(), wanted, source
     )
@@ -169,6 +166,13 @@ def _label_columns(label: str | Sequence[str] | None, frame: pd.DataFrame) -> li
     if label not in frame.columns and "," in label:
         return [name.strip() for name in label.split(",") if name.strip()]
     return [label]
+
+
+def _labels_of(cell, separator: str | None):
+    """The label in a cell; all of them where it is a list, as `datasets` and Parquet have it, or text with a separator."""
+    if isinstance(cell, (list, tuple, np.ndarray)):
+        return list(cell)
+    return cell if separator is None else [part.strip() for part in str(cell).split(separator) if part.strip()]
 
 
 def _true_columns(frame, labels, rows, where, source) -> list[list[str]]:
