@@ -173,6 +173,15 @@ def test_a_folder_for_each_class(tmp_path):
         read_table(empty)
 
 
+@pytest.mark.parametrize("file", ["manifest.json", "saved_model.pb", "1/saved_model.pb"])
+def test_a_model_is_no_folder_of_texts(tmp_path, file):
+    for name in ("encoder/assets/vocab.txt", file):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}", "utf-8")
+    with pytest.raises(UserError, match="holds a model, not texts"):
+        read_table(tmp_path)
+
+
 def test_several_label_columns():
     comments = pd.DataFrame(
         {

@@ -40,7 +40,9 @@ class ClassFolders(Table):
 
     @cached_property
     def files(self) -> list[tuple[str, Path]]:
-        """Class and path of each text."""
+        """Class and path of each text; refuses a model, whose vocabulary is a .txt file too."""
+        if any(any(self.path.glob(name)) for name in ("manifest.json", "saved_model.pb", "*/saved_model.pb")):
+            raise UserError(f"{self.path} holds a model, not texts; give the file or folder that has the texts.")
         found = [
             (folder.name, file)
             for folder in sorted(self.path.iterdir())
