@@ -143,14 +143,17 @@ def test_pairs_few_texts_and_an_encoder_without_a_head(mlm_encoder, monkeypatch)
         (None, [], "no file"),
         ("text,label\na,x\nb,y\n", ["--reference", "nowhere.txt"], "no file nowhere.txt"),
         ("text,label\na,x\nb,y\n", ["--encoder", "nothing_like_it"], "nothing_like_it"),
-        ("text,label\na,x\nb,y\n", ["--out", "{table}"], "is a file"),
+        ("text,label\na,x\nb,y\n", ["--out", "{table}"], "which is read here and would be lost"),
+        ("text,label\na,x\nb,y\n", ["--out", "{file}"], "is a file"),
     ],
 )
 def test_bad_input_is_one_line(call, tmp_path, content, more, message):
     table = tmp_path / "t.csv"
     if content is not None:
         table.write_text(content, "utf-8")
-    more = [str(option).format(table=table) for option in more]
+    file = tmp_path / "notes"
+    file.touch()
+    more = [str(option).format(table=table, file=file) for option in more]
     code, _, err = call("advise", "--train", table, *more)
     assert code == 2
     lines = [line for line in err.strip().splitlines() if line.startswith("tl-keras: ")]
