@@ -187,7 +187,8 @@ def test_an_index_by_meaning_and_shared_words(call, files, lexical_pair, caplog)
     ("command", "message"),
     [
         (["train", "sentence-similarity", "--architecture", "both"], "choose one of: bi-encoder, cross-encoder"),
-        (["train", "sentence-similarity", "--label", "a"], "is no number"),
+        (["train", "sentence-similarity", "--label", "a"], "is to be both the text and its label"),
+        (["train", "sentence-similarity", "--text-pair", "value", "--label", "b"], "is no number"),
         (["train", "sentence-similarity", "--score-range", 0, 2], "outside the range 0 to 2"),
         (["train", "retrieval", "--text", "a", "--text-pair", "nothing"], "no column 'nothing'"),
     ],
