@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-STEPS, BATCH, WARM, PEAK, PASSES = 20, 16, 2, 1e-4, 300
+STEPS, BATCH, PEAK, PASSES = 20, 16, 1e-4, 300
 MEASURED = ("rates", "losses", "norms", "logits", "deviation")
 
 
@@ -34,7 +34,7 @@ def rows_of(step: int, count: int) -> np.ndarray:
 
 def run_torch(options) -> None:
     import torch
-    from sst2_pytorch import Classifier
+    from sst2_pytorch import Classifier, optimizer_and_schedule
     from transformers import BertTokenizerFast
 
     texts, labels = read(options.data)
@@ -45,20 +45,11 @@ def run_torch(options) -> None:
     def batch(rows):
         return tokenizer([texts[i] for i in rows], padding=True, truncation=True, max_length=128, return_tensors="pt")
 
-    def vectors(inputs):
-        mask = inputs["attention_mask"].unsqueeze(-1)
-        return ((model.encoder(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1)).numpy()
-
     with torch.no_grad():
         model.train()
-        deviation = np.stack([vectors(batch(range(4))) for _ in range(PASSES)]).std(0).mean(1)
+        deviation = np.stack([model.vectors(batch(range(4))).numpy() for _ in range(PASSES)]).std(0).mean(1)
     model.eval()  # no dropout, yet gradients
-    matrices, others = ([p for p in model.parameters() if (p.ndim > 1) is wide] for wide in (True, False))
-    groups = [{"params": matrices, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=PEAK, eps=1e-6)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / WARM, max((STEPS - step) / (STEPS - WARM), 0.0))
-    )
+    optimizer, schedule = optimizer_and_schedule(model, PEAK, STEPS)
     rates, losses, norms = [], [], []
     for step in range(STEPS):
         rows = rows_of(step, len(texts))

@@ -33,11 +33,28 @@ class Classifier(torch.nn.Module):
         self.dropout = torch.nn.Dropout(0.1)
         self.head = torch.nn.Linear(self.encoder.config.hidden_size, 2)
 
-    def forward(self, inputs):
-        """Logits `[batch, 2]` of a tokenized batch."""
+    def vectors(self, inputs):
+        """Mean-pooled vectors `[batch, width]` of a tokenized batch."""
         hidden = self.encoder(**inputs).last_hidden_state
         mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-        return self.head(self.dropout((hidden * mask).sum(1) / mask.sum(1)))
+        return (hidden * mask).sum(1) / mask.sum(1)
+
+    def forward(self, inputs):
+        """Logits `[batch, 2]` of a tokenized batch."""
+        return self.head(self.dropout(self.vectors(inputs)))
+
+
+def optimizer_and_schedule(model: torch.nn.Module, peak: float, steps: int):
+    """AdamW that decays matrices only, and its rate: up over a tenth of the steps, then down to zero."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=peak, eps=1e-6)
+    warm = max(int(steps * 0.1), 1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warm, max((steps - step) / max(steps - warm, 1), 0.0))
+    )
+    return optimizer, schedule
 
 
 def batches(lengths: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
@@ -62,15 +79,7 @@ def fine_tune(train, dev, weights: str, seed: int) -> float:
         return tokenizer(list(texts), padding=True, truncation=True, max_length=128, return_tensors="pt")
 
     lengths = np.array([len(ids) for ids in tokenizer(train.texts.tolist(), truncation=True, max_length=128).input_ids])
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=peak, eps=1e-6)
-    steps = epochs * -(-len(train) // BATCH)
-    warm = max(int(steps * 0.1), 1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warm, max((steps - step) / max(steps - warm, 1), 0.0))
-    )
+    optimizer, schedule = optimizer_and_schedule(model, peak, epochs * -(-len(train) // BATCH))
     labels = torch.tensor(np.asarray(train.labels))
     model.train()
     for _ in range(epochs):
