@@ -279,6 +279,9 @@ def _typer_option(field: dataclasses.Field):
 EncoderHandle = Annotated[str, typer.Option("--encoder", help=_HELP["encoder"])]
 Preprocessor = Annotated[Optional[str], typer.Option(help=_HELP["preprocessor"])]
 SeqLength = Annotated[int, typer.Option(help=_HELP["seq_length"])]
+TextLength = Annotated[
+    int, typer.Option(help="With a pre-trained encoder: longest text in tokens; longer ones are cut.")
+]
 Encoding = Annotated[str, typer.Option(help=_HELP["encoding"])]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help=_HELP["overwrite"])]
 Pooling = Annotated[

@@ -146,9 +146,7 @@ def index(
     approximate: Annotated[
         bool, typer.Option("--approximate", help="Build a graph of neighbours too, for far more than 100,000 texts.")
     ] = False,
-    seq_length: Annotated[
-        int, typer.Option(help="With a pre-trained encoder: longest text in tokens; longer ones are cut.")
-    ] = 256,
+    seq_length: running.TextLength = 256,
     pooling: running.Pooling = "mean",
     lexical_weight: Annotated[
         Optional[float],

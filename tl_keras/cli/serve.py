@@ -10,6 +10,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from tl_keras.cli import running
 from tl_keras.cli.commands import add_options
 from tl_keras.cli.running import check_texts_or_file, import_tensorflow, need_extra, option_parameters, write_file
 from tl_keras.errors import UserError
@@ -89,9 +90,7 @@ def zero_shot(
     multi_label: Annotated[
         bool, typer.Option("--multi-label", help="A text may have several labels, or none (entailment only).")
     ] = False,
-    seq_length: Annotated[
-        int, typer.Option(help="With a pre-trained encoder: longest text in tokens; longer ones are cut.")
-    ] = 128,
+    seq_length: running.TextLength = 128,
     data: Annotated[Optional[str], typer.Option(help="CSV or TSV file with texts.")] = None,
     text: Annotated[str, typer.Option(help="Column with the text.")] = "text",
     out: Annotated[Optional[str], typer.Option(help="CSV file to write.")] = None,
