@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tl_keras._keras import IS_KERAS_3, keras, register
+from tl_keras._keras import IS_KERAS_3, find_layer, keras, register
 from tl_keras.encoders.encoder_layer import EncoderLayer
 from tl_keras.errors import UserError
 from tl_keras.models.heads import MaskedPooling, ScalarMix
@@ -34,7 +34,7 @@ def split(model: keras.Model) -> tuple[keras.Model, keras.Model, str]:
         CannotSplit: the head takes something else.
         UserError: the encoder is not frozen, or the model is not compiled.
     """
-    layer = next((layer for layer in model.layers if isinstance(layer, EncoderLayer)), None)
+    layer = find_layer(model, EncoderLayer)
     if layer is None:
         raise CannotSplit(f"the model {model.name!r} holds no tl_keras encoder beside its head: {_ADVICE}.")
     if layer.trainable:

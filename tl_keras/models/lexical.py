@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import sparse
 
-from tl_keras._keras import keras, register
+from tl_keras._keras import find_layer, keras, register
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.offset_tokenizer import vocabulary_tokens
 from tl_keras.errors import UserError
@@ -113,7 +113,7 @@ class JoinVectors(keras.layers.Layer):
 
 def join_layer_of(model: keras.Model) -> JoinVectors | None:
     """The layer that joins a lexical part to a sentence encoder's vectors; None if it has no such part."""
-    return next((layer for layer in model.layers if isinstance(layer, JoinVectors)), None)
+    return find_layer(model, JoinVectors)
 
 
 def units(token: str) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from tl_keras._keras import keras
+from tl_keras._keras import find_layer, keras
 from tl_keras.data.examples import Examples
 from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
 from tl_keras.data.questions import QuestionExamples
@@ -263,9 +263,10 @@ def known_labels(model: keras.Model) -> Iterator[None]:
         yield
     except tf.errors.InvalidArgumentError as error:
         found = _NO_CLASS.search(str(error)) or _NO_NUMBER.search(str(error))
-        classes = next((list(layer.classes) for layer in model.layers if isinstance(layer, ClassProbabilities)), None)
-        if found is None or classes is None:
+        head = find_layer(model, ClassProbabilities)
+        if found is None or head is None:
             raise
+        classes = list(head.classes)
         labels = [label for label in dict.fromkeys(found[1].split()) if label not in classes]
         raise UserError(
             f"the label {(labels or [found[1]])[0][:60]!r} is none of the model's {len(classes)} classes, {', '.join(classes[:20])}, nor the "

@@ -7,7 +7,7 @@ import math
 
 import tensorflow as tf
 
-from tl_keras._keras import IS_KERAS_3, WAY_TO_KERAS_2, keras, register
+from tl_keras._keras import IS_KERAS_3, WAY_TO_KERAS_2, find_layer, keras, register
 from tl_keras.encoders.encoder_layer import find_encoder_layer
 from tl_keras.errors import UserError
 from tl_keras.models.heads import ClassProbabilities, TagProbabilities
@@ -130,7 +130,7 @@ class TransferModel(keras.Model):
 
     def align_class_weight(self, class_weight):
         """Weights of classes by the numbers that the model's outputs have; see `class_weights_of`."""
-        head = next((layer for layer in self.layers if isinstance(layer, ClassProbabilities)), None)
+        head = find_layer(self, ClassProbabilities)
         if class_weight is None or head is None or head.multi_label:
             return class_weight
         return dict(enumerate(class_weights_of(head, class_weight).tolist()))

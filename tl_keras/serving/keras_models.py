@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tl_keras._keras import KERAS_NAME, keras
+from tl_keras._keras import KERAS_NAME, find_layer, keras
 from tl_keras.encoders.word_vectors import layer as _word_vectors  # noqa: F401
 from tl_keras.errors import UserError
 from tl_keras.files import path_text
@@ -59,7 +59,7 @@ def keras_predictor(model: keras.Model) -> Predictor:
 
 
 def _class_head_of(model: keras.Model) -> ClassProbabilities | None:
-    return next((layer for layer in model.layers if isinstance(layer, ClassProbabilities)), None)
+    return find_layer(model, ClassProbabilities)
 
 
 _KINDS = (
