@@ -11,7 +11,7 @@ from tl_keras.models.pair_builders import bi_encoder
 from tl_keras.serving.evaluate import evaluate_retrieval
 from tl_keras.serving.predict import as_predictor
 from tl_keras.tasks.page import MISTAKES, cell, kept_line, section, table, write_page
-from tl_keras.tasks.sentence_similarity import VectorRun, lexical_weight_of
+from tl_keras.tasks.vector_run import VectorRun, lexical_weight_of
 
 logger = logging.getLogger(__name__)
 
