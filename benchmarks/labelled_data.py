@@ -28,7 +28,7 @@ class Data:
 
 
 DATA = {
-    "nsmc": Data("nsmc/train.csv", "nsmc/test.csv", "document"),
+    "nsmc": Data("nsmc/train.csv", "nsmc/validation.csv", "document"),
     "sst2": Data("sst2/train.csv", "sst2/dev.csv"),
     # No test file is at hand: 865 of 5,365 rows are held out, the same for all seeds.
     "trec": Data("trec/train.csv", 865, label="label_name"),

@@ -37,6 +37,8 @@ def case(labels=1000, pairs=False, blocks=4, width=256, frozen=0.8, words=0.7, *
     [
         (case(labels=100), "freeze"),  # the encoder only loses by learning
         (case(labels=32, labels_per_class=16.0), "few-shot"),
+        (case(labels=128, labels_per_class=64.0), "few-shot"),
+        (case(labels=100, labels_per_class=20.0), "freeze"),  # few for two classes, not for five
         (case(labels=5000, labels_per_class=1000.0), "fine-tune"),
         (case(labels=16, labels_per_class=8.0, pairs=True), "fine-tune"),  # a frozen encoder cannot compare
         (case(labels=20), "freeze"),  # below the measured numbers: as at the lowest
@@ -112,8 +114,11 @@ def test_following_the_rules_loses_at_most_a_point_on_what_was_measured():
             for way in ("freeze", "top", "fine-tune")
             if (scores := [row["accuracy"] for row in here if row["mode"] == way])
         }
-        evidence = [Evidence(**row["evidence"]) for row in here if row["mode"] == "evidence"]
+        # Few-shot learning is measured elsewhere (few_labels.json): asked is what would be taken without it.
+        evidence = [
+            Evidence(**{**row["evidence"], "labels_per_class": None}) for row in here if row["mode"] == "evidence"
+        ]
         if len(mean) == 3 and evidence:
             losses.append(max(mean.values()) - statistics.mean(mean[recommend(entry).way] for entry in evidence))
-    assert len(losses) == 12
+    assert len(losses) == 8
     assert statistics.mean(losses) <= 1.0

@@ -121,9 +121,9 @@ def advise(
             texts, or too small a reference.
 
     Example:
-        >>> advice = tlk.advise(reviews, encoder)
-        >>> advice.recommendation.transfer in ("freeze", "top-1", "fine-tune")
-        True
+        >>> advice = tlk.advise(reviews, encoder)  # 32 of each class
+        >>> advice.recommendation.transfer
+        'few-shot'
     """
     require_encoder(encoder)
     labels = label_report(examples)
