@@ -13,8 +13,11 @@ from sklearn.linear_model import LogisticRegression
 import tl_keras as tlk
 from tl_keras.data.examples import Examples, sample_per_class
 from tl_keras.errors import UserError
+from tl_keras.models import few_shot
 from tl_keras.models.few_shot import SameClassCosine, choose_method, few_shot_classifier
 from tl_keras.models.few_shot_heads import logistic_head
+from tl_keras.tasks.task_settings import TextClassificationSettings
+from tl_keras.tasks.text_classification import TextClassificationRun
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +112,9 @@ def test_descriptions_and_texts_without_labels_that_will_not_do(encoder, few, mo
     assert "\n" not in str(error.value)
 
 
-def test_contrastive_fine_tuning_brings_classes_together(encoder, few, reviews):
+def test_contrastive_fine_tuning_brings_classes_together(encoder, few, monkeypatch):
+    monkeypatch.setitem(few_shot.PART_OF_THE_WAY, "two classes", 1.0)
+
     def separation(model):
         centred = model.get_layer("centred")
         from tl_keras._keras import keras
@@ -126,10 +131,38 @@ def test_contrastive_fine_tuning_brings_classes_together(encoder, few, reviews):
     assert tlk.evaluate(model, few).accuracy == 1.0
 
 
+def test_contrastive_fine_tuning_goes_a_part_of_the_way(encoder, few, monkeypatch):
+    def kernels(method):
+        body = few_shot_classifier(encoder, few, method, steps=6, learning_rate=0.01)
+        return [weight for weight in body.get_weights()[:-2] if weight.ndim == 2 and weight.dtype == "float32"]
+
+    before, kept = kernels("logistic"), kernels("contrastive")
+    monkeypatch.setitem(few_shot.PART_OF_THE_WAY, "two classes", 1.0)
+    after = kernels("contrastive")
+    moved = 0
+    for a, b, c in zip(before, kept, after, strict=True):
+        np.testing.assert_allclose(b, 0.7 * a + 0.3 * c, atol=1e-5)
+        moved += np.abs(c - a).max() > 0.01
+    assert moved > 5
+
+
 def test_the_method_follows_the_number_of_labels(reviews):
-    assert [choose_method(sample_per_class(reviews, n)) for n in (1, 2, 16)] == ["nearest-mean", "logistic", "logistic"]
-    three = Examples.from_lists(["a"] * 6, [0, 0, 1, 1, 2, 2])
-    assert choose_method(three) == "contrastive"
+    methods = [choose_method(sample_per_class(reviews, n)) for n in (1, 2, 16)]
+    assert methods == ["nearest-mean", "contrastive", "contrastive"]
+    two, three = sample_per_class(reviews, 2), Examples.from_lists(["a"] * 6, [0, 0, 1, 1, 2, 2])
+    assert [choose_method(examples, described=True) for examples in (two, three)] == ["logistic", "contrastive"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [({}, True), ({"transfer": "freeze"}, False), ({"text_pair": "other"}, False)]
+)
+def test_fine_tuning_with_few_labels_points_here(reviews, tmp_path, caplog, more, said):
+    rows = {"text": reviews.texts, "label": reviews.label_names, "other": reviews.texts}
+    pd.DataFrame(rows).to_csv(tmp_path / "r.csv", index=False)
+    settings = TextClassificationSettings(train=str(tmp_path / "r.csv"), out=str(tmp_path / "run"), per_class=8, **more)
+    with caplog.at_level("INFO"):
+        TextClassificationRun(settings).read()
+    assert ("a class: --transfer few-shot is expected to do better" in caplog.text) is said
 
 
 def test_drawing_from_each_class(reviews):
@@ -188,9 +221,8 @@ def test_on_the_command_line(call, tiny_pair, reviews, tmp_path):
     (tmp_path / "others.txt").write_text("\n".join(reviews.texts), "utf-8")
     others = ["--unlabelled", tmp_path / "others.txt"]
     others += [word for name, meaning in DESCRIPTIONS.items() for word in ("--describe", f"{name}={meaning}")]
-    code, _, err = call(
-        *base, *others, "--out", tmp_path / "run", "--validation", tmp_path / "r.csv", "--per-class", 10
-    )
+    others += ["--per-class", 10]
+    code, _, err = call(*base, *others, "--out", tmp_path / "run", "--validation", tmp_path / "r.csv")
     assert code == 0, err
     config, metrics = (json.loads((tmp_path / "run" / name).read_text()) for name in ("config.json", "metrics.json"))
     assert (config["few_shot_method"], config["train_examples"], config["validation_examples"]) == ("logistic", 20, 64)

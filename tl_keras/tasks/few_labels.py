@@ -80,7 +80,7 @@ class FewShotRun(TextClassificationRun):
     def build(self):
         """The model, not yet taught."""
         wanted = self.settings.few_shot_method
-        self.method = choose_method(self.train) if wanted == AUTO else wanted
+        self.method = choose_method(self.train, self.descriptions is not None) if wanted == AUTO else wanted
         stretched = self.unlabelled is not None
         return few_shot_model(self.encoder, self.train.classes, self.method, self.settings.pooling, stretched)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tl_keras.advice.rules import few_labels
 from tl_keras.data.examples import Examples, sample_per_class
 from tl_keras.data.table import read_table
 from tl_keras.errors import UserError
@@ -50,8 +51,18 @@ class TextClassificationRun(Run):
             logger.warning(
                 "Classes with fewer than two training examples will hardly be learned: %s.", ", ".join(few[:10])
             )
+        self._hint_at_few_shot(train)
         self.monitor, self.measure = ("val_macro_f1", "macro F1") if is_uneven(train) else ("val_accuracy", "accuracy")
         return train, valid
+
+    def _hint_at_few_shot(self, train: Examples) -> None:
+        settings, single = self.settings, train.text_pairs is None and not train.multi_label
+        few = single and few_labels(len(train), len(train.classes))
+        if settings.transfer == "fine-tune" and few and not settings.on_word_vectors:
+            logger.info(
+                "%.0f label(s) a class: --transfer few-shot is expected to do better than fine-tuning.",
+                len(train) / len(train.classes),
+            )
 
     def read_files(self) -> tuple[Examples, Examples | None]:
         """All training examples, and those of the validation file, if one is given.
