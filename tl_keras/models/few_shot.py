@@ -273,6 +273,9 @@ def bring_together(
     # Many small epochs, so that a text meets others each time.
     batches = encoder.batches(examples, training=True, batch_size=BATCH_SIZE, seed=seed)
     epochs = max(round(steps / int(batches.cardinality())), 1)
+    logger.info(
+        "Contrastive fine-tuning: %d times over %d texts, which takes half a minute or two.", epochs, len(examples)
+    )
     body.fit(batches, epochs=epochs, verbose=0)
 
 
