@@ -80,6 +80,7 @@ def main(jobs: dict[str, Callable[[argparse.Namespace], dict]]) -> None:
     parser.add_argument("--texts", default="sst2", choices=("sst2", "nsmc", "korquad"))
     parser.add_argument("--count", type=int, default=512)
     parser.add_argument("--length", type=int, default=128, help="longest input in tokens")
+    parser.add_argument("--layers", type=int, help="of the encoder, the first so many blocks only")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batches", choices=("random", "like"), default="like")
     parser.add_argument("--encoder", help="encoder pair")

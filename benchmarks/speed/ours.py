@@ -24,7 +24,7 @@ def load(options):
 
     texts, labels = read_texts(options.data, options.texts, options.count)
     examples = tlk.data.Examples.from_lists(texts, [str(label) for label in labels])
-    return examples, tlk.load_encoder(options.encoder, seq_length=options.length)
+    return examples, tlk.load_encoder(options.encoder, seq_length=options.length, layers=options.layers)
 
 
 def real_tokens(encoder, examples) -> dict:

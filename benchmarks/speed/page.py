@@ -26,8 +26,6 @@ def write_page(results: dict, folder: Path) -> None:
     path, plots = folder / "README.md", folder / "plots"
     plots.mkdir(exist_ok=True)
     by_hand = path.read_text("utf-8").partition("<!-- by hand -->")[2] if path.exists() else ""
-    rates = sorted(part["gflops_a_cpu_second"] for part in results["parts"])
-    loads = sorted(part["load"] for part in results["parts"])
     lines = [
         "# Speed and cost, measured",
         "",
@@ -38,8 +36,10 @@ def write_page(results: dict, folder: Path) -> None:
         "least; `make bench` measures wall time too. A ratio above 1 means that this package needs less. Given are the median and the range of",
         "the rounds; a part measured once has no range.",
         "",
-        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} thread(s) for each process; matrix products at {rates[0]:.0f} to "
-        f"{rates[-1]:.0f} GFLOP a CPU second; load of the machine when a part began: {loads[0]:.0f} to {loads[-1]:.0f} (other work ran beside it).",
+        f"{machine['cores']} cores, {machine['threads']} thread(s) for each process. Compare within a row, not between parts: they were measured",
+        "on machines of different speed, with more or less other work beside.",
+        "",
+        *_machines(results["parts"]),
         "",
         *_notes(results["parts"]),
         "## Ratios",
@@ -64,6 +64,15 @@ def write_page(results: dict, folder: Path) -> None:
     lines += ["", "<!-- by hand -->" + (by_hand or "\n")]
     _plot_ratios([row for row in rows if "ratio" in row], plots / "ratios.png")
     path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _machines(parts: list[dict]) -> list[str]:
+    """On what each part was measured."""
+    lines = ["| part | date | processor | matrix products, GFLOP a CPU second | load when it began |", "|---|---|---|---|---|"]
+    for part in parts:
+        cells = (NAMES[part["part"]], part["date"], part["processor"], f"{part['gflops_a_cpu_second']:.0f}", part["load"])
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines
 
 
 def _notes(parts: list[dict]) -> list[str]:
@@ -192,7 +201,7 @@ def _growth(parts: dict[str, dict], plots: Path) -> list[str]:
     return [
         *lines,
         "",
-        "Slopes of straight lines through the logarithms: 1 is in proportion. Texts: reviews of nsmc through ko-en-small; tokens: 128 paragraphs",
+        "Slopes of straight lines through the logarithms: 1 is in proportion. Texts: reviews of nsmc through one block of ko-en-small; tokens: 128 paragraphs",
         "cut to so many. Memory: by how much the process grew while it encoded.",
         "",
         "![growth](plots/growth.png)",

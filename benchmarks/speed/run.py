@@ -237,6 +237,7 @@ def measure_part(part: str, chosen: list[Row], runner: Runner, rounds: int) -> d
     return {
         "part": part,
         "date": time.strftime("%Y-%m-%d"),
+        "processor": processor(),
         "load": round(begun, 1),
         "gflops_a_cpu_second": round(rate / 1e9, 1),
         "minutes": round((time.perf_counter() - started) / 60, 1),
@@ -286,7 +287,6 @@ def main() -> None:
                     "skipped"
                 ]
             results["machine"] = {
-                "processor": processor(),
                 "cores": os.cpu_count(),
                 "threads": options.threads,
                 "python": platform.python_version(),
