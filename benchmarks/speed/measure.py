@@ -7,6 +7,7 @@ import csv
 import json
 import random
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +36,25 @@ def resident_mb() -> float:
     """The resident memory of this process now, in MB."""
     fields = Path("/proc/self/status").read_text().split("\n")
     return next(int(line.split()[1]) for line in fields if line.startswith("VmRSS")) / 1024
+
+
+def mb_a_model(resident: list[float]) -> float:
+    """By how much resident memory grows with each model: the median of the slopes between all pairs, from the second model on.
+
+    The first fills pools that later ones use again, and memory that is given back now and then makes single differences mean little.
+
+    Args:
+        resident: MB after each model.
+
+    Source: the Theil-Sen estimator, https://doi.org/10.1080/01621459.1968.10480934.
+
+    Example:
+        >>> mb_a_model([500, 100, 103, 900, 109, 112])
+        3.0
+    """
+    later = resident[1:]
+    slopes = [(b - a) / (j - i) for i, a in enumerate(later) for j, b in enumerate(later) if j > i]
+    return round(statistics.median(slopes), 1)
 
 
 def read_texts(data: str | None, kind: str, count: int) -> tuple[list[str], list[int]]:

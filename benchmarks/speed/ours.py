@@ -16,7 +16,7 @@ import threading
 import time
 from pathlib import Path
 
-from measure import BATCH, RATE, clock, main, peak_mb, read_texts, resident_mb
+from measure import BATCH, RATE, clock, main, mb_a_model, peak_mb, read_texts, resident_mb
 
 
 def load(options):
@@ -286,9 +286,7 @@ def many_models(options) -> dict:
             keras.backend.clear_session()
             gc.collect()
             resident.append(round(resident_mb()))
-    # The first builds fill pools that later ones use again.
-    growth = (resident[-1] - resident[1]) / max(len(resident) - 2, 1)
-    return {**times, "items": options.epochs, "resident_mb": resident, "mb_a_model": round(growth, 1)}
+    return {**times, "items": options.epochs, "resident_mb": resident, "mb_a_model": mb_a_model(resident)}
 
 
 def matmul(options) -> dict:

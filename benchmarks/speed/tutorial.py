@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 
-from measure import BATCH, RATE, clock, main, read_texts, resident_mb
+from measure import BATCH, RATE, clock, main, mb_a_model, read_texts, resident_mb
 
 
 def build(options, trainable: bool):
@@ -79,8 +79,7 @@ def many_models(options) -> dict:
             tf.keras.backend.clear_session()
             gc.collect()
             resident.append(round(resident_mb()))
-    growth = (resident[-1] - resident[1]) / max(len(resident) - 2, 1)
-    return {**times, "items": options.epochs, "resident_mb": resident, "mb_a_model": round(growth, 1)}
+    return {**times, "items": options.epochs, "resident_mb": resident, "mb_a_model": mb_a_model(resident)}
 
 
 JOBS = (fine_tune, frozen, export, first_model, many_models)
