@@ -36,7 +36,7 @@ ERRORS_REMOVED: dict[str, dict[int, dict[str, float]]] = {
 TIE = 0.005
 
 # Labels a class, on average, up to which that is taken. From benchmarks/results/few_labels.json, ko-en-small, sst2 and nsmc with two classes, trec with six: on the
-# same draws `auto` is ahead of plain fine-tuning by 2 to 6 points with 8 to 64 labels of each of two classes, by 8 with 8 of six, level with 16 and 3 behind with 64.
+# same draws `auto` is ahead of plain fine-tuning by 2 to 6 points with 8 to 64 labels of each of two classes, by 8 with 8 of six, and a point or less behind with 16 and 64.
 FEW_PER_CLASS = {"two classes": 64, "more": 16}
 
 # Epochs while the encoder learns: those of benchmarks/transfer.py (100 labels 15, 1,000 6, 5,000 3, 20,000 2), which this curve goes
