@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 pytest.importorskip("keras_hub")
 
@@ -26,6 +27,14 @@ TEXTS = [
     "a\u200bㅋㅋ 😀 awful",
     "",
 ]
+
+
+@pytest.mark.parametrize("pair", ["tiny_pair", "sentencepiece_pair"])
+def test_a_seed_that_is_set_takes_no_tokenizer_away(pair, request):
+    ids = VocabularyIds(read_pair_vocabulary(request.getfixturevalue(pair)))
+    before = ids.encode(TEXTS)
+    tf.random.set_seed(5)  # TensorFlow forgets its kernels, and what belongs to them
+    assert ids.encode(TEXTS) == before
 
 
 @pytest.mark.parametrize("pair", ["tiny_pair", "sentencepiece_pair"])

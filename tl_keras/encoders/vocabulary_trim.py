@@ -101,7 +101,10 @@ class VocabularyIds:
         self.between = " " if isinstance(vocabulary, BytePairVocabulary) and not vocabulary.add_prefix_space else ""
         # The lookup table of a WordPiece vocabulary reads its file when it is made.
         with tempfile.TemporaryDirectory() as folder:
-            self._module = PreprocessModule(vocabulary, str(vocabulary.write(Path(folder))), seq_length=128)
+            module = PreprocessModule(vocabulary, str(vocabulary.write(Path(folder))), seq_length=128)
+            # Saved and loaded, because a SentencePiece model that is made eagerly belongs to a cached kernel, which setting a seed throws away.
+            tf.saved_model.save(module, f"{folder}/saved")
+            self._module = tf.saved_model.load(f"{folder}/saved")
             self.encode(["a"])
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
