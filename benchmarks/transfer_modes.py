@@ -3,7 +3,7 @@
     python benchmarks/transfer_modes.py --data DATA_FOLDER                # everything that is not in the results yet
     python benchmarks/transfer_modes.py --data DATA_FOLDER --quick        # nsmc and trec, 100 labels, one seed: two or three minutes
     python benchmarks/transfer_modes.py --data DATA_FOLDER --estimate     # what is missing, and about how long it will take
-    python benchmarks/transfer_modes.py --table                           # Markdown, for the README
+    python benchmarks/transfer_modes.py --table                           # Markdown, for docs/results.md
 
 DATA_FOLDER holds `nsmc/train.csv`, `nsmc/validation.csv`, `sst2/train.csv`, `sst2/dev.csv`, `trec/train.csv`, `question_pair/train.csv` and
 `question_pair/dev.csv`. Set TF_USE_LEGACY_KERAS as you like; each row says which Keras it was.

@@ -14,8 +14,9 @@ import tl_keras as tlk
 from tl_keras.data.examples import Examples, sample_per_class
 from tl_keras.errors import UserError
 from tl_keras.models import few_shot
-from tl_keras.models.few_shot import SameClassCosine, choose_method, few_shot_classifier
+from tl_keras.models.few_shot import choose_method, few_shot_classifier
 from tl_keras.models.few_shot_heads import logistic_head
+from tl_keras.models.similarity_losses import SameClassCosine
 from tl_keras.tasks.task_settings import TextClassificationSettings
 from tl_keras.tasks.text_classification import TextClassificationRun
 

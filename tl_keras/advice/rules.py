@@ -43,12 +43,11 @@ FEW_PER_CLASS = {"two classes": 64, "more": 16}
 # through; in between the number of steps grows steadily.
 FEWEST_EPOCHS, MOST_EPOCHS = 2, 15
 
-# Peak rate of encoders up to this width whose makers suggest none: 5e-4, found for one of width 256 (docs/results.md, "the encoder before"). Wider ones
+# Peak rate of encoders up to this width whose makers suggest none: 5e-4, found for one of width 256 (benchmarks/results/ko-en-mini-log.md). Wider ones
 # get the package's default, which at MiniLM's 384 (1e-4) gave the figures of sst2.json.
 NARROW, NARROW_LEARNING_RATE = 256, 5e-4
 
-# Unknown words beyond which the vocabulary is not made for these texts. An English uncased encoder on the Korean sample reviews has
-# about a quarter (notebook 01); ko-en-mini has 0.19 % of unknown tokens on its own Korean reviews (ko-en-mini-log.md).
+# Unknown words beyond which the vocabulary is not made for these texts: of the Korean sample reviews an English encoder knows three in four (notebook 01), ko-en-small all but 0.03 % (notebook 05).
 TOO_MANY_UNKNOWN = 0.10
 
 # Bits a character against plain prose of the same language beyond which further pre-training on such texts is worth a try. A judgement: what

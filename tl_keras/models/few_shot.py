@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tl_keras._keras import keras, register
+from tl_keras._keras import keras
 from tl_keras.data.examples import Examples
 from tl_keras.encoders.base import Encoder, require_encoder
 from tl_keras.errors import UserError
@@ -22,6 +22,7 @@ from tl_keras.models.few_shot_heads import (
     unit_rows,
     with_descriptions,
 )
+from tl_keras.models.similarity_losses import SameClassCosine
 from tl_keras.models.text_vectors import TextVectors
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.options import default_learning_rate
@@ -193,12 +194,7 @@ def train_few_shot(
     centred = model.get_layer("centred")
     body = TransferModel(model.input, centred.input, name="vectors")
     if method == CONTRASTIVE:
-        width, suggested = int(body.output.shape[-1]), encoder.suggested.get("learning_rate")
-        rate = learning_rate or default_learning_rate(width, True, suggested)
-        begun = body.get_weights()
-        bring_together(body, encoder, examples, steps or max(STEPS, TIMES * len(examples) // BATCH_SIZE), rate, seed)
-        part = PART_OF_THE_WAY["two classes" if len(examples.classes) == 2 else "more"]
-        body.set_weights([a + part * (b - a) for a, b in zip(begun, body.get_weights(), strict=True)])
+        bring_together(body, encoder, examples, steps, learning_rate, seed)
     compute = TextVectors(body, encoder).compute
     unit = unit_rows(compute(examples))
     if unlabelled is None:
@@ -257,52 +253,30 @@ def _different(unlabelled: Sequence[str] | None, examples: Examples, seed: int) 
 
 
 def bring_together(
-    body: keras.Model, encoder: Encoder, examples: Examples, steps: int, learning_rate: float, seed: int
+    body: keras.Model, encoder: Encoder, examples: Examples, steps: int | None, learning_rate: float | None, seed: int
 ) -> None:
-    """Contrastive fine-tuning: vectors of one class together, those of different classes apart.
+    """Contrastive fine-tuning: vectors of one class together, those of different classes apart; a part of the way.
 
     Args:
         body: from the encoder's inputs to a vector.
         encoder: makes the batches.
         examples: labelled texts. Only those that meet in a batch are compared, so the number of pairs never matters.
-        steps: batches of up to `BATCH_SIZE` texts.
-        learning_rate: the peak.
+        steps: batches of up to `BATCH_SIZE` texts; None: see `STEPS`.
+        learning_rate: the peak; None for one that suits the encoder.
         seed: of the shuffling.
     """
+    width, suggested = int(body.output.shape[-1]), encoder.suggested.get("learning_rate")
+    rate = learning_rate or default_learning_rate(width, True, suggested)
     keras.utils.set_random_seed(seed)
-    body.compile(optimizer=make_optimizer(learning_rate), loss=SameClassCosine(), jit_compile=False)
+    body.compile(optimizer=make_optimizer(rate), loss=SameClassCosine(), jit_compile=False)
     # Many small epochs, so that a text meets others each time.
     batches = encoder.batches(examples, training=True, batch_size=BATCH_SIZE, seed=seed)
+    steps = steps or max(STEPS, TIMES * len(examples) // BATCH_SIZE)
     epochs = max(round(steps / int(batches.cardinality())), 1)
     logger.info(
         "Contrastive fine-tuning: %d times over %d texts, which takes half a minute or two.", epochs, len(examples)
     )
+    begun = body.get_weights()
     body.fit(batches, epochs=epochs, verbose=0)
-
-
-@register
-class SameClassCosine(keras.losses.Loss):
-    """Squared distance of the cosine from 1 for pairs of one class, from 0 for others; both kinds of pairs count alike.
-
-    Inputs -> labels: vectors of a batch -> their classes.
-
-    Source: the cosine similarity loss of https://arxiv.org/abs/2209.11055, section 3, over all pairs of a batch.
-    """
-
-    def __init__(self, name: str = "same_class_cosine", **kwargs):
-        super().__init__(name=name, **kwargs)
-
-    def call(self, y_true, y_pred):
-        """Labels `[batch]` and vectors float `[batch, width]` to float32 `[batch]`."""
-        labels = tf.reshape(y_true, [-1])
-        unit = tf.math.l2_normalize(tf.cast(y_pred, tf.float32), axis=-1)
-        cosines = tf.matmul(unit, unit, transpose_b=True)
-        same = labels[:, tf.newaxis] == labels[tf.newaxis]
-        others = ~tf.eye(tf.shape(labels)[0], dtype=tf.bool)
-        errors = tf.square(cosines - tf.cast(same, tf.float32))
-
-        def mean(pairs):
-            weights = tf.cast(pairs, tf.float32)
-            return tf.math.divide_no_nan(tf.reduce_sum(errors * weights, -1), tf.reduce_sum(weights, -1))
-
-        return 0.5 * (mean(same & others) + mean(~same))
+    part = PART_OF_THE_WAY["two classes" if len(examples.classes) == 2 else "more"]
+    body.set_weights([a + part * (b - a) for a, b in zip(begun, body.get_weights(), strict=True)])

@@ -205,6 +205,34 @@ class ScoreCrossEntropy(keras.losses.Loss):
         return {**super().get_config(), "low": self.low, "high": self.high}
 
 
+@register
+class SameClassCosine(keras.losses.Loss):
+    """Squared distance of the cosine from 1 for pairs of one class, from 0 for others; both kinds of pairs count alike.
+
+    Inputs -> labels: vectors of a batch -> their classes.
+
+    Source: the cosine similarity loss of https://arxiv.org/abs/2209.11055, section 3, over all pairs of a batch.
+    """
+
+    def __init__(self, name: str = "same_class_cosine", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        """Labels `[batch]` and vectors float `[batch, width]` to float32 `[batch]`."""
+        labels = tf.reshape(y_true, [-1])
+        unit = tf.math.l2_normalize(tf.cast(y_pred, tf.float32), axis=-1)
+        cosines = tf.matmul(unit, unit, transpose_b=True)
+        same = labels[:, tf.newaxis] == labels[tf.newaxis]
+        others = ~tf.eye(tf.shape(labels)[0], dtype=tf.bool)
+        errors = tf.square(cosines - tf.cast(same, tf.float32))
+
+        def mean(pairs):
+            weights = tf.cast(pairs, tf.float32)
+            return tf.math.divide_no_nan(tf.reduce_sum(errors * weights, -1), tf.reduce_sum(weights, -1))
+
+        return 0.5 * (mean(same & others) + mean(~same))
+
+
 def _flat(values) -> tf.Tensor:
     # Keras 2 makes labels [batch, 1] where the predictions have two axes.
     return tf.reshape(tf.cast(values, tf.float32), [-1])
