@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import shutil
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +15,11 @@ pytest.importorskip("keras_hub")
 
 import tl_keras as tlk
 from tl_keras.encoders import packed_pair
-from tl_keras.encoders.packed_pair import is_packed, pack_arrays, pack_pair, unpack_arrays, unpacked
+from tl_keras.encoders.packed_pair import is_packed, pack_arrays, pack_pair, read_packed, unpack_arrays, unpacked
 from tl_keras.encoders.pair_encoder import read_pair_weights
 from tl_keras.encoders.vocabulary_trim import read_pair_vocabulary
 from tl_keras.errors import UserError
+from tl_keras.manifest import tree_sha256
 
 
 def kinds(packed):
@@ -112,3 +116,24 @@ def test_a_copy_that_another_process_finished_meanwhile_stays(packed, monkeypatc
     assert len(finished) > 5
     assert all(path.stat().st_ino == number for path, number in finished)
     assert [path.name for path in pair.parent.iterdir()] == [pair.name]
+
+
+def test_the_tool_packs_a_pair_and_takes_nobody_elses_folder(sentencepiece_pair, tmp_path):
+    tool = Path(__file__).resolve().parents[2] / "tools" / "pack_encoder.py"
+    spec = importlib.util.spec_from_file_location("pack_encoder", tool)
+    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
+    pair, out = shutil.copytree(sentencepiece_pair, tmp_path / "pair"), tmp_path / "out"
+    for target, message in (
+        (pair, "would be lost"),
+        (tmp_path, "would be lost"),
+        (pair / "encoder", "no packed encoder"),
+    ):
+        with pytest.raises(UserError, match=message):
+            module.pack(pair, target)
+    assert tree_sha256(pair) == tree_sha256(sentencepiece_pair)
+    with pytest.raises(UserError, match="is no encoder pair"):
+        module.pack(tmp_path, out)
+    for _ in range(2):  # again, in its own place
+        module.pack(pair, out)
+        assert is_packed(out)
+    assert read_packed(out)[2] == read_pair_vocabulary(pair)
