@@ -62,6 +62,7 @@ def teacher(word_piece, tmp_path_factory):
         tmp_path_factory.mktemp("teacher") / "large",
         network(len(word_piece.vocabulary)),
         WordPieceVocabulary(word_piece.vocabulary, WordPieceRules(lower_case=False)),
+        seq_length=40,
         info={"suggested": {"pooling": "mean", "prompts": {"query": "the "}}},
     )
 
@@ -250,6 +251,22 @@ def test_without_distillation_outputs_are_the_same_bit_for_bit(teacher, corpus_f
     np.testing.assert_array_equal(outputs[1][1].numpy(), outputs[0][1].numpy())
     small, large = (read_pair_vocabulary(f) for f in (tmp_path / "small", teacher))
     assert set(small.tokens) < set(large.tokens)
+
+
+def test_the_prompts_tokens_stay_whatever_the_texts_hold(teacher, tmp_path):
+    # Its words are not in the texts, which are what the vocabulary is cut to.
+    (tmp_path / "few.txt").write_text("a b a b\nb a\n", encoding="utf-8")
+    assert "the" in read_pair_vocabulary(teacher).tokens
+    tlk.compress(teacher, tmp_path / "small", vocabulary_from=[tmp_path / "few.txt"], min_count=1)
+    split = []
+    for folder in (teacher, tmp_path / "small"):
+        ids = tf.saved_model.load(str(folder / "preprocess")).tokenize(tf.constant(["the "])).flat_values.numpy()
+        tokens = read_pair_vocabulary(folder).tokens
+        split.append([tokens[number] for number in np.ravel(ids)])
+    assert split == [["the"], ["the"]]
+    assert len(read_pair_vocabulary(tmp_path / "small").tokens) < len(read_pair_vocabulary(teacher).tokens)
+    # The longest text, which the makers chose, is not forgotten either.
+    assert [json.loads((f / "info.json").read_text())["seq_length"] for f in (teacher, tmp_path / "small")] == [40, 40]
 
 
 def test_wrong_calls_are_told_in_one_line_and_leave_nothing(teacher, corpus_files, tmp_path):

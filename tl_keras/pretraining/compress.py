@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -150,12 +150,14 @@ def compress(
     before = _Network(weights, mlm, read_pair_vocabulary(folder))
     layers = range(weights.num_layers) if layers is None else layers
     check_layers(layers, weights.num_layers)
-    kept = _kept_tokens(before, trimming, out if resume else None)
+    suggested = read_suggestions(folder / "encoder")
+    kept = _kept_tokens(before, trimming, suggested.get("prompts", {}).values(), out if resume else None)
     trimmed = before if kept is None else before.trimmed(kept)
     info = {
         "name": name or out.name,
         "compressed_from": Path(folder).name,
-        "suggested": read_suggestions(folder / "encoder"),
+        "suggested": suggested,
+        "seq_length": json.loads((folder / "info.json").read_text("utf-8")).get("seq_length", 128),
     }
     if settings is None and not distil_on:
         after = _Network(keep_blocks(trimmed.weights, layers), _head_of_all(trimmed, layers), trimmed.vocabulary)
@@ -192,7 +194,9 @@ def _pair_folder(encoder: str | os.PathLike) -> Path:
     return Path(found).parent
 
 
-def _kept_tokens(network: _Network, trimming: Trimming, resumed: Path | None) -> np.ndarray | None:
+def _kept_tokens(
+    network: _Network, trimming: Trimming, prompts: Iterable[str], resumed: Path | None
+) -> np.ndarray | None:
     """Ids of the tokens that stay; None for all."""
     if resumed is not None:
         path = resumed / _KEPT
@@ -201,7 +205,8 @@ def _kept_tokens(network: _Network, trimming: Trimming, resumed: Path | None) ->
         return None
     size = len(network.vocabulary.tokens)
     ids = VocabularyIds(network.vocabulary)
-    kept = always_kept(network.vocabulary)
+    # The prompts stand before every text, whether the files that are read have their words or not.
+    kept = always_kept(network.vocabulary) | (count_tokens(ids.stream(prompts), size) > 0)
     for language_words in [list(frequent_words(trimming.languages, trimming.words))] if trimming.languages else []:
         kept |= count_tokens(ids.stream(language_words), size) > 0
     if trimming.files:
@@ -268,4 +273,5 @@ def _distilled(network: _Network, settings: DistilSettings, kept, resume, info, 
 
 
 def _write(out: Path, network: _Network, info: dict, overwrite: bool) -> None:
-    write_encoder_pair(out, network.weights, network.vocabulary, mlm_head=network.mlm, info=info, overwrite=overwrite)
+    how = {"seq_length": info["seq_length"], "mlm_head": network.mlm, "info": info, "overwrite": overwrite}
+    write_encoder_pair(out, network.weights, network.vocabulary, **how)
