@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import tl_keras as tlk
 from tl_keras.data import RetrievalPairs, ScoredExamples
-from tl_keras.encoders.convert import read_prompts
+from tl_keras.encoders.convert_sentence_transformers import read_prompts
 from tl_keras.encoders.pair_preprocess import PreprocessModule
 from tl_keras.encoders.vocabulary_trim import read_pair_vocabulary
 from tl_keras.serving.evaluate import evaluate_retrieval

@@ -13,9 +13,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 import tl_keras as tlk
 from tl_keras._keras import keras
-from tl_keras.encoders.sentencepiece_files import read_unigram_json, read_xlm_roberta
+from tl_keras.encoders.sentencepiece_files import read_unigram_json, read_xlm_roberta, same_tokens
 from tl_keras.encoders.tokenizers import SentencePieceTokenizer
-from tl_keras.encoders.vocabularies import parse_model, vocabulary_lines
+from tl_keras.encoders.vocabularies import SentencePieceVocabulary, parse_model, vocabulary_lines
 from tl_keras.encoders.vocabulary_trim import read_pair_vocabulary
 from tl_keras.errors import UserError
 
@@ -189,3 +189,40 @@ def test_byte_pair_models_and_other_orders_are_refused(sentencepiece_model, tmp_
     path.write_bytes(proto.SerializeToString())
     with pytest.raises(UserError, match=r"first tokens of .* are '<unk>', '<begin>'"):
         read_xlm_roberta(path)
+
+
+@pytest.mark.one_keras
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pre_tokenizer": {"type": "Metaspace", "prepend_scheme": "never"}},
+        {"pre_tokenizer": {"type": "Metaspace", "replacement": "_"}},
+        {"pre_tokenizer": {"type": "WhitespaceSplit"}},
+        {"normalizer": [{"type": "Replace", "pattern": {"String": "!"}, "content": "?"}]},
+    ],
+)
+def test_fast_tokenizers_that_split_otherwise_are_refused(sentencepiece_model, tmp_path, change):
+    proto = parse_model(sentencepiece_model)
+    vocabulary = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    vocabulary += [(piece.piece, piece.score) for piece in list(proto.pieces)[3:]]
+    fast = Tokenizer(models.Unigram(vocabulary, unk_id=3))
+    fast.normalizer = normalizers.Sequence([normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap)])
+    fast.pre_tokenizer = pre_tokenizers.Metaspace()
+    fast.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    path = tmp_path / "tokenizer.json"
+    fast.save(str(path))
+    read_unigram_json(path)
+    content = json.loads(path.read_text("utf-8"))
+    content["normalizer"]["normalizers"] += change.pop("normalizer", [])
+    path.write_text(json.dumps(content | change), "utf-8")
+    with pytest.raises(UserError, match="otherwise than XLM-R or ALBERT does"):
+        read_unigram_json(path)
+
+
+@pytest.mark.one_keras
+def test_file_and_fast_tokenizer_that_disagree(sentencepiece_model):
+    vocabulary = SentencePieceVocabulary(sentencepiece_model)
+    entries = [[token, 0.0] for token in vocabulary.tokens]
+    assert same_tokens(vocabulary, {"vocab": entries})
+    assert not same_tokens(vocabulary, {"vocab": entries[:-1]})
+    assert not same_tokens(vocabulary, {"vocab": [*entries[:9], entries[10], entries[9], *entries[11:]]})

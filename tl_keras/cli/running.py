@@ -285,9 +285,10 @@ TextLength = Annotated[
 Encoding = Annotated[str, typer.Option(help=_HELP["encoding"])]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help=_HELP["overwrite"])]
 Pooling = Annotated[
-    str,
+    Optional[str],
     typer.Option(
-        help="How a text's vector is made: cls, mean, max, or mix or mix-cls (a learned mix of all blocks).",
+        help="With a pre-trained encoder: how a text's vector is made: cls, mean, max, or mix or mix-cls (a mix of all blocks). "
+        "Default: what the encoder was made for, else mean.",
         callback=one_of("--pooling", *POOLINGS),
     ),
 ]

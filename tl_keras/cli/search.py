@@ -43,7 +43,8 @@ def encode(
     pooling: Annotated[
         Optional[str],
         typer.Option(
-            help="Pooling of a pre-trained encoder: mean (the default) or max over the tokens, or cls.",
+            help="Pooling of a pre-trained encoder: mean or max over the tokens, or cls. "
+            "Default: what it was made for, else mean.",
             callback=running.one_of("--pooling", "mean", "max", "cls"),
         ),
     ] = None,
@@ -147,7 +148,7 @@ def index(
         bool, typer.Option("--approximate", help="Build a graph of neighbours too, for far more than 100,000 texts.")
     ] = False,
     seq_length: running.TextLength = 256,
-    pooling: running.Pooling = "mean",
+    pooling: running.Pooling = None,
     lexical_weight: Annotated[
         Optional[float],
         typer.Option(
@@ -188,10 +189,12 @@ def index(
         lexical_weight = 0.0
     else:
         from tl_keras.encoders.load import encoder_of
+        from tl_keras.serving.encode import fixed_pooling
 
-        made_with.update(how)
+        used = encoder_of(model.model)
+        made_with.update(how | {"pooling": pooling or fixed_pooling(used, None)})
         if lexical_weight is None:
-            lexical_weight = float(encoder_of(model.model).suggested.get("lexical_weight", 0.0))
+            lexical_weight = float(used.suggested.get("lexical_weight", 0.0))
             if lexical_weight:
                 logger.info(
                     "Shared words count %g and meaning %g, as the makers of %s suggest; --lexical-weight 0 leaves them out.",

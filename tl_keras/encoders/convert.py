@@ -11,15 +11,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tl_keras.encoders.convert_mpnet import mpnet_vocabulary
+from tl_keras.encoders.convert_sentence_transformers import (
+    network_folder,
+    read_prompts,
+    suggested_pooling,
+    with_its_case,
+    without_pooler,
+)
 from tl_keras.encoders.convert_wordpiece import (
     has_byte_pairs,
     read_byte_pairs,
     read_json,
     read_wordpiece,
+    warn_of_added_tokens,
     warn_of_lost_tokens,
 )
 from tl_keras.encoders.pair import check_free, write_encoder_pair
-from tl_keras.encoders.sentencepiece_files import MODEL_FILES, read_sentencepiece, read_unigram_json
+from tl_keras.encoders.sentencepiece_files import MODEL_FILES, read_sentencepiece, read_unigram_json, same_tokens
 from tl_keras.encoders.vocabularies import Vocabulary, WordPieceRules, WordPieceVocabulary
 from tl_keras.errors import UserError
 from tl_keras.files import path_text, refuse_input_as_output
@@ -63,19 +71,22 @@ def convert(
     out = Path(out)
     refuse_input_as_output(out, [path_text(checkpoint)])
     check_free(out, overwrite=overwrite)
-    folder, name = _resolve(checkpoint)
+    whole, name = _resolve(checkpoint)
     _require_extra()
+    folder = whole and network_folder(whole)
+    pooling = whole and suggested_pooling(whole)
     if folder is not None and "registered_name" not in read_json(folder / "config.json"):
         from tl_keras.encoders.convert_huggingface import checked_kind, read_huggingface
 
-        vocabulary = _read_vocabulary(folder, checked_kind(folder))
+        vocabulary = with_its_case(_read_vocabulary(folder, checked_kind(folder)), folder)
         encoder, mlm = read_huggingface(folder)
+        encoder = without_pooler(encoder) if pooling == "cls" else encoder
     else:
         encoder, vocabulary = _read_preset(name if folder is None else str(folder))
         mlm = None
-    if prompts is None and folder is not None:
-        prompts = read_prompts(folder)
-    suggested = ({} if folder is None else _suggested(folder)) | ({"prompts": dict(prompts)} if prompts else {})
+    if prompts is None and whole is not None:
+        prompts = read_prompts(whole)
+    suggested = ({"pooling": pooling} if pooling else {}) | ({"prompts": dict(prompts)} if prompts else {})
     logger.info("converting %s", name)
     return write_encoder_pair(
         out,
@@ -114,7 +125,11 @@ def _resolve(checkpoint: str | os.PathLike) -> tuple[Path | None, str]:
     text = path_text(checkpoint)
     path = Path(text).expanduser()
     if path.is_dir():
-        if not (path / "config.json").is_file():
+        if not (network_folder(path) / "config.json").is_file():
+            if (path / "adapter_config.json").is_file():
+                raise UserError(
+                    f"{path} holds an adapter (LoRA), not a network: merge it with its base (merge_and_unload) and save that."
+                )
             raise UserError(f"{path} has no config.json, so it is neither a Hugging Face nor a KerasHub checkpoint.")
         return path, path.resolve().name
     if path.is_file():
@@ -131,40 +146,26 @@ def _resolve(checkpoint: str | os.PathLike) -> tuple[Path | None, str]:
 
 
 def _read_vocabulary(folder: Path, kind: str) -> Vocabulary:
+    warn_of_added_tokens(folder)
+    fast = folder / "tokenizer.json"
+    model = (read_json(fast).get("model") or {}) if fast.is_file() else {}
     for name in MODEL_FILES:
         if (folder / name).is_file():
             settings = folder / "tokenizer_config.json"
-            return read_sentencepiece(folder / name, read_json(settings) if settings.is_file() else {}, kind)
-    fast = folder / "tokenizer.json"
-    if fast.is_file() and (read_json(fast).get("model") or {}).get("type") == "Unigram":
+            vocabulary = read_sentencepiece(folder / name, read_json(settings) if settings.is_file() else {}, kind)
+            if model.get("type") != "Unigram" or same_tokens(vocabulary, model):
+                return vocabulary
+            logger.warning(
+                "%s: %s and tokenizer.json hold different tokens; those of tokenizer.json are taken, as transformers does.",
+                folder,
+                name,
+            )
+    if model.get("type") == "Unigram":
         return read_unigram_json(fast)
     if has_byte_pairs(folder):
         return read_byte_pairs(folder)
     vocabulary = read_wordpiece(folder)
     return mpnet_vocabulary(vocabulary) if kind == "mpnet" else vocabulary
-
-
-def read_prompts(folder: Path) -> dict[str, str]:
-    """The prompts for a `query` and a `passage`, as sentence-transformers keeps them with a model.
-
-    Source: https://sbert.net/examples/sentence_transformer/applications/computing-embeddings/README.html#prompt-templates
-    """
-    path = folder / "config_sentence_transformers.json"
-    known = (read_json(path) if path.is_file() else {}).get("prompts") or {}
-    found = {"query": known.get("query"), "passage": known.get("passage", known.get("document"))}
-    return {role: prompt for role, prompt in found.items() if isinstance(prompt, str) and prompt}
-
-
-def _suggested(folder: Path) -> dict:
-    """How sentence-transformers pools this encoder, where the checkpoint says so."""
-    path = folder / "1_Pooling" / "config.json"
-    if not path.is_file():
-        return {}
-    config = read_json(path)
-    names = {"pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max", "pooling_mode_cls_token": "cls"}
-    chosen = [pooling for name, pooling in names.items() if config.get(name) is True]
-    # Several at once are joined there, which no pooling of ours does.
-    return {"pooling": chosen[0]} if len(chosen) == 1 else {}
 
 
 def _require_extra() -> None:

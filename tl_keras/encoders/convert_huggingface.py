@@ -22,6 +22,7 @@ import numpy as np
 
 from tl_keras.encoders.convert_mpnet import RELATIVE as MPNETS_RELATIVE
 from tl_keras.encoders.convert_mpnet import mpnet_as_roberta
+from tl_keras.encoders.convert_tensors import read_tensors
 from tl_keras.encoders.convert_wordpiece import read_json
 from tl_keras.encoders.encoder_weights import MLM_HEAD, RELATIVE, EncoderWeights, MlmWeights, gelu, read_backbone
 from tl_keras.errors import UserError
@@ -62,7 +63,7 @@ def read_huggingface(folder: Path) -> tuple[EncoderWeights, MlmWeights | None]:
     """
     config = read_json(folder / "config.json")
     kind = checked_kind(folder)
-    tensors = _read_tensors(folder, kind)
+    tensors = read_tensors(folder, kind)
     try:
         if kind == "albert":
             config, tensors = albert_as_bert(config, tensors)
@@ -104,7 +105,8 @@ def checked_kind(folder: Path) -> str:
 def _activation(config: dict):
     import keras  # Keras 3, whatever tf.keras is: KerasHub is always built on it
 
-    name = config.get("hidden_act", config.get("activation", "gelu"))
+    usual = "gelu_new" if config.get("model_type") == "albert" else "gelu"
+    name = config.get("hidden_act", config.get("activation", usual))
     if name in _EXACT_GELU:
         return gelu
     if name in _APPROXIMATE_GELU:
@@ -114,28 +116,6 @@ def _activation(config: dict):
     raise UserError(
         f"The checkpoint's activation {name!r} is not known here; gelu, gelu_new, relu, silu, tanh and mish are."
     )
-
-
-def _read_tensors(folder: Path, kind: str) -> dict[str, np.ndarray]:
-    """Read all tensors as float32, without the prefix that a checkpoint with a head puts before the encoder's names."""
-    from safetensors import SafetensorError, safe_open
-
-    index = folder / "model.safetensors.index.json"
-    names = sorted(set(read_json(index)["weight_map"].values())) if index.is_file() else ["model.safetensors"]
-    tensors = {}
-    prefix = "roberta." if kind == "xlm-roberta" else f"{kind}."
-    for name in names:
-        if not (folder / name).is_file():
-            other = [p.name for p in folder.glob("*.bin")]
-            hint = f"; {other[0]} can't be read: save it again with safe_serialization=True" if other else ""
-            raise UserError(f"{folder} has no {name}{hint}.")
-        try:
-            with safe_open(str(folder / name), framework="np") as file:
-                for key in file.keys():  # noqa: SIM118 - safe_open gives no dictionary
-                    tensors[key.removeprefix(prefix)] = np.asarray(file.get_tensor(key)).astype(np.float32)
-        except SafetensorError as error:
-            raise UserError(f"{folder / name} is damaged or no safetensors file: {error}.") from error
-    return tensors
 
 
 @contextmanager

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tl_keras.encoders.tokenizers import byte_characters
-from tl_keras.encoders.vocabularies import ROBERTA_TOKENS, BytePairVocabulary, WordPieceRules, WordPieceVocabulary
+from tl_keras.encoders.vocabularies import (
+    BERT_TOKENS,
+    ROBERTA_TOKENS,
+    BytePairVocabulary,
+    WordPieceRules,
+    WordPieceVocabulary,
+)
 from tl_keras.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -20,6 +27,7 @@ _OTHER_KINDS = {
     "spm.model": "SentencePiece",
     "tokenizer_78b3253a26.model": "SentencePiece",
 }
+_UNUSED = re.compile(r"[\[<]unused_?\d+[\]>]")
 _ROLES = {
     "unknown": "unk_token",
     "padding": "pad_token",
@@ -108,6 +116,26 @@ def warn_of_lost_tokens(tokens: Sequence[str], rules: WordPieceRules, source) ->
         )  # fmt: skip
 
 
+def warn_of_added_tokens(folder: Path) -> None:
+    """Warn of tokens that were added to a tokenizer, which transformers finds in a text before it splits it; here they are text."""
+    added = set(_optional(folder / "added_tokens.json"))
+    added |= {token["content"] for token in _optional(folder / "tokenizer.json").get("added_tokens") or []}
+    decoder = _optional(folder / "tokenizer_config.json").get("added_tokens_decoder") or {}
+    added |= {token["content"] for token in decoder.values()}
+    usual = {*BERT_TOKENS.values(), *ROBERTA_TOKENS.values(), "<s>NOTUSED", "</s>NOTUSED", "<|endoftext|>"}
+    special = _optional(folder / "special_tokens_map.json") | _optional(folder / "tokenizer_config.json")
+    usual |= {_content(special[key]) for key in _ROLES.values() if special.get(key)}
+    added = {token for token in added - usual if not _UNUSED.fullmatch(token)}
+    if added:
+        logger.warning(
+            "%s: its tokenizer has %d tokens that were added to the vocabulary, such as %r. Here they are split like other text, so texts "
+            "in which they stand get other ids than in training.",
+            folder,
+            len(added),
+            min(added),
+        )
+
+
 def _changed(word: str, rules: WordPieceRules) -> str:
     """What the rules make of a word.
 
@@ -172,14 +200,21 @@ def _refuse_other_kinds(folder: Path, config: dict, fast: dict) -> None:
 
 
 def _vocabulary(folder: Path, fast: dict) -> list[str]:
+    listed = (fast.get("model") or {}).get("vocab") or {}
     if (folder / "vocab.txt").is_file():
         try:
             lines = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
         except UnicodeDecodeError as error:
             raise UserError(f"{folder / 'vocab.txt'} is not UTF-8 (byte {error.start}).") from error
         vocabulary = dict(enumerate(lines[:-1] if lines[-1] == "" else lines))
+        if listed and listed != {token: i for i, token in vocabulary.items()}:
+            logger.warning(
+                "%s: vocab.txt and tokenizer.json hold different tokens; those of tokenizer.json are taken, as transformers does.",
+                folder,
+            )
+            vocabulary = {i: token for token, i in listed.items()}
     else:
-        vocabulary = {i: token for token, i in fast["model"]["vocab"].items()}
+        vocabulary = {i: token for token, i in listed.items()}
     for token in fast.get("added_tokens", []):
         vocabulary.setdefault(token["id"], token["content"])
     return [vocabulary.get(i, "") for i in range(max(vocabulary, default=-1) + 1)]

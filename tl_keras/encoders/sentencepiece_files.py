@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MODEL_FILES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
 # Ids 0 to 3 as fairseq orders them, which trained XLM-R and its kin, and as SentencePiece itself does.
 _FAIRSEQ_ORDER = ("<s>", "<pad>", "</s>", "<unk>")
+_QUOTES = {"``", "''"}
 _OWN_ORDER = ("<unk>", "<s>", "</s>")
 
 
@@ -55,6 +56,16 @@ def read_sentencepiece(path: Path, settings: Mapping[str, Any], kind: str | None
         straighten_quotes=albert,
     )
     return SentencePieceVocabulary(proto.SerializeToString(), special, BERT_PACKING, rules)
+
+
+def same_tokens(vocabulary: SentencePieceVocabulary, model: Mapping[str, Any]) -> bool:
+    """Whether a SentencePiece file and the `model` of a `tokenizer.json` know the same tokens by the same ids, special ones aside."""
+    special = {*BERT_TOKENS.values(), *ROBERTA_TOKENS.values(), *vocabulary.special_tokens.values()}
+
+    def own(tokens) -> dict[str, int]:
+        return {token: number for number, token in enumerate(tokens) if token not in special}
+
+    return own(vocabulary.tokens) == own(entry[0] for entry in model.get("vocab") or [])
 
 
 def read_xlm_roberta(path: Path) -> SentencePieceVocabulary:
@@ -152,17 +163,32 @@ def _normalizing(content: dict, path: Path) -> tuple[bytes, SentencePieceRules]:
     steps = normalizer.get("normalizers", [normalizer])
     table = [step for step in steps if step.get("type") == "Precompiled"]
     # Blanks set together are one blank, which SentencePiece does by itself.
+    replaced = [(step.get("pattern") or {}).get("String") for step in steps if step.get("type") == "Replace"]
+    quotes = {text for text in replaced if text in _QUOTES}
     names = [step.get("type") for step in steps if step.get("type") not in ("Replace", "Strip")]
-    quotes = {(step.get("pattern") or {}).get("String") for step in steps if step.get("type") == "Replace"}
-    rules = SentencePieceRules("Lowercase" in names, "StripAccents" in names, quotes >= {"``", "''"})
+    names += [f"Replace {text!r}" for text in replaced if text not in (*_QUOTES, None)]
+    rules = SentencePieceRules("Lowercase" in names, "StripAccents" in names, quotes == _QUOTES)
     expected = ["NFKD", "StripAccents"] * rules.strip_accents + ["Lowercase"] * rules.lower_case + ["Precompiled"]
     others = [] if names == expected else [name for name in names if name != "Precompiled"]
-    splits = [step.get("type") for step in splitter.get("pretokenizers", [splitter])]
-    if len(table) != 1 or others or not set(splits) <= {"WhitespaceSplit", "Metaspace"}:
+    splitters = splitter.get("pretokenizers", [splitter])
+    splits = [_splitting(step, len(splitters) == 1) for step in splitters]
+    if len(table) != 1 or others or not {"Metaspace"} <= set(splits) <= {"WhitespaceSplit", "Metaspace"}:
         raise UserError(
             f"{path} normalises or splits texts otherwise than XLM-R or ALBERT does ({', '.join(map(str, [*others, *splits]))})."
         )
     return base64.b64decode(table[0]["precompiled_charsmap"]), rules
+
+
+def _splitting(step: Mapping[str, Any], alone: bool) -> str:
+    """A pre-tokenizer's kind, with what SentencePiece does otherwise: it puts a blank before every text, and "▁" for each blank."""
+    kind = str(step.get("type"))
+    if kind != "Metaspace":
+        return kind
+    scheme = step.get("prepend_scheme", "always" if step.get("add_prefix_space", True) else "never")
+    mark = step.get("replacement", "▁")
+    # Split at blanks before, only a text's first word would get its mark.
+    usual = scheme == "always" or (scheme == "first" and alone)
+    return kind if usual and mark == "▁" else f"{kind} ({scheme}, {mark!r})"
 
 
 def _in_fairseq_order(proto: ModelProto) -> bytes:

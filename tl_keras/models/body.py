@@ -18,15 +18,17 @@ RECURRENT_LEARNING_RATE = 2e-3
 """Peak learning rate of recurrent networks, and of word vectors that learn with them."""
 
 
-def choose_pooling(encoder: Encoder, pooling: str | None, recurrence: Recurrence | None = None) -> str:
-    """The pooling that was asked for, else the one that the encoder was made for, else `"cls"` as in BERT.
+def choose_pooling(
+    encoder: Encoder, pooling: str | None, recurrence: Recurrence | None = None, usual: str = "cls"
+) -> str:
+    """The pooling that was asked for, else the one that the encoder was made for, else the usual one: `"cls"` as in BERT.
 
-    Behind a recurrent network it is `"max"` where nobody asked for another.
+    Behind a recurrent network it is `"max"` where nobody asked for another. For vectors that are compared the mean is usual.
 
     Raises:
         UserError: no such pooling.
     """
-    pooling = pooling or ("max" if recurrence else encoder.suggested.get("pooling", "cls"))
+    pooling = pooling or ("max" if recurrence else encoder.suggested.get("pooling", usual))
     if pooling not in POOLINGS:
         raise UserError(f"pooling={pooling!r} is not known; choose one of: {', '.join(POOLINGS)}.")
     return pooling

@@ -9,7 +9,7 @@ from tl_keras.encoders.base import Encoder, require_encoder
 from tl_keras.encoders.encoder_layer import encoder_layer_of
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.errors import UserError
-from tl_keras.models.body import compile_model, linear_logits, pooled_features
+from tl_keras.models.body import choose_pooling, compile_model, linear_logits, pooled_features
 from tl_keras.models.lexical import JoinVectors, LexicalVector, lexical_table
 from tl_keras.models.pair_heads import (
     CosineSimilarity,
@@ -34,7 +34,7 @@ def sentence_encoder(
     encoder: Encoder,
     transfer: str | Transfer = "fine-tune",
     *,
-    pooling: str = "mean",
+    pooling: str | None = None,
     normalize: bool = True,
     dimensions: int | str | None = None,
     whiten_texts: Sequence[str] = (),
@@ -53,7 +53,8 @@ def sentence_encoder(
         encoder: from `load_encoder`.
         transfer: what learns once it is trained: `"fine-tune"`: everything; `"freeze"`: only the matrix of `dimensions`;
             `"top-2"`, `"gradual"` or a `tl_keras.Transfer`: see there.
-        pooling: `"mean"` over the tokens, `"max"`, `"mix"` or `"mix-cls"` (a learned mix of all blocks), or `"cls"`. Take `"cls"` only for an encoder that was made for it: without
+        pooling: `"mean"` over the tokens, `"max"`, `"mix"` or `"mix-cls"` (a learned mix of all blocks), or `"cls"`. By default what the
+            encoder was made for, else `"mean"`. Take `"cls"` only for an encoder that was made for it: without
             training, Spearman on STS-B is 16.5 for BERT's `[CLS]`, 46.4 for the mean (Reimers and Gurevych, table 1).
         normalize: give vectors of length 1, whose dot product is the cosine.
         dimensions: multiply the pooled vector by a matrix to so many numbers, for smaller indexes; or `"same"`, as many as before,
@@ -87,7 +88,7 @@ def sentence_encoder(
         raise UserError(f"lexical_weight must be at least 0 and below 1, not {lexical_weight}.")
     if lexical_weight and not len(lexical_texts):
         raise UserError("a lexical part needs lexical_texts, to learn from them how rare each one is.")
-    inputs, vectors = pooled_features(encoder, transfer, pooling)
+    inputs, vectors = pooled_features(encoder, transfer, choose_pooling(encoder, pooling, usual="mean"))
     whiten = len(whiten_texts) > 0
     if dimensions is not None or whiten:
         width = int(vectors.shape[-1])

@@ -20,7 +20,7 @@ def load_text_encoder(
     handle: str | os.PathLike,
     *,
     seq_length: int = 256,
-    pooling: str = "mean",
+    pooling: str | None = None,
     preprocessor: str | None = None,
 ) -> SentenceEncoder:
     """Load what a run trained or `export` wrote, or a pre-trained encoder as it is.
@@ -28,7 +28,7 @@ def load_text_encoder(
     Args:
         handle: a run folder, an export, or whatever `load_encoder` takes.
         seq_length: for a pre-trained encoder: longest text in tokens.
-        pooling: for a pre-trained encoder: how a text's vector is made.
+        pooling: for a pre-trained encoder: how a text's vector is made. By default what it was made for, else the mean.
         preprocessor: for a pre-trained encoder: handle of its preprocessing module, where it is not known.
 
     Returns:

@@ -7,6 +7,7 @@ import logging
 from tl_keras.data.pairs import RetrievalPairs, read_retrieval_pairs
 from tl_keras.errors import UserError
 from tl_keras.evaluation.similarity import nearest
+from tl_keras.models.body import choose_pooling
 from tl_keras.models.pair_builders import bi_encoder
 from tl_keras.serving.evaluate import evaluate_retrieval
 from tl_keras.serving.predict import as_predictor
@@ -51,9 +52,14 @@ class RetrievalRun(VectorRun):
         """How much shared letters count; unless told, chosen where the encoder's makers suggest that they should."""
         return self.settings.lexical_weight or ("auto" if self.encoder.suggested.get("lexical_weight") else "0")
 
+    @property
+    def pooling(self) -> str:
+        """As set; else what the encoder was made for, else the mean."""
+        return choose_pooling(self.encoder, self.settings.pooling, usual="mean")
+
     def build(self):
         """A sentence encoder."""
-        return self.sentence_encoder([*self.train.texts, *self.train.documents], self.settings.pooling)
+        return self.sentence_encoder([*self.train.texts, *self.train.documents], self.pooling)
 
     def training_model(self, model):
         """The sentence encoder, twice: the documents of a batch are one another's wrong answers."""
@@ -74,7 +80,7 @@ class RetrievalRun(VectorRun):
     def extra_config(self, report):
         """How many documents there were; what was chosen."""
         counts = {"train_documents": len(self.train.documents), "validation_documents": len(self.valid.documents)}
-        return {**counts, "lexical_weight": lexical_weight_of(self.model)}
+        return {"pooling": self.pooling, **counts, "lexical_weight": lexical_weight_of(self.model)}
 
     def write_page(self, folder, outcome):
         """Figures before and after, the questions that went wrong."""

@@ -47,8 +47,8 @@ class SentenceSimilarityRun(VectorRun):
 
     @property
     def pooling(self) -> str:
-        """As set; else the mean for vectors, and what the encoder was made for where both texts are read together."""
-        return choose_pooling(self.encoder, self.settings.pooling or ("mean" if self.settings.towers else None))
+        """As set; else what the encoder was made for, else the mean for vectors and `cls` where both texts are read together."""
+        return choose_pooling(self.encoder, self.settings.pooling, usual="mean" if self.settings.towers else "cls")
 
     @property
     def lexical_weight_setting(self) -> str:

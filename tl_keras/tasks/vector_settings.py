@@ -73,7 +73,7 @@ class SentenceSimilaritySettings(VectorSettings, HeadSettings):
     )
     pooling: str | None = model_setting(
         None,
-        help="How a text's vector is made: cls, mean or max. Default: mean for a bi-encoder, else what the encoder was made for, or cls.",
+        help="How a text's vector is made: cls, mean or max. Default: what the encoder was made for, else mean for a bi-encoder and cls for a cross-encoder.",
         choices=POOLINGS,
     )
 
@@ -105,9 +105,10 @@ class RetrievalSettings(VectorSettings):
     text: str = data_setting("question", help="Column with the question.")
     text_pair: str = data_setting("document", help="Column with the document that answers it.")
     scale: float = learning_setting(20.0, help="Factor on the cosines in the loss (inverse temperature).", panel=RARE)
-    pooling: str = model_setting(
-        "mean",
-        help="How a text's vector is made: cls, mean, max, or mix or mix-cls (a learned mix of all blocks).",
+    pooling: str | None = model_setting(
+        None,
+        help="How a text's vector is made: cls, mean, max, or mix or mix-cls (a learned mix of all blocks). Default: what the encoder was "
+        "made for, else mean.",
         choices=POOLINGS,
     )
     batch_size: int = learning_setting(
