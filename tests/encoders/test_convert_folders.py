@@ -102,6 +102,33 @@ def test_vectors_are_pooled_as_sentence_transformers_does(tmp_path, mode, poolin
 
 
 @pytest.mark.one_keras
+@pytest.mark.parametrize(
+    ("activation", "taken"), [("torch.nn.modules.activation.Tanh", True), ("torch.nn.modules.linear.Identity", False)]
+)
+def test_a_dense_layer_behind_cls_is_a_pooler(tmp_path, caplog, activation, taken):
+    """As LaBSE has it."""
+    folder = write_checkpoint(tmp_path / "c", lower_case=False)
+    modules = [
+        module("Transformer", ""),
+        module("Pooling", "1_Pooling"),
+        module("Dense", "2_Dense"),
+        module("Normalize", "3"),
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    write_pooling(folder / "1_Pooling", "cls_token")
+    (folder / "2_Dense").mkdir()
+    (folder / "2_Dense" / "config.json").write_text(json.dumps({"activation_function": activation}))
+    rng = np.random.default_rng(4)
+    weight, bias = (rng.normal(size=shape).astype(np.float32) for shape in ((WIDTH, WIDTH), (WIDTH,)))
+    save_file({"linear.weight": weight, "linear.bias": bias}, str(folder / "2_Dense" / "model.safetensors"))
+    pair = convert(folder, tmp_path / "pair")
+    outputs, _ = last_outputs(pair)
+    expected = np.tanh(outputs[:, 0] @ weight.T + bias) if taken else outputs[:, 0]
+    np.testing.assert_allclose(tlk.encode(str(pair), TEXTS, seq_length=10), expected, atol=1e-5)
+    assert ("more behind its network" in caplog.text) is not taken
+
+
+@pytest.mark.one_keras
 def test_pooler_stays_where_nobody_says_that_it_is_not_used(tmp_path):
     pair = convert(write_checkpoint(tmp_path / "c"), tmp_path / "pair")
     assert json.loads((pair / "info.json").read_text())["pooler"] is True

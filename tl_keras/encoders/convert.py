@@ -12,11 +12,11 @@ from pathlib import Path
 
 from tl_keras.encoders.convert_mpnet import mpnet_vocabulary
 from tl_keras.encoders.convert_sentence_transformers import (
+    Head,
     network_folder,
+    read_head,
     read_prompts,
-    suggested_pooling,
     with_its_case,
-    without_pooler,
 )
 from tl_keras.encoders.convert_wordpiece import (
     has_byte_pairs,
@@ -74,19 +74,19 @@ def convert(
     whole, name = _resolve(checkpoint)
     _require_extra()
     folder = whole and network_folder(whole)
-    pooling = whole and suggested_pooling(whole)
+    head = Head(None) if whole is None else read_head(whole)
     if folder is not None and "registered_name" not in read_json(folder / "config.json"):
         from tl_keras.encoders.convert_huggingface import checked_kind, read_huggingface
 
         vocabulary = with_its_case(_read_vocabulary(folder, checked_kind(folder)), folder)
         encoder, mlm = read_huggingface(folder)
-        encoder = without_pooler(encoder) if pooling == "cls" else encoder
+        encoder = head.put_on(encoder)
     else:
         encoder, vocabulary = _read_preset(name if folder is None else str(folder))
         mlm = None
     if prompts is None and whole is not None:
         prompts = read_prompts(whole)
-    suggested = ({"pooling": pooling} if pooling else {}) | ({"prompts": dict(prompts)} if prompts else {})
+    suggested = ({"pooling": head.pooling} if head.pooling else {}) | ({"prompts": dict(prompts)} if prompts else {})
     logger.info("converting %s", name)
     return write_encoder_pair(
         out,

@@ -11,9 +11,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tl_keras.encoders.convert_tensors import read_weights
 from tl_keras.encoders.convert_wordpiece import read_json
 from tl_keras.encoders.encoder_weights import EncoderWeights
 from tl_keras.encoders.vocabularies import BytePairVocabulary, Vocabulary, WordPieceVocabulary
@@ -42,14 +46,41 @@ def network_folder(folder: Path) -> Path:
     return folder / first if (folder / first / "config.json").is_file() else folder
 
 
-def suggested_pooling(folder: Path) -> str | None:
-    """The pooling of a folder's vectors, `"mean"`, `"max"` or `"cls"`; None where it does not say. A warning says what is lost.
+@dataclass(frozen=True)
+class Head:
+    """What makes a vector of the network's outputs.
+
+    Attributes:
+        pooling: `"mean"`, `"max"` or `"cls"`; None where the folder does not say.
+        dense: kernel and bias of a layer with tanh behind `"cls"`, under the names of BERT's pooler, which is just that.
+    """
+
+    pooling: str | None
+    dense: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def put_on(self, weights: EncoderWeights) -> EncoderWeights:
+        """The network whose `pooled_output` is what `"cls"` means in this folder.
+
+        BERT's pooler, a dense layer and tanh over the last block's output at `[CLS]`, is in many checkpoints, and is not used by
+        sentence-transformers, which takes that output itself, or puts a layer of its own there (LaBSE).
+        """
+        if self.pooling != "cls":
+            return weights
+        arrays = {name: array for name, array in weights.arrays.items() if not name.startswith("pooler_transform")}
+        return dataclasses.replace(weights, arrays=arrays | self.dense)
+
+
+def read_head(folder: Path) -> Head:
+    """The pooling of a folder's vectors, and the layer behind it where a pair has a place for one. A warning says what is lost.
 
     Args:
         folder: of the model, with `modules.json` or without.
     """
-    modules = _modules(folder)
-    others = [path or kind for kind, path in modules if kind not in _HARMLESS]
+    pooling, modules = _pooling(folder), _modules(folder)
+    behind = [(kind, path) for kind, path in modules if kind not in _HARMLESS]
+    if pooling == "cls" and len(behind) == 1 and (dense := _dense(folder / behind[0][1])):
+        return Head(pooling, dense)
+    others = [path or kind for kind, path in behind]
     if others:
         logger.warning(
             "%s puts more behind its network than a pooling (%s), for which an encoder pair has no place: "
@@ -57,7 +88,23 @@ def suggested_pooling(folder: Path) -> str | None:
             folder,
             ", ".join(others),
         )
-    path = folder / next((path for kind, path in modules if kind == "Pooling"), "1_Pooling") / "config.json"
+    return Head(pooling)
+
+
+def _dense(folder: Path) -> dict[str, np.ndarray]:
+    """The weights of a dense layer that is made as BERT's pooler is; empty where it is not, or can't be read."""
+    if not all((folder / name).is_file() for name in ("config.json", "model.safetensors")):
+        return {}
+    config, arrays = read_json(folder / "config.json"), read_weights(folder)
+    weight, bias = (arrays.get(f"linear.{name}") for name in ("weight", "bias"))
+    square = weight is not None and bias is not None and weight.shape[0] == weight.shape[1]
+    if not square or not str(config.get("activation_function")).endswith(".Tanh"):
+        return {}
+    return {"pooler_transform/kernel": weight.T, "pooler_transform/bias": bias}
+
+
+def _pooling(folder: Path) -> str | None:
+    path = folder / next((path for kind, path in _modules(folder) if kind == "Pooling"), "1_Pooling") / "config.json"
     if not path.is_file():
         return None
     config = read_json(path)
@@ -112,15 +159,6 @@ def with_its_case(vocabulary: Vocabulary, folder: Path) -> Vocabulary:
         # Only the case: taking accents off would follow it where nothing is said.
         rules["strip_accents"] = bool(vocabulary.rules.strip_accents)
     return dataclasses.replace(vocabulary, rules=dataclasses.replace(vocabulary.rules, **rules))
-
-
-def without_pooler(weights: EncoderWeights) -> EncoderWeights:
-    """The network whose `pooled_output` is the last block's output at `[CLS]`, as sentence-transformers takes it.
-
-    BERT's pooler, a dense layer and tanh over it, is in many checkpoints all the same, and was not trained with them.
-    """
-    arrays = {name: array for name, array in weights.arrays.items() if not name.startswith("pooler_transform")}
-    return dataclasses.replace(weights, arrays=arrays)
 
 
 def _modules(folder: Path) -> list[tuple[str, str]]:

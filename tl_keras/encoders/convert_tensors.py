@@ -14,11 +14,23 @@ def read_tensors(folder: Path, kind: str) -> dict[str, np.ndarray]:
     """Read all tensors as float32, without the prefix that a checkpoint with a head puts before the encoder's names.
 
     Args:
-        folder: holds `model.safetensors`, or its shards and their index.
+        folder: as for `read_weights`.
         kind: of network, which is the usual prefix.
 
     Raises:
-        UserError: a file is missing or damaged, the weights are quantized or no numbers, or there are several networks.
+        UserError: as of `read_weights`, or there are several networks.
+    """
+    return _without_prefix(read_weights(folder), kind, folder)
+
+
+def read_weights(folder: Path) -> dict[str, np.ndarray]:
+    """Read all tensors as float32.
+
+    Args:
+        folder: holds `model.safetensors`, or its shards and their index.
+
+    Raises:
+        UserError: a file is missing or damaged, or the weights are quantized or no numbers.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -41,7 +53,7 @@ def read_tensors(folder: Path, kind: str) -> dict[str, np.ndarray]:
                         tensors[key] = _as_float32(file.get_tensor(key), key, folder)
         except SafetensorError as error:
             raise UserError(f"{folder / name} is damaged or no safetensors file: {error}.") from error
-    return _without_prefix(tensors, kind, folder)
+    return tensors
 
 
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
