@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -169,3 +170,20 @@ def test_a_network_with_narrow_embeddings_is_refused_in_one_line(sentencepiece_p
     pair = write_encoder_pair(tmp_path / "narrow", dataclasses.replace(weights, arrays=arrays), vocabulary)
     with pytest.raises(UserError, match=r"^--init .*narrower than its blocks.*compress --distil-on"):
         start_from_pair(str(pair))
+
+
+@pytest.mark.parametrize(
+    ("pooling", "new_parts", "sentences", "kept"),
+    [
+        (None, (), 10, True),
+        (None, ("pooler",), 15, True),
+        (None, ("pooler",), 10, False),  # it never saw a pair of sentences
+        ("cls", ("pooler",), 15, False),  # the vector at the first token is meant as it is
+        ("cls", (), 15, True),
+    ],
+)
+def test_a_new_pooler_stays_where_it_was_trained_and_is_not_in_the_way(pooling, new_parts, sentences, kept):
+    run = object.__new__(BertPretraining)
+    run._suggested, run._new_parts = {"pooling": pooling} if pooling else {}, new_parts
+    run.tokens = SimpleNamespace(train=SimpleNamespace(sentences=range(sentences), documents=range(10)))
+    assert run.keeps_pooler is kept

@@ -115,12 +115,20 @@ class BertPretraining(LanguageModelRun):
             "corpora": [{key: corpus[key] for key in ("path", "sha256", "licence")} for corpus in meta["corpora"]],
         }
         seq_length = min(128, self.model.backbone.max_sequence_length)
-        # A pooler that is new has learned from sentence pairs, or nothing at all.
-        pooler = POOLER not in self._new_parts or self._has_sentence_pairs()
         export_encoder_pair(
-            self.folder, self.model, self.tokenizer, seq_length, self.settings.finetune_dropout, info, pooler
+            self.folder, self.model, self.tokenizer, seq_length, self.settings.finetune_dropout, info, self.keeps_pooler
         )
         return self.folder
+
+    @property
+    def keeps_pooler(self) -> bool:
+        """Whether the pair gets the pooler that the run trained.
+
+        One that is new has learned from sentence pairs, or nothing at all. Where the vector at the first token is what the encoder's makers
+        suggest, and there was no pooler, a new one would stand in its way.
+        """
+        meant = self._suggested.get("pooling") != "cls"
+        return POOLER not in self._new_parts or (meant and self._has_sentence_pairs())
 
     def _start_from_frequencies(self) -> None:
         """Let a new head begin with how frequent each token is, which it need not learn then."""

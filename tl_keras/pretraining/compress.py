@@ -144,6 +144,10 @@ def compress(
     if resume:
         settings = DistilSettings.resumed(out, distillation.get("steps"), distillation.get("minutes"))
         layers = settings.layers
+        if Path(settings.teacher).resolve() != folder.resolve():
+            logger.warning(
+                "The run in %s began with the encoder %s, and goes on with %s.", out, settings.teacher, folder
+            )
     elif not distil_on or (out / "encoder").exists():
         check_free(out, overwrite=overwrite)
     weights, _, mlm = read_pair_weights(folder / "encoder")
