@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections import Counter
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,11 +64,29 @@ def test_sample_keeps_the_classes_in_proportion():
         ((["a", 3],), "entry 2 is int"),
         ((["a", "b"], ["x"]), "2 texts but 1 labels"),
         ((["a"], ["x"], ["b", "c"]), "1 texts but 2 text_pairs"),
+        ((["a", "b"], ["x", None]), r"example 2: a label is missing \(None\)"),
+        ((["a", "b"], [0.0, float("nan")]), r"example 2: a label is missing \(nan\)"),
+        ((["a", "b"], pd.Series([0, pd.NA], dtype="Int64")), r"example 2: a label is missing \(<NA>\)"),
+        ((["a", "b"], [["x"], ["y", None]]), "example 2: a label is missing"),
+        ((["a", "b"], np.array([[0, 1], [1, 0]])), r"example 1: a label is a ndarray \(\[0 1\]\), .*read_table"),
+        ((["a", "b"], ["x", b"\xff"]), "example 2: a label is bytes that are no UTF-8"),
+        ((["a", "b"], ["x", "y"], None, ["x", "y", "x"]), "class name occurs twice"),
+        ((["a", "b"], ["x", "y"], None, "xy"), "classes must be a list"),
+        ((["a", "b"], ["x", "y"], None, 2), "classes must be a list"),
     ],
 )
 def test_wrong_lists(arguments, message):
     with pytest.raises(UserError, match=message):
         Examples.from_lists(*arguments)
+
+
+def test_labels_are_taken_as_they_are_meant():
+    assert Examples.from_lists(["a", "b"], [b"x", b"y"]).classes == ("x", "y")
+    assert Examples.from_lists(["a", "b"], [1.0, 0.0], classes=np.array([1.0, 0.0])).labels.tolist() == [0, 1]
+    # A name among lists of names is one label, not its letters.
+    mixed = Examples.from_lists(["a", "b", "c"], [["drama", "war"], "drama", []])
+    assert mixed.classes == ("drama", "war")
+    assert mixed.label_names == [["drama", "war"], ["drama"], []]
 
 
 def test_classes_are_sorted_by_value_when_they_are_numbers():

@@ -136,6 +136,13 @@ def test_pairs_and_several_labels(tmp_path):
     assert many.label_names == [["x", "y"], [], ["y"]]
 
 
+def test_a_cell_without_labels_has_none_also_in_a_frame():
+    frame = pd.DataFrame({"text": ["a", "b", "c"], "label": ["x|y", np.nan, None]})
+    assert read_table(frame, label_separator="|").label_names == [["x", "y"], [], []]
+    rows = [{"text": "a", "label": ["x", "y"]}, {"text": "b", "label": "x"}]
+    assert read_table(rows).label_names == [["x", "y"], ["x"]]
+
+
 def test_a_label_training_never_saw_is_named_with_its_row(tmp_path):
     path = write(tmp_path / "v.csv", "text,label\na,x\nb,z\n")
     with pytest.raises(UserError, match=r"label 'z' \(example 2\) is not among the classes \['x', 'y'\]"):

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from tl_keras import UserError, predict, text_classifier, text_regressor, token_classifier
+from tl_keras import UserError, evaluate, predict, text_classifier, text_regressor, token_classifier
 from tl_keras._keras import keras
 from tl_keras.data import Examples, TaggedExamples
+from tl_keras.data.given import texts_of
 from tl_keras.models.heads import ClassProbabilities
-from tl_keras.models.string_input import texts_of
-from tl_keras.models.text_labels import class_names
+from tl_keras.models.string_input import batches_of
+from tl_keras.models.text_labels import class_names, class_weights_of
 
 A, B = ["good film", "bad", "the plot was dull"], ["great", "good", "awful"]
 
@@ -187,3 +188,73 @@ def test_what_cannot_be_is_said_in_one_line(build, encoder):
     with pytest.raises(UserError, match="labelled spans"):
         tagger.fit(Examples.from_lists(A))
     assert tagger.evaluate(spans, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("classes", "given", "expected"),
+    [
+        # `frame.label.unique()` gives classes in the order in which they occur: a label is found by its name, not by that place.
+        ([1.0, 0.0], [1.0, 0.0, 1.0], ["1", "0", "1"]),
+        ([True, False], [True, False, True], ["True", "False", "True"]),
+        (["true", "false"], [True, False, True], ["true", "false", "true"]),
+        (["2.0", "1.0"], [1, 2, 1], ["1.0", "2.0", "1.0"]),
+        (["0.5", "1.5"], [1.5, 0.5, 1.5], ["1.5", "0.5", "1.5"]),
+        (["no", "yes"], [True, False, True], ["yes", "no", "yes"]),
+        (["no", "yes"], [b"yes", b"no", b"yes"], ["yes", "no", "yes"]),
+    ],
+)
+def test_labels_find_their_class_whatever_the_order(build, classes, given, expected):
+    model = build(classes=classes)
+    head = next(layer for layer in model.layers if isinstance(layer, ClassProbabilities))
+    assert class_names(head, np.array(given, object)) == expected
+    if not isinstance(given[0], float) or given[0].is_integer():
+        dataset = tf.data.Dataset.from_tensor_slices((A, given)).batch(3)
+        batch = next(iter(batches_of(model, dataset)))
+        assert [head.classes[place] for place in batch[1].numpy()] == expected
+    weights = class_weights_of(head, {given[0]: 3.0, given[1]: 2.0})
+    assert dict(zip(head.classes, weights.tolist(), strict=True)) == {expected[0]: 3.0, expected[1]: 2.0}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda model: model.fit(A, [1, None, 0]), r"text 2 has no label \(None\)"),
+        (lambda model: model.fit(A, ["positive", float("nan"), "negative"]), r"text 2 has no label \(nan\)"),
+        (lambda model: model.fit(A, [object(), 1, 0]), "names or whole numbers, not <object"),
+        (lambda model: model.fit(A), r"no labels: give them too, as fit\(texts, labels\)"),
+        (lambda model: model.fit(Examples.from_lists(A)), "no labels"),
+        (lambda model: model.evaluate(A), "no labels"),
+        (lambda model: model.fit([], []), "list of texts is empty"),
+        (lambda model: model.fit([None, *A[1:]], [1, 0, 1]), "entry 1 is NoneType"),
+        (lambda model: model.predict(pd.Series([np.nan, "good"])), "entry 1 is float"),
+        (lambda model: model.predict(pd.DataFrame({"id": [1], "text": ["good"]})), r"a DataFrame: .*\(id, text\)"),
+        (lambda model: predict(model, pd.DataFrame({"text": A})), r"as frame\['text'\]"),
+        (lambda model: predict(model, {"text": A}), "not a dict"),
+        (lambda model: predict(model, set(A)), "not a set"),
+        (lambda model: predict(model, np.array("good")), r"one string: write \['good'\]"),
+        (lambda model: predict(model, A, batch_size=0), "batch_size must be at least 1"),
+        (lambda model: evaluate(model, pd.DataFrame({"text": A})), "examples are wanted here, not a DataFrame: .*read_table"),
+    ],
+)  # fmt: skip
+def test_what_is_no_text_and_no_label_is_one_line(build, call, message):
+    with pytest.raises(UserError, match=message) as error:
+        call(build())
+    assert "\n" not in str(error.value)
+
+
+def test_answers_of_a_series_keep_its_index(build, reviews):
+    """Put beside the rows that they belong to, as `frame["label"] = ...` does it."""
+    model, frame = build(), pd.DataFrame({"text": reviews.texts[:6]})
+    expected = predict(model, frame.text.tolist()).score.tolist()
+    frame["score"] = predict(model, frame.text[::-1]).score
+    assert frame.score.tolist() == expected
+    assert predict(model, reviews.take(np.arange(6))).score.tolist() == expected
+
+
+def test_validation_data_may_be_a_list(build, reviews):
+    model = build()
+    history = [
+        model.fit(A, [0, 1, 0], validation_data=data, epochs=1, verbose=0).history["val_loss"]
+        for data in [[reviews.texts[:9], reviews.labels[:9]]]
+    ]
+    assert history[0] == pytest.approx([model.evaluate(reviews.take(np.arange(9)), verbose=0)[0]], abs=1e-6)

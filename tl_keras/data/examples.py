@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from tl_keras.data.records import refuse_half_characters
+from tl_keras.data.given import check_classes, check_texts, label_names, string_array
 from tl_keras.errors import UserError
 from tl_keras.options import check_ranges
 
@@ -60,16 +60,13 @@ class Examples:
             source: a name for messages.
 
         Raises:
-            UserError: lengths differ, an entry is not a string, or a label is not among `classes`.
+            UserError: lengths differ, an entry is not a string, or a label is missing or not among `classes`.
         """
         check_texts(texts)
-        if not isinstance(texts, Iterable):
-            raise UserError(
-                f"texts must be a list of strings, not {type(texts).__name__}; batches of tagged texts and of questions are made by "
-                "tl_keras.batches(model, examples)."
-            )
-        array = _string_array(texts, "texts", source)
-        pairs = None if text_pairs is None else _string_array(text_pairs, "text_pairs", source)
+        array = string_array(texts, "texts", source)
+        if text_pairs is not None:
+            check_texts(text_pairs, "text_pairs")
+        pairs = None if text_pairs is None else string_array(text_pairs, "text_pairs", source)
         for name, values in (("text_pairs", pairs), ("labels", labels)):
             if values is not None and len(values) != len(array):
                 raise UserError(
@@ -77,12 +74,9 @@ class Examples:
                 )
         if labels is None:
             return cls(array, pairs, None, None if classes is None else tuple(classes), source)
-        multi_label = any(isinstance(label, (list, tuple, set, frozenset)) for label in labels)
-        names = (
-            [[_label_name(x) for x in label] for label in labels] if multi_label else [_label_name(x) for x in labels]
-        )
+        names, multi_label = label_names(labels, source)
         found = sorted_classes({x for label in names for x in label} if multi_label else set(names))
-        wanted = tuple(str(c) for c in classes) if classes is not None else found
+        wanted = check_classes(classes) if classes is not None else found
         index = {name: i for i, name in enumerate(wanted)}
         unseen = [name for name in found if name not in index]
         if unseen:
@@ -256,36 +250,3 @@ def sorted_classes(names: set[str]) -> tuple[str, ...]:
     if all(name.lstrip("-").isdecimal() for name in names):
         return tuple(sorted(names, key=int))
     return tuple(sorted(names))
-
-
-def _label_name(label) -> str:
-    # pandas makes whole-number labels floats as soon as one is missing: 1.0 is the class "1".
-    if isinstance(label, (float, np.floating)) and float(label).is_integer():
-        label = int(label)
-    return str(label).strip()
-
-
-def check_texts(texts: Sequence[str], name: str = "texts", of: str = "strings") -> None:
-    """Refuse one string where a list of strings is wanted.
-
-    Raises:
-        UserError: it is one.
-    """
-    if isinstance(texts, str):
-        raise UserError(f"{name} must be a list of {of}, not one string: write [{texts[:40]!r}].")
-
-
-def _string_array(
-    values: Sequence[str], name: str, source: str | None = None, places: Sequence[str] | None = None
-) -> np.ndarray:
-    """Strings as an object array; `source` and `places` say in messages where they come from."""
-    array = np.empty(len(values), object)
-    for row, value in enumerate(values):
-        if not isinstance(value, str):
-            raise UserError(f"{name}: entry {row + 1} is {type(value).__name__} ({str(value)[:40]!r}), not a string.")
-        array[row] = value
-    prefix = "" if source is None else f"{source}, "
-    refuse_half_characters(
-        array, lambda row: f"{prefix}{places[row]}" if places is not None else f"{prefix}{name}: entry {row + 1}"
-    )
-    return array

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tl_keras.data.examples import _string_array, check_split, check_texts, draw, row_numbers
+from tl_keras.data.examples import check_split, draw, row_numbers
+from tl_keras.data.given import check_texts, string_array
 from tl_keras.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class QuestionExamples:
         """
         check_texts(questions, "questions")
         check_texts(contexts, "contexts")
-        asked, read = _string_array(questions, "questions", source), _string_array(contexts, "contexts", source)
+        asked, read = string_array(questions, "questions", source), string_array(contexts, "contexts", source)
         for name, values in (("contexts", read), ("answers", answers), ("ids", ids), ("documents", documents)):
             if values is not None and len(values) != len(asked):
                 raise UserError(f"{source}: {len(asked)} questions but {len(values)} {name}; each needs one.")
@@ -106,7 +107,7 @@ class QuestionExamples:
         first: dict[str, int] = {}
         groups = range(len(asked)) if documents is None else documents
         owners = [first.setdefault(context, int(group)) for context, group in zip(read, groups, strict=True)]
-        names = _string_array([str(x) for x in (range(1, len(asked) + 1) if ids is None else ids)], "ids")
+        names = string_array([str(x) for x in (range(1, len(asked) + 1) if ids is None else ids)], "ids")
         if len(set(names)) != len(names):
             logger.warning("%s: %d ids occur more than once.", source, len(names) - len(set(names)))
         return cls(asked, read, names, found, np.array(owners, "int64"), source)

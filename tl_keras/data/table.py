@@ -15,6 +15,7 @@ from tl_keras.data.examples import Examples
 from tl_keras.data.file_tables import column_name
 from tl_keras.data.formats import expand
 from tl_keras.data.frames import as_frame, no_column
+from tl_keras.data.given import is_missing
 from tl_keras.data.preview import warn_of_like_names
 from tl_keras.data.records import cell_text
 from tl_keras.errors import UserError
@@ -172,6 +173,8 @@ def _labels_of(cell, separator: str | None):
     """The label in a cell; all of them where it is a list, as `datasets` and Parquet have it, or text with a separator."""
     if isinstance(cell, (list, tuple, np.ndarray)):
         return list(cell)
+    if separator is not None and is_missing(cell):
+        return []
     return cell if separator is None else [part.strip() for part in str(cell).split(separator) if part.strip()]
 
 
@@ -211,11 +214,7 @@ def _cells(column: pd.Series, where, source: str) -> pd.Series:
 
 
 def _blank(value) -> bool:
-    return _missing(value) or (isinstance(value, str) and not value.strip())
-
-
-def _missing(value) -> bool:
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
+    return is_missing(value) or (isinstance(value, str) and not value.strip())
 
 
 def _plain(value):

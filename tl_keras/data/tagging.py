@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from tl_keras.data.examples import _string_array, check_split, check_texts, draw, row_numbers
+from tl_keras.data.examples import check_split, draw, row_numbers
+from tl_keras.data.given import check_texts, string_array
 from tl_keras.data.spans import Span, spans_of_entities
 from tl_keras.data.tags import Scheme, find_scheme, refuse_strange_plain_tags, spans_of_tags, with_prefixes
 from tl_keras.errors import UserError
@@ -152,7 +153,7 @@ class TaggedExamples:
                 not among `labels`.
         """
         check_texts(texts)
-        array = _string_array(texts, "texts", source, places)
+        array = string_array(texts, "texts", source, places)
         if entities is None:
             return cls(array, None, tuple(labels or ()), source=source)
         if len(array) != len(entities):
@@ -193,7 +194,7 @@ class TaggedExamples:
             )  # fmt: skip
         names = _label_names(all_spans, labels, source, [row[0] if row else "an empty text" for row in places])
         return cls(
-            _string_array(texts, "texts", source, [row[0] if row else "an empty text" for row in places]),
+            string_array(texts, "texts", source, [row[0] if row else "an empty text" for row in places]),
             tuple(all_spans),
             names,
             tuple(all_words) if keep_words else None,

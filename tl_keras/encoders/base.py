@@ -73,8 +73,8 @@ class Encoder:
         name: str | None = None,
         layers: int | None = None,
     ):
-        if seq_length < 3:
-            raise UserError(f"seq_length must be at least 3 ([CLS], one token, [SEP]), not {seq_length}.")
+        if isinstance(seq_length, str) or seq_length < 3:
+            raise UserError(f"seq_length must be a number, at least 3 ([CLS], one token, [SEP]), not {seq_length!r}.")
         self.folder = str(folder)
         self.preprocessor_folder = None if preprocessor_folder is None else str(preprocessor_folder)
         self.seq_length = seq_length
@@ -294,5 +294,6 @@ class Encoder:
         return pair_batches(examples, preprocessor, seq_length=self.seq_length, **common)
 
     def report(self, examples: Examples) -> TextReport:
-        """What tokenizing these texts for this encoder loses (from a sample of 2,000)."""
+        """What tokenizing these texts for this encoder loses (from a sample of 2,000); of examples or a list of strings."""
+        examples = examples if isinstance(examples, Examples) else Examples.from_lists(examples)
         return text_report(examples, self.preprocessor, self.seq_length)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tl_keras._keras import keras
+from tl_keras.data.given import check_classes
 from tl_keras.data.pairs import check_range
 from tl_keras.data.tagging import TagSet
 from tl_keras.encoders.base import Encoder, require_encoder
@@ -90,11 +91,7 @@ def text_classifier(
 
 
 def _check_classes(classes: Sequence[str], multi_label: bool) -> list[str]:
-    if classes is None or isinstance(classes, str):
-        raise UserError('classes must be a list of label names, e.g. ["negative", "positive"].')
-    names = [str(name) for name in classes]
-    if len(set(names)) != len(names):
-        raise UserError(f"a class name occurs twice: {names}.")
+    names = list(check_classes(classes))
     if len(names) < (1 if multi_label else 2):
         raise UserError(
             f"a classifier needs at least two classes, but there is {names or 'none'}: is the label column right?"

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras
 from tl_keras.data.examples import Examples
+from tl_keras.data.given import check_examples
 from tl_keras.encoders.base import Encoder, require_encoder
 from tl_keras.errors import UserError
 from tl_keras.models.builders import text_classifier
@@ -126,6 +127,7 @@ def check_few_shot(examples: Examples) -> None:
     Raises:
         UserError: see `few_shot_classifier`.
     """
+    check_examples(examples)
     if examples.labels is None:
         raise UserError(f"{examples.source} has no labels to learn from.")
     if examples.multi_label:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tl_keras._keras import keras
 from tl_keras.data.examples import Examples
+from tl_keras.data.given import is_text, texts_of
 from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.data.tagging import TaggedExamples
 from tl_keras.encoders.load import encoder_of
 from tl_keras.errors import UserError
 from tl_keras.models.heads import is_tagger
+from tl_keras.models.language_model import is_generator
 from tl_keras.models.pair_heads import ScoreInRange, is_sentence_encoder
 from tl_keras.models.similarity_losses import InBatchNegatives
 from tl_keras.models.text_labels import (
@@ -31,47 +31,6 @@ from tl_keras.models.text_labels import (
 
 BATCH_SIZE = 32
 """Keras's own, where nobody names one."""
-
-
-class Texts(NamedTuple):
-    """What a user gave as `x`: one text each, or pairs.
-
-    Attributes:
-        texts: `n` strings.
-        text_pairs: `n` strings, or None.
-    """
-
-    texts: list[str]
-    text_pairs: list[str] | None = None
-
-
-def texts_of(x) -> Texts | None:
-    """The texts in what a user gives as `x`; None where it holds none, such as arrays of token ids and datasets.
-
-    Args:
-        x: a list, array or Series of strings; pairs as a list of tuples, an array `[n, 2]`, or a tuple of two such sequences.
-
-    Example:
-        >>> texts_of(["good", "bad"])
-        Texts(texts=['good', 'bad'], text_pairs=None)
-        >>> texts_of([("good", "great"), ("bad", "good")]) == texts_of((["good", "bad"], ["great", "good"]))
-        True
-    """
-    if isinstance(x, tuple) and len(x) == 2 and all(_is_column(part) for part in x):
-        return Texts(*(_strings(part) for part in x))
-    if not _is_sequence(x) or not len(x):
-        return None
-    if isinstance(x, np.ndarray) and x.ndim > 2:
-        return None
-    first = x.iloc[0] if hasattr(x, "iloc") else x[0]
-    if _is_text(first):
-        return Texts(_strings(x))
-    rows = x.to_numpy().tolist() if hasattr(x, "to_numpy") else x
-    if hasattr(x, "columns") or (not isinstance(first, (str, bytes)) and _is_sequence(first) and len(first) == 2):
-        pairs = [list(row) for row in rows]
-        if pairs and all(len(row) == 2 and all(_is_text(text) for text in row) for row in pairs):
-            return Texts(_strings([a for a, _ in pairs]), _strings([b for _, b in pairs]))
-    return None
 
 
 def is_strings(x) -> bool:
@@ -134,13 +93,17 @@ def take_texts(model: keras.Model, arguments: dict, training: bool) -> None:
         UserError: what was given cannot be learned from, or scored.
     """
     x = arguments["x"]
-    if _is_text(x):
+    if is_text(x):
         raise UserError(f"texts come in a list, also a single one: write [{str(x)[:40]!r}].")
+    if isinstance(x, list) and not x:
+        raise UserError("the list of texts is empty.")
     if training:
         _take_validation(model, arguments)
         x = arguments["x"]
     if not _has_texts(model, x):
         return
+    if "y" in arguments and not isinstance(x, tf.data.Dataset):
+        _need_labels(model, x, arguments["y"])
     made = batches_of(
         model,
         x,
@@ -170,6 +133,15 @@ def one_batch(model: keras.Model, x, y=None, sample_weight=None, class_weight=No
     return (*batch, *(None for _ in range(3 - len(batch))))
 
 
+def _need_labels(model: keras.Model, x, y) -> None:
+    """Refuse texts without labels where these are what is learned."""
+    if y is not None or isinstance(x, (TaggedExamples, QuestionExamples, RetrievalPairs)):
+        return
+    alone = isinstance(getattr(model, "loss", None), InBatchNegatives) or is_generator(model) or is_tagger(model)
+    if not alone and getattr(x, "labels", None) is None:
+        raise UserError("the texts have no labels: give them too, as fit(texts, labels) and evaluate(texts, labels).")
+
+
 def _take_validation(model: keras.Model, arguments: dict) -> None:
     """Make batches to validate on, from `validation_data` or by splitting off the last texts."""
     given, size = arguments["validation_data"], arguments.get("validation_batch_size") or arguments["batch_size"]
@@ -181,7 +153,11 @@ def _take_validation(model: keras.Model, arguments: dict) -> None:
     if given is None:
         return
     # As in Keras, a tuple is `(x, y)` or `(x, y, weights)`: two lists of strings are texts and their labels, not pairs.
-    parts = given if isinstance(given, tuple) else (given,)
+    # A list of two columns is the same, one of two pairs of texts is not.
+    listed = (
+        isinstance(given, list) and len(given) in (2, 3) and not any(isinstance(part, (str, tuple)) for part in given)
+    )
+    parts = tuple(given) if isinstance(given, tuple) or (listed and texts_of(given[0]) is not None) else (given,)
     if _has_texts(model, parts[0]):
         arguments["validation_data"] = batches_of(model, *parts, batch_size=size)
         arguments["validation_batch_size"] = None
@@ -279,22 +255,3 @@ def _of_dataset(model, dataset, class_weight, batch_size: int, training: bool, s
     return encoder_of(model).batches_of_strings(
         dataset.map(named), batched=batched, batch_size=batch_size, training=training, seed=seed
     )
-
-
-def _is_sequence(x) -> bool:
-    return isinstance(x, (list, tuple, np.ndarray)) or (hasattr(x, "iloc") and hasattr(x, "to_numpy"))
-
-
-def _is_text(value) -> bool:
-    return isinstance(value, (str, bytes, np.str_))
-
-
-def _is_column(part) -> bool:
-    if not _is_sequence(part) or not len(part):
-        return False
-    return _is_text(part.iloc[0] if hasattr(part, "iloc") else part[0])
-
-
-def _strings(column: Sequence) -> list[str]:
-    values = column.tolist() if hasattr(column, "tolist") else list(column)
-    return [value.decode("utf-8") if isinstance(value, bytes) else value for value in values]

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tl_keras._keras import find_layer, keras
 from tl_keras.data.examples import Examples
+from tl_keras.data.given import class_finder, class_numbers, is_missing, label_name
 from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.data.tagging import TaggedExamples
@@ -25,7 +26,8 @@ from tl_keras.text.pair_batches import question_batches
 def class_names(head: ClassProbabilities, labels: np.ndarray) -> list:
     """Labels as names of the model's classes.
 
-    A number is the class of that place, as in Keras; but where the classes are called by whole numbers themselves, it is the name.
+    A number is the class of that place, as in Keras; but where the classes are called by numbers themselves, it is the name, and so is a
+    truth value where they are called true and false.
 
     Args:
         head: of the model.
@@ -51,15 +53,24 @@ def class_names(head: ClassProbabilities, labels: np.ndarray) -> list:
             f"labels must be one for each text, names or numbers, not an array of shape {tuple(labels.shape)}."
         )
     values = [value.item() if hasattr(value, "item") else value for value in labels]
-    if any(isinstance(value, str) for value in values):
-        return [str(value) for value in values]
-    numbers = [int(value) for value in values if float(value).is_integer()]
+    missing = next((row for row, value in enumerate(values, 1) if is_missing(value)), None)
+    if missing is not None:
+        raise UserError(f"text {missing} has no label ({values[missing - 1]}): leave out the texts without one.")
+    find = class_finder(classes)
+    found = [find(value) for value in values]
+    if None not in found:
+        return found
+    if any(isinstance(value, (str, bytes)) for value in values):
+        return [label_name(value) for value in values]
+    try:
+        numbers = [int(value) for value in values if float(value).is_integer()]
+    except (TypeError, ValueError):
+        numbers = []
     if len(numbers) != len(values):
-        raise UserError(
-            f"labels must be names or whole numbers, not {next(v for v in values if not float(v).is_integer())!r}."
-        )
-    if all(name.lstrip("-").isdecimal() for name in classes):
-        return [str(number) for number in numbers]
+        odd = next(v for v in values if not isinstance(v, (int, float)) or not float(v).is_integer())
+        raise UserError(f"labels must be names or whole numbers, not {odd!r}.")
+    if class_numbers(classes) is not None:
+        return [str(number) if name is None else name for number, name in zip(numbers, found, strict=True)]
     wrong = [number for number in numbers if not 0 <= number < len(classes)]
     if wrong:
         raise UserError(
@@ -101,8 +112,9 @@ def class_weights_of(head: ClassProbabilities, class_weight: Mapping) -> np.ndar
     """
     names = list(getattr(head, "classes", ()))
     class_weight = getattr(class_weight, "by_name", class_weight)
-    called = {key: key if isinstance(key, str) else str(key) for key in class_weight}
-    by_name = set(called.values()) <= set(names)
+    find = class_finder(names)
+    called = {key: find(key) for key in class_weight}
+    by_name = None not in called.values()
     weights = np.ones(len(names), "float32")
     for key, weight in class_weight.items():
         if by_name or key in names:
@@ -149,9 +161,13 @@ def label_lookup(head, spec: tf.TensorSpec):
     if spec.dtype == tf.string:
         table = _table(tf.constant(names), names)
         return lambda labels: _known(table.lookup(labels), labels, names)
-    if all(name.lstrip("-").isdecimal() for name in names):
-        table = _table(tf.constant([int(name) for name in names], tf.int64), names)
+    numbers = class_numbers(names)
+    if numbers is not None and all(number.is_integer() for number in numbers):
+        table = _table(tf.constant([int(number) for number in numbers], tf.int64), names)
         return lambda labels: _known(table.lookup(tf.cast(labels, tf.int64)), labels, names)
+    if spec.dtype == tf.bool and {name.lower() for name in names} == {"true", "false"}:
+        places = tf.constant([class_finder(names)(truth) == names[1] for truth in (False, True)], tf.int64)
+        return lambda labels: tf.gather(places, tf.cast(labels, tf.int64))
     return lambda labels: tf.cast(labels, tf.int64)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tl_keras.data.examples import _string_array, check_texts
+from tl_keras.data.given import check_texts, string_array
 from tl_keras.errors import UserError
 from tl_keras.serving.predictor import Predictor, by_length, strings
 from tl_keras.text.pair_batches import pack_questions
@@ -124,7 +124,7 @@ class Answerer(Predictor):
         """
         check_texts(questions, "questions")
         check_texts(contexts, "contexts")
-        asked, read = _string_array(list(questions), "questions"), _string_array(list(contexts), "contexts")
+        asked, read = string_array(list(questions), "questions"), string_array(list(contexts), "contexts")
         if len(asked) != len(read):
             raise UserError(
                 f"{len(asked)} questions but {len(read)} contexts; each question needs the one it is about."

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tl_keras._keras import keras
-from tl_keras.data.examples import Examples, check_texts
+from tl_keras.data.examples import Examples
+from tl_keras.data.given import check_texts
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.load import load_encoder
 from tl_keras.errors import UserError

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from tl_keras.data.examples import Examples
+from tl_keras.data.given import check_examples
 from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.data.tagging import TaggedExamples
@@ -60,6 +61,7 @@ def evaluate(
         return evaluate_retrieval(model, examples, batch_size)
     if isinstance(examples, TaggedExamples):
         return evaluate_tagging(model, examples, batch_size)
+    check_examples(examples)
     if examples.labels is None:
         raise UserError(f"{examples.source} has no labels to compare with.")
     predictor = as_predictor(model)

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tl_keras.data.examples import check_texts
+from tl_keras.data.given import check_texts, index_of, string_array
 from tl_keras.errors import UserError
 from tl_keras.evaluation.classification import PerplexityReport
+from tl_keras.options import check_ranges
 from tl_keras.serving.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ class TextGenerator(Predictor):
             UserError: a setting is out of range, or a prompt leaves no room.
         """
         check_texts(prompts, "prompts")
-        prompts = [str(prompt) for prompt in prompts]
+        check_ranges({"batch_size": batch_size})
+        index, prompts = index_of(prompts), string_array(list(prompts), "prompts").tolist()
         limit = self._check(prompts, max_length, temperature, top_k, top_p)
         texts, tokens = [], []
         for first in range(0, len(prompts), batch_size):
@@ -100,7 +102,8 @@ class TextGenerator(Predictor):
             out = self.module.serve(tf.constant(some), tf.constant([limit]), *settings)
             texts += [_cut(text.decode("utf-8", "replace"), stop) for text in out["text"].numpy()]
             tokens += out["tokens"].numpy().tolist()
-        return pd.DataFrame({"prompt": pd.Series(prompts, dtype=object), "text": texts, "tokens": tokens})
+        frame = pd.DataFrame({"prompt": pd.Series(prompts, dtype=object), "text": texts, "tokens": tokens})
+        return frame if index is None else frame.set_axis(index)
 
     def stream(
         self,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tl_keras.data.examples import check_texts
+from tl_keras.data.given import check_texts
 from tl_keras.errors import UserError
 from tl_keras.evaluation.similarity import nearest
 from tl_keras.serving.index_files import IndexContent, fingerprint, read_index, read_meta, same_encoder, write_index

@@ -12,10 +12,11 @@ import pandas as pd
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the ops of the tokenizer inside)
 
-from tl_keras.data.examples import _string_array, check_texts
+from tl_keras.data.given import check_texts, index_of, string_array
 from tl_keras.errors import UserError, no_tensorflow_error
 from tl_keras.files import need_space, whole_folder
 from tl_keras.manifest import write_manifest
+from tl_keras.options import check_ranges
 from tl_keras.saved_models import TASK, find_saved_model, load_saved_model
 from tl_keras.serving.answerer import Answerer
 from tl_keras.serving.generator import TextGenerator
@@ -103,14 +104,14 @@ def predict(
     Args:
         model: a Keras model of `text_classifier` or `token_classifier`, a path to an export or a run folder, or what
             `load_exported` gave.
-        texts: `n` strings; for an answerer the questions.
+        texts: `n` strings; for an answerer the questions. Or examples of a reader, whose labels are not looked at.
         text_pairs: `n` strings, for pair models; for an answerer the contexts.
         batch_size: texts in a batch.
         all_scores: add a column for each class with its probability.
         threshold: multi-label models give every label with at least this probability.
 
     Returns:
-        A DataFrame with the columns `text`, perhaps `text_pair`, `label` and `score`, in the order of the texts. For multi-label
+        A DataFrame with the columns `text`, perhaps `text_pair`, `label` and `score`, in the order of the texts; of a Series with its index. For multi-label
         models `label` is a list of names and `score` a list of their probabilities. A tagger gives `text` and `entities`: for
         each text a list of `{"start", "end", "label", "text", "score"}`, in characters. A regressor gives `score`; a sentence encoder
         gives `embedding`, an array for each text, or for pairs their cosine as `score`.
@@ -121,13 +122,23 @@ def predict(
         UserError: the model is no classifier, or gets pairs where it wants single texts.
     """
     predictor = as_predictor(model)
+    check_ranges({"batch_size": batch_size})
+    if hasattr(texts, "questions"):
+        texts, text_pairs = texts.questions, texts.contexts
+    elif hasattr(texts, "texts"):
+        texts, text_pairs = texts.texts, getattr(texts, "text_pairs", None)
     check_texts(texts)
-    texts, pairs = list(texts), None if text_pairs is None else list(text_pairs)
-    _string_array(texts, "texts")
-    if pairs is not None:
-        _string_array(pairs, "text_pairs")
+    index = index_of(texts)
+    texts = list(texts)
+    string_array(texts, "texts")
+    pairs = None
+    if text_pairs is not None:
+        check_texts(text_pairs, "text_pairs")
+        pairs = list(text_pairs)
+        string_array(pairs, "text_pairs")
     options = {"threshold": threshold, "all_scores": all_scores} if isinstance(predictor, Classifier) else {}
-    return predictor.frame(texts, pairs, batch_size=batch_size, **options)
+    frame = predictor.frame(texts, pairs, batch_size=batch_size, **options)
+    return frame if index is None else frame.set_axis(index)
 
 
 def generate(model, prompts: Sequence[str], **settings) -> pd.DataFrame:

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tl_keras.data.examples import check_texts
+from tl_keras.data.given import check_texts, index_of, string_array
 from tl_keras.errors import UserError
+from tl_keras.options import check_ranges
 from tl_keras.serving.predictor import Predictor, constant, label_columns, strings, text_frame
 from tl_keras.serving.scorers import Classifier, SentenceEncoder
 
@@ -176,6 +177,8 @@ class ZeroShotClassifier(Predictor):
             UserError: fewer than two labels (one will do with `multi_label`), a name twice, or a label without description.
         """
         check_texts(texts)
+        check_ranges({"batch_size": batch_size})
+        string_array(list(texts), "texts")
         named = self._labels(labels, multi_label)
         if not len(texts):
             return np.empty((0, len(named)), "float32")
@@ -213,7 +216,8 @@ class ZeroShotClassifier(Predictor):
         """
         scores = self.scores(texts, labels, multi_label=multi_label, batch_size=batch_size)
         names = list(self._labels(labels, multi_label))
-        return text_frame(texts, None, **label_columns(scores, names, multi_label, threshold))
+        frame = text_frame(texts, None, **label_columns(scores, names, multi_label, threshold))
+        return frame if index_of(texts) is None else frame.set_axis(index_of(texts))
 
     def frame(
         self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, *, batch_size: int = 64
@@ -246,7 +250,8 @@ def check_labels(labels: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
         >>> check_labels(["sports", "politics"])
         {'sports': 'sports', 'politics': 'politics'}
     """
-    check_texts(labels, "labels", "names")
+    if not isinstance(labels, Mapping):
+        check_texts(labels, "labels", "names")
     pairs = list(labels.items()) if isinstance(labels, Mapping) else [(name, name) for name in labels]
     named: dict[str, str] = {}
     for name, description in pairs:

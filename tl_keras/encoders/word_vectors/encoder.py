@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from tl_keras._keras import keras
-from tl_keras.data.examples import Examples, check_texts
+from tl_keras.data.examples import Examples
+from tl_keras.data.given import check_texts
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.transfer_plan import Transfer
 from tl_keras.encoders.word_vectors.layer import SpecialVectors, WordVectorLayer
