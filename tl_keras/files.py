@@ -24,20 +24,6 @@ except ImportError:  # Windows: no locks, so two processes must not write one fo
 _PARTIAL = "partial"
 
 
-def path_text(value: str | os.PathLike) -> str:
-    """A path, handle or name as text.
-
-    Raises:
-        UserError: it is something else, a model perhaps.
-    """
-    try:
-        return os.fspath(value)
-    except TypeError:
-        raise UserError(
-            f"a path, or a name as `tl-keras encoders` lists them, is needed here, not a {type(value).__name__}."
-        ) from None
-
-
 def file_sha256(path: str | os.PathLike) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tl_keras.errors import UserError, no_os_error, os_error_line, tensorflow_error_line
-from tl_keras.files import path_text, whole_folder
+from tl_keras.files import whole_folder
 from tl_keras.manifest import MANIFEST, check_manifest
+from tl_keras.paths import on_disk
 
 TASK = "tl_keras_task"
 """Of an export's object: a function without arguments that gives the task, such as `text-classification`."""
@@ -108,7 +109,7 @@ def versions_of(path: str | os.PathLike) -> dict[int, Path]:
     Raises:
         UserError: there is none.
     """
-    path = Path(path_text(path))
+    path = on_disk(path)
     if not path.exists():
         raise UserError(f"there is no folder {path}.")
     for folder in (path, path / "saved_model"):

@@ -72,6 +72,9 @@ def test_sample_keeps_the_classes_in_proportion():
         ((["a", "b"], ["x", b"\xff"]), "example 2: a label is bytes that are no UTF-8"),
         ((["a", "b"], ["x", "y"], None, ["x", "y", "x"]), "class name occurs twice"),
         ((["a", "b"], ["x", "y"], None, "xy"), "classes must be a list"),
+        ((["a", "b"], ["1", "0"], None, ["0.0", "1.0"]), "label '0' .*the class '0.0' is written otherwise"),
+        ((["a", "b"], ["good", "Very Bad"], None, ["good", "very bad"]), "the class 'very bad' is written otherwise"),
+        ((["a", "b"], ["good", "fine"], None, ["good", "bad"]), "Training never saw it"),
         ((["a", "b"], ["x", "y"], None, 2), "classes must be a list"),
     ],
 )

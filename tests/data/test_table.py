@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import logging
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -139,6 +140,12 @@ def test_pairs_and_several_labels(tmp_path):
 def test_a_cell_without_labels_has_none_also_in_a_frame():
     frame = pd.DataFrame({"text": ["a", "b", "c"], "label": ["x|y", np.nan, None]})
     assert read_table(frame, label_separator="|").label_names == [["x", "y"], [], []]
+    # As pandas and `predict --out` write lists into a file.
+    for cells in (["['x', 'y, z']", "[]"], ['["x", "y, z"]', "[]"]):
+        frame = pd.DataFrame({"text": ["a", "b"], "label": cells})
+        assert read_table(frame).label_names == [["x", "y, z"], []]
+    assert read_table(pd.DataFrame({"text": ["a", "b"], "label": ["[x]", "[y]"]})).classes == ("[x]", "[y]")
+    assert read_table(pd.DataFrame({0: ["a", "b"], 1: ["x", "y"]}), text=0, label=1).classes == ("x", "y")
     rows = [{"text": "a", "label": ["x", "y"]}, {"text": "b", "label": "x"}]
     assert read_table(rows).label_names == [["x", "y"], ["x"]]
 
@@ -158,6 +165,34 @@ def test_published_files_keep_all_their_rows(shared_dir):
     assert (len(nsmc), nsmc.counts()["1"]) == (5000, 2500)
     with pytest.raises(UserError, match="is a number"):
         read_table(shared_dir / "data/nsmc/test.csv", "id")
+
+
+def test_names_of_files_however_hangul_is_written(tmp_path, monkeypatch):
+    """As macOS writes them: taken apart; in a folder, a pattern, a list."""
+    composed = "\ud55c\uae00 \uc790\ub8cc"  # 한글 자료
+    (tmp_path / unicodedata.normalize("NFD", composed)).mkdir()
+    write(tmp_path / unicodedata.normalize("NFD", f"{composed}/{composed}.csv"), "text,label\na,x\nb,y\n")
+    named = tmp_path / composed / f"{composed}.csv"
+    assert len(read_table(named)) == 2
+    assert len(read_table(str(named).replace(f"{composed}.csv", "\ud55c*.csv"))) == 2
+    assert len(read_table([named, named])) == len(read_table(f"{named},{named}")) == 4
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(read_table(f"~/{composed}/{composed}.csv")) == 2
+    # Two that differ by that alone are two.
+    write(tmp_path / "\ud55c.csv", "text,label\na,x\n")
+    write(tmp_path / "\u1112\u1161\u11ab.csv", "text,label\nb,y\nc,y\n")
+    assert [len(read_table(tmp_path / name)) for name in ("\ud55c.csv", "\u1112\u1161\u11ab.csv")] == [1, 2]
+
+
+def test_several_labels_in_a_cell_are_warned_of(caplog):
+    with caplog.at_level(logging.WARNING):
+        read_table(pd.DataFrame({"text": list("abcd"), "label": ["x", "y|x", "y", "y | x"]}))
+        assert "the label 'y | x' is made of labels" in caplog.text
+        assert "and so are 1 more" in caplog.text
+        assert '--label-separator "|"' in caplog.text
+        caplog.clear()
+        read_table(pd.DataFrame({"text": list("abc"), "label": ["x", "y, z", "y"]}))
+    assert "made of labels" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from tl_keras import UserError
+from tl_keras.data.questions import QuestionExamples
 from tl_keras.data.tagging import TaggedExamples, TagSet
 from tl_keras.data.tagging_files import read_tagged
 from tl_keras.data.tags import spans_of_tags, tags_of_spans
@@ -202,3 +203,25 @@ def test_words_of_languages_that_put_nothing_between_them():
     examples = TaggedExamples.from_words([["나는", "서울", "로"]], [["O", "B-LOC", "O"]], joiner="")
     assert examples.texts.tolist() == ["나는서울로"]
     assert [(span.start, span.end, span.label) for span in examples.spans[0]] == [(2, 4, "LOC")]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TaggedExamples.from_words([["a", "b"]], [[0, 1]]), r"example 1: a tag is 0, not a string; .*read_tagged"),
+        (lambda: TaggedExamples.from_words([["a", None]], [["O", "O"]]), "example 1: a word is None"),
+        (lambda: TaggedExamples.from_spans(["abc"], [None]), "entities are None"),
+        (lambda: TaggedExamples.from_spans(["abc"], [[(0, 3, None)]]), "must be a name, not None"),
+        (lambda: QuestionExamples.from_lists(["q"], ["abc"], [None]), "without an answer the list is empty"),
+        (lambda: QuestionExamples.from_lists(["q"], ["abc"], ["abc"]), "its answers are 'abc', not a list"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_in_memory_is_one_line(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+def test_answers_as_hugging_face_has_them():
+    given = {"text": ["bc", "c"], "answer_start": [1, 2]}
+    (answers,) = QuestionExamples.from_lists(["q"], ["abc"], [given]).answers
+    assert [(answer.text, answer.start) for answer in answers] == [("bc", 1), ("c", 2)]

@@ -238,6 +238,26 @@ def test_on_the_command_line(call, tiny_pair, reviews, tmp_path):
     code, out, _ = call("predict", tmp_path / "run", "a very good film", "this plot was awful")
     assert code == 0
     assert len(out.strip().split("\n")) == 3
+    # What was not drawn is measured on, and not learned.
+    code, _, err = call(*base, *others, "--out", tmp_path / "drawn")
+    assert code == 0, err
+    config, metrics = (json.loads((tmp_path / "drawn" / name).read_text()) for name in ("config.json", "metrics.json"))
+    assert (config["train_examples"], config["validation_examples"]) == (20, 44)
+    assert config["exported_model_learned_from_validation_too"] is False
+    drawn = sample_per_class(reviews, 10).texts.tolist()
+    rest = Examples.from_lists(
+        *zip(
+            *[pair for pair in zip(reviews.texts, reviews.label_names, strict=True) if pair[0] not in drawn],
+            strict=True,
+        )
+    )
+    if len(rest) == 44:  # no text stands twice
+        assert metrics["accuracy"] == pytest.approx(tlk.evaluate(tmp_path / "drawn", rest).accuracy)
+    assert np.allclose(
+        tlk.load_exported(tmp_path / "drawn").scores(reviews.texts),
+        tlk.load_exported(tmp_path / "run").scores(reviews.texts),
+        atol=1e-5,
+    )
     for more, reason in (
         (["--per-class", 40], "has 32 example(s) of the class 'negative', fewer than the 40"),
         (["--hidden", 8], "so --hidden means nothing to it"),

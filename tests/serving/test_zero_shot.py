@@ -42,6 +42,23 @@ def test_by_similarity_it_is_the_softmax_of_cosines(encoder, tmp_path, serve, ca
     code, out, err = call("zero-shot", tiny_pair, *TEXTS, *given, "--seq-length", 32)
     assert code == 0, err
     assert [line.split("\t")[1] for line in out.strip().split("\n")[1:]] == answers["label"].tolist()
+    # A file of texts that nobody has labelled, or some of them only.
+    pd.DataFrame({"id": range(3), "text": TEXTS}).to_csv(tmp_path / "texts.csv", index=False)
+    pd.DataFrame({"text": TEXTS, "label": ["x", "", ""]}).to_csv(tmp_path / "some.csv", index=False)
+    for name in ("texts.csv", "some.csv"):
+        call_on = ("--data", tmp_path / name, "--out", tmp_path / "out.csv", *given, "--seq-length", 32)
+        code, out, err = call("zero-shot", tiny_pair, *call_on)
+        assert code == 0, err
+        assert pd.read_csv(tmp_path / "out.csv").label.tolist() == answers["label"].tolist()
+    code, _, err = call("zero-shot", tmp_path / "never", "a text", "--label", "good")
+    assert (code, "name another with --label" in err) == (2, True)
+
+
+def test_answers_of_a_series_keep_its_index(encoder):
+    texts = pd.Series(TEXTS, index=[7, 3, 5])
+    answers = tlk.zero_shot_classifier(encoder, LABELS).predict(texts)
+    assert answers.index.tolist() == [7, 3, 5]
+    assert answers.text.tolist() == TEXTS
 
 
 @pytest.fixture(scope="module")

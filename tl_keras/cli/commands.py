@@ -7,6 +7,7 @@ import importlib
 import inspect
 import logging
 import os
+import re
 import shlex
 import sys
 import zlib
@@ -125,6 +126,9 @@ def _call_line(error) -> str:
     said = " ".join(error.format_message().split())
     said = said[:1].lower() + said[1:].rstrip(".") if not said.startswith("--") else said.rstrip(".")
     context = getattr(error, "ctx", None)
+    option = getattr(error, "option_name", None)
+    if context is not None and option and not re.fullmatch("--[a-z][a-z0-9-]*", option):
+        return f'{said}; a text that begins with - stands behind --, as in: {context.command_path} ... -- "- not bad".'
     return f"{said}; {context.command_path} --help lists what there is." if context is not None else f"{said}."
 
 

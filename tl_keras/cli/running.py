@@ -179,7 +179,9 @@ def refuse_columns(task: str, columns: Columns, *names: str) -> None:
 
 
 def check_texts_or_file(texts: list[str] | None, data: str | None, out: str | None) -> None:
-    """Refuse texts together with a file of them, neither, and one file without the other."""
+    """Refuse texts together with a file of them, neither, one file without the other, and a file's name as a text."""
+    if texts and not data and len(texts) == 1 and len(texts[0]) < 256 and os.path.isfile(texts[0]):
+        raise UserError(f"{texts[0]} is a file; to answer for its rows: --data {texts[0]} --out FILE.")
     if bool(texts) == (data is not None):
         raise UserError("give either texts, or a file with --data FILE --out FILE.")
     if (data is None) != (out is None):

@@ -102,13 +102,15 @@ def zero_shot(
     if out is not None:
         refuse_input_as_output(out, [data, model])
     named = described_labels(label)
+    if len(named) < 2 and not multi_label:
+        raise UserError("at least two labels are needed to choose between; name another with --label.")
     import_tensorflow()
     from tl_keras.serving.by_handle import zero_shot_classifier
 
     if data is not None:
         from tl_keras.data.table import read_table
 
-        texts = read_table(data, text, on_empty="keep").texts.tolist()
+        texts = read_table(data, text, label=None, on_empty="keep").texts.tolist()
     answers = zero_shot_classifier(model, named, template=template, seq_length=seq_length).predict(
         texts, multi_label=multi_label
     )

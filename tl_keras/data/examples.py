@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tl_keras.data.given import check_classes, check_texts, label_names, string_array
+from tl_keras.data.given import check_classes, check_texts, class_numbers, label_names, string_array
 from tl_keras.errors import UserError
 from tl_keras.options import check_ranges
 
@@ -86,7 +86,11 @@ class Examples:
             raise UserError(
                 f"{source}: label {unseen[0]!r} (example {row + 1}) is not among the classes {list(wanted)[:20]}"
                 + (f", nor are {unseen[1:6]}" if len(unseen) > 1 else "")
-                + ". Training never saw it: add examples of it to the training data, or take these rows out."
+                + (
+                    f"; the class {alike!r} is written otherwise: write them alike."
+                    if (alike := _written_otherwise(unseen[0], wanted)) is not None
+                    else ". Training never saw it: add examples of it to the training data, or take these rows out."
+                )
             )
         if multi_label:
             ids = np.zeros((len(names), len(wanted)), "float32")
@@ -210,6 +214,15 @@ def sample_per_class(examples: Examples, size: int, seed: int = 0) -> Examples:
             )
         drawn.append(rng.permutation(np.flatnonzero(examples.labels == index))[:size])
     return examples.take(np.sort(np.concatenate(drawn)))
+
+
+def _written_otherwise(name: str, classes: Sequence[str]) -> str | None:
+    """The class that differs from a label in case, blanks or the writing of a number alone."""
+    same = {"".join(one.casefold().split()): one for one in classes}
+    try:
+        return (class_numbers(classes) or {}).get(float(name)) or same.get("".join(name.casefold().split()))
+    except ValueError:
+        return same.get("".join(name.casefold().split()))
 
 
 def check_split(validation: float, seed: int) -> None:

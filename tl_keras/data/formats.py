@@ -27,6 +27,7 @@ from tl_keras.data.file_tables import (
 from tl_keras.data.records import cell_text, refuse_half_characters
 from tl_keras.data.text_files import kind_of, open_text
 from tl_keras.errors import UserError
+from tl_keras.paths import matching, on_disk
 
 
 class ClassFolders(Table):
@@ -159,17 +160,15 @@ def expand(files: str | os.PathLike | Sequence) -> list[Path]:
         UserError: nothing matches, or the list is empty.
     """
     if isinstance(files, (str, os.PathLike)):
-        parts = [part.strip() for part in str(files).split(",")]
-        if len(parts) > 1 and not Path(files).exists() and all(Path(p).exists() or glob.has_magic(p) for p in parts):
+        parts, whole = [part.strip() for part in str(files).split(",")], on_disk(files).exists()
+        if len(parts) > 1 and not whole and all(on_disk(part).exists() or glob.has_magic(part) for part in parts):
             return expand(parts)
-        if Path(files).exists() or not glob.has_magic(str(files)):
-            return [Path(files)]
-        if found := [Path(path) for path in sorted(glob.glob(str(files), recursive=True))]:
+        if found := matching(files):
             return found
         raise UserError(f"no file matches {files}.")
-    if not len(files):
-        raise UserError("give at least one file.")
-    return [path for file in files for path in expand(file)]
+    if len(files):
+        return [path for file in files for path in expand(file)]
+    raise UserError("give at least one file.")
 
 
 _READERS = {JSON_LINES: JsonLines, (".json",): JsonArray, PARQUET: ParquetTable, EXCEL: ExcelTable}

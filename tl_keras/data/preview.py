@@ -15,6 +15,9 @@ from tl_keras.data.tags import tags_of_spans
 
 logger = logging.getLogger(__name__)
 
+FEW_TO_VALIDATE_ON = 20
+"""Fewer examples than these tell no model from another."""
+
 
 def shown(examples, count: int = 2, width: int = 240) -> list[str]:
     """What was understood of some examples, a line for each.
@@ -99,7 +102,7 @@ def alike(name: str) -> str:
 
 
 def warn_of_like_names(counts: Mapping[str, int], source: str) -> None:
-    """Warn of labels that differ by case, blanks or width alone: mostly they are one that was written in several ways.
+    """Warn of labels that are mostly meant otherwise: one written in several ways (case, blanks, width), or several in one cell.
 
     Args:
         counts: how often each label occurs.
@@ -114,6 +117,18 @@ def warn_of_like_names(counts: Mapping[str, int], source: str) -> None:
                 "%s: the labels %s differ by case, blanks, width or zeros alone, and are learned as different ones; write them alike if "
                 "they mean the same.",
                 source, " and ".join(f"{name!r} ({counts[name]})" for name in names),
+            )  # fmt: skip
+    for separator in ("|", ";", ","):
+        joined = [
+            name
+            for name in counts
+            if separator in name and {part.strip() for part in name.split(separator)} <= set(counts)
+        ]
+        if joined:
+            logger.warning(
+                "%s: the label %r is made of labels that stand alone elsewhere, and is learned as one of its own%s; if texts may have several "
+                'labels, name what stands between them: label_separator="%s" (--label-separator "%s").',
+                source, joined[0], f", and so are {len(joined) - 1} more" if len(joined) > 1 else "", separator, separator,
             )  # fmt: skip
 
 
@@ -147,6 +162,15 @@ def warn_of_repeats(train, valid=None) -> None:
         logger.warning(
             "%s: %d of %d validation rows stand in the training data too, so the figures are better than they would be on new texts.",
             valid.source, known, len(valid),
+        )  # fmt: skip
+
+
+def warn_of_few(valid) -> None:
+    """Warn of validation examples of which one decides about several hundredths."""
+    if len(valid) < FEW_TO_VALIDATE_ON:
+        logger.warning(
+            "%s: only %d example(s) to validate on, so the figures say little; keep more out (--validation-split) or give a --validation file.",
+            valid.source, len(valid),
         )  # fmt: skip
 
 

@@ -99,7 +99,10 @@ class QuestionExamples:
         found = None
         if answers is not None:
             found = tuple(
-                tuple(_check_answer(context, answer, f"{source}, {place}") for answer in given)
+                tuple(
+                    _check_answer(context, answer, f"{source}, {place}")
+                    for answer in _listed(given, f"{source}, {place}")
+                )
                 for context, given, place in zip(read, answers, places, strict=True)
             )
             _report_misplaced(read, found, source, places)
@@ -184,6 +187,19 @@ class QuestionExamples:
         cut = 1 + int(np.argmin(np.abs(sums[:-1] - validation * len(self))))
         held = np.isin(groups, names[order[:cut]])
         return self.take(np.flatnonzero(~held)), self.take(np.flatnonzero(held))
+
+
+def _listed(given, where: str) -> list:
+    """The answers of a question as a list; `{"text": [...], "answer_start": [...]}`, as Hugging Face has them, too."""
+    if isinstance(given, dict) and all(
+        isinstance(given.get(name), (list, np.ndarray)) for name in ("text", "answer_start")
+    ):
+        return list(zip(given["text"], given["answer_start"], strict=True))
+    if given is None or isinstance(given, (str, dict)):
+        raise UserError(
+            f'{where}: its answers are {str(given)[:40]!r}, not a list of {{"text", "answer_start"}}; without an answer the list is empty.'
+        )
+    return list(given)
 
 
 def _check_answer(context: str, answer, where: str) -> Answer:

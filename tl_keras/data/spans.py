@@ -34,6 +34,8 @@ def spans_of_entities(text: str, entities: Iterable, overlaps: str, where: str) 
         UserError: a span is outside its text or empty, does not hold the text it should, or overlaps another.
     """
     spans, trimmed = [], 0
+    if entities is None:
+        raise UserError(f"{where}: its entities are None; of a text without any they are an empty list.")
     for entity in entities:
         span = _check_span(text, entity, where)
         inside = text[span.start : span.end]
@@ -55,6 +57,8 @@ def _check_span(text: str, entity, where: str) -> Span:
         raise UserError(
             f'{where}: the entity {str(entity)[:80]} must have "start", "end" (characters) and "label".'
         ) from None
+    if not isinstance(label, (str, int, np.integer)):
+        raise UserError(f"{where}: the label of an entity must be a name, not {label!r}.")
     if any(isinstance(x, bool) or not isinstance(x, (int, np.integer)) for x in (start, end)):
         raise UserError(f"{where}: start and end of an entity must be whole numbers, not {start!r} and {end!r}.")
     if not 0 <= start < end <= len(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
 import logging
@@ -135,7 +136,7 @@ def read_table(
                 raise UserError(
                     f"{source}, {where(row)}: the label is a {type(cell).__name__} ({str(cell)[:40]}), not a name or a list of names."
                 )
-        found = [_labels_of(cell, label_separator) for cell in cells]
+        found = [_labels_of(cell, label_separator) for cell in _written_lists(cells)]
     examples = Examples.from_lists(
         texts.iloc[rows].tolist(), found, None if pairs is None else pairs.iloc[rows].tolist(), wanted, source
     )
@@ -161,12 +162,26 @@ def _label_columns(label: str | Sequence[str] | None, frame: pd.DataFrame) -> li
     """The columns of the labels; a name with commas is several, unless there is a column of that name."""
     if label is None:
         return []
+    if isinstance(label, (int, np.integer)):  # as `pd.read_csv(header=None)` calls columns
+        return [str(label)]
     if not isinstance(label, str):
         return [column_name(str(name)) for name in label]
     label = column_name(label)
     if label not in frame.columns and "," in label:
         return [name.strip() for name in label.split(",") if name.strip()]
     return [label]
+
+
+def _written_lists(cells: list) -> list:
+    """Cells that are lists written as text, as tables of several labels are saved by pandas and by `predict`: those lists."""
+    if not all(isinstance(cell, str) and cell.startswith("[") and cell.endswith("]") for cell in cells):
+        return cells
+    try:
+        # JSON's quotes are Python's, too.
+        found = [ast.literal_eval(cell) for cell in cells]
+    except (ValueError, SyntaxError):
+        return cells
+    return found if all(isinstance(row, list) for row in found) else cells
 
 
 def _labels_of(cell, separator: str | None):

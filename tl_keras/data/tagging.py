@@ -121,6 +121,17 @@ class TaggedExamples:
                 raise UserError(
                     f"{source}, example {row + 1}: {len(row_words)} words but {len(row_tags)} tags; each word needs one."
                 )
+            for what, parts in (("word", row_words), ("tag", row_tags)):
+                odd = next((part for part in parts if not isinstance(part, str)), None)
+                if odd is not None or None in list(parts):
+                    raise UserError(
+                        f"{source}, example {row + 1}: a {what} is {odd!r}, not a string"
+                        + (
+                            "; numbers of tags become names by read_tagged(dataset), or [names[i] for i in tags]."
+                            if what == "tag"
+                            else "."
+                        )
+                    )
         places = [[f"example {row + 1}, word {i + 1}" for i in range(len(line))] for row, line in enumerate(words)]
         return cls._from_units(words, tags, places, labels, scheme, joiner, source, keep_words=True)
 

@@ -30,7 +30,8 @@ from tl_keras.encoders.pair import check_free, write_encoder_pair
 from tl_keras.encoders.sentencepiece_files import MODEL_FILES, read_sentencepiece, read_unigram_json, same_tokens
 from tl_keras.encoders.vocabularies import Vocabulary, WordPieceRules, WordPieceVocabulary
 from tl_keras.errors import UserError
-from tl_keras.files import path_text, refuse_input_as_output
+from tl_keras.files import refuse_input_as_output
+from tl_keras.paths import path_text
 
 logger = logging.getLogger(__name__)
 

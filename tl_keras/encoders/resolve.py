@@ -21,8 +21,8 @@ from tl_keras.encoders.saved_model_files import (
     takes_strings,
 )
 from tl_keras.errors import UserError
-from tl_keras.files import path_text
 from tl_keras.manifest import tree_sha256
+from tl_keras.paths import on_disk, path_text
 from tl_keras.saved_models import check_saved_model
 
 logger = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ def _locate(text: str, pinned: bool) -> Path | str:
         refuse_unsafe(text, pinned)
         fetched = fetch_url(text)
         return _only_module(fetched) if isinstance(fetched, Path) else fetched
-    path = Path(text).expanduser()
+    path = on_disk(text)
     if path.is_dir():
         # Nothing new to somebody who named the whole path.
         logger.log(logging.DEBUG if path.is_absolute() else logging.INFO, "%s: using %s", text, path.resolve())

@@ -51,7 +51,7 @@ class ClassificationReport:
 
     def __str__(self) -> str:
         lines = [
-            f"accuracy {self.accuracy:.4f}   macro F1 {self.macro_f1:.4f}   loss {self.loss:.4f}   ({self.examples} texts)",
+            f"accuracy {self.accuracy:.4f}   macro F1 {self.macro_f1:.4f}   loss {self.loss:.4f}   ({self.examples} text{'s' * (self.examples != 1)})",
             "",
             self.per_class.to_string(float_format=lambda value: f"{value:.4f}"),
         ]

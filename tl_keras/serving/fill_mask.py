@@ -15,7 +15,7 @@ from tl_keras.encoders.offset_tokenizer import vocabulary_file
 from tl_keras.encoders.resolve import resolve_pair
 from tl_keras.encoders.vocabularies import parse_model
 from tl_keras.errors import UserError
-from tl_keras.files import path_text
+from tl_keras.paths import path_text
 from tl_keras.text.preprocessor import Preprocessor, trim
 
 

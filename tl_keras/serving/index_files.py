@@ -14,6 +14,7 @@ from tl_keras._version import __version__
 from tl_keras.errors import UserError, no_os_error
 from tl_keras.files import need_space, whole_folder
 from tl_keras.manifest import check_manifest, write_manifest
+from tl_keras.paths import on_disk
 from tl_keras.serving.nearest_search import ApproximateIndex, SharedWords
 from tl_keras.serving.scorers import SentenceEncoder
 
@@ -62,7 +63,7 @@ def write_index(folder: str | os.PathLike, content: IndexContent, settings: dict
     Raises:
         UserError: the folder exists, is no index, or cannot be written.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if folder.exists():
         if not overwrite:
             raise UserError(f"{folder} exists; choose another folder or pass overwrite=True (--overwrite).")
@@ -102,7 +103,7 @@ def read_index(folder: str | os.PathLike, meta: dict, *, exact: bool) -> IndexCo
     Raises:
         UserError: it is damaged.
     """
-    folder = Path(folder)
+    folder = on_disk(folder)
     try:
         probes = np.load(folder / PROBES, allow_pickle=False)
         vectors = np.load(folder / VECTORS, allow_pickle=False)
@@ -131,7 +132,7 @@ def read_meta(folder: str | os.PathLike) -> dict:
     Raises:
         UserError: no index is there, or it was written by a later version.
     """
-    path = Path(folder) / META
+    path = on_disk(folder) / META
     if not path.is_file():
         what = f"is no index: it has no {META}" if Path(folder).exists() else "does not exist"
         raise UserError(f"{folder} {what}; tl-keras index builds one.")

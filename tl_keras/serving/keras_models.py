@@ -12,7 +12,6 @@ from pathlib import Path
 from tl_keras._keras import KERAS_NAME, find_layer, keras
 from tl_keras.encoders.word_vectors import layer as _word_vectors  # noqa: F401
 from tl_keras.errors import UserError
-from tl_keras.files import path_text
 
 # Importing them registers the layers, models and optimizers that the file names.
 from tl_keras.models import builders as _builders  # noqa: F401
@@ -29,6 +28,7 @@ from tl_keras.models.pair_heads import (
     sentence_encoder_of,
     span_head_of,
 )
+from tl_keras.paths import on_disk
 from tl_keras.serving.answerer import Answerer
 from tl_keras.serving.generator import TextGenerator
 from tl_keras.serving.predictor import Predictor
@@ -90,7 +90,7 @@ def load_model(path: str | os.PathLike, *, unsafe: bool = False) -> keras.Model:
     Raises:
         UserError: no such file, it was written by the other Keras, or it brings or names code and `unsafe` does not allow that.
     """
-    path = Path(path_text(path))
+    path = on_disk(path)
     if not path.exists():
         raise UserError(f"there is no file {path}.")
     if not unsafe:

@@ -196,7 +196,7 @@ def export(
     Raises:
         UserError: the folder exists, the model is none of this package's, or it is an export.
     """
-    directory = Path(directory)
+    directory = Path(directory).expanduser()
     if directory.exists() and not overwrite:
         raise UserError(f"{directory} exists; choose another folder or pass overwrite=True (--overwrite).")
     from tl_keras._keras import tf_variable

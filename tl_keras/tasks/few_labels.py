@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import time
 
@@ -27,6 +28,8 @@ from tl_keras.tasks.text_classification import TextClassificationRun
 
 logger = logging.getLogger(__name__)
 
+MEASURED_ON = 1000
+"""So many of the rows that were not drawn are measured on at most."""
 ENOUGH_TO_KEEP_OUT = 4
 """Examples of the rarest class below which none is kept out for validation: each counts more as one to learn from."""
 
@@ -40,8 +43,11 @@ class FewShotRun(TextClassificationRun):
     """Few labelled texts to classes; settings are `TextClassificationSettings`.
 
     Where no validation file is given, the metrics are those of a model that has not seen the examples kept out; the exported one has
-    learned from these too.
+    learned from these too. Where only some rows of the file are drawn to learn from, the others are there to measure on.
     """
+
+    learns_from_all = False
+    """Whether the exported model has learned from the examples kept out, too."""
 
     def read(self) -> tuple[Examples, Examples]:
         """Training and validation examples; with too few labels to keep any out, the same twice.
@@ -50,9 +56,12 @@ class FewShotRun(TextClassificationRun):
             UserError: a file cannot be read, or there is only one class.
         """
         settings = self.settings
-        train, valid = self.read_files()
-        train = self._drawn(train)
+        whole, valid = self.read_files()
+        train = self._drawn(whole)
+        if valid is None and len(whole) - len(train) >= settings.validation_split * len(train):
+            valid = whole.take(np.setdiff1d(np.arange(len(whole)), self._places)).sample(MEASURED_ON, settings.seed)
         if valid is None:
+            self.learns_from_all = True
             if min(train.counts().values()) < ENOUGH_TO_KEEP_OUT:
                 logger.warning(
                     "%s: too few examples to keep any out, so the metrics are those on the training texts and say little; give a "
@@ -72,10 +81,15 @@ class FewShotRun(TextClassificationRun):
         return train, valid
 
     def _drawn(self, examples: Examples) -> Examples:
-        settings = self.settings
+        """The examples to learn from; `_places` says which of the file's they are."""
+        settings, source_rows = self.settings, examples.rows
+        drawn = dataclasses.replace(examples, rows=np.arange(len(examples)))
         if settings.per_class is not None:
-            examples = sample_per_class(examples, settings.per_class, settings.seed)
-        return examples if settings.limit is None else examples.sample(settings.limit, settings.seed)
+            drawn = sample_per_class(drawn, settings.per_class, settings.seed)
+        if settings.limit is not None:
+            drawn = drawn.sample(settings.limit, settings.seed)
+        self._places = drawn.rows
+        return dataclasses.replace(drawn, rows=None if source_rows is None else source_rows[drawn.rows])
 
     def build(self):
         """The model, not yet taught."""
@@ -92,7 +106,7 @@ class FewShotRun(TextClassificationRun):
         before = self.model.get_weights()
         train_few_shot(self.model, self.encoder, self.train, self.method, **options)
         report = self.evaluate()
-        if settings.validation is None and self.valid is not self.train:
+        if self.learns_from_all and self.valid is not self.train:
             self.model.set_weights(before)
             train_few_shot(self.model, self.encoder, _joined(self.train, self.valid), self.method, **options)
         seconds = time.perf_counter() - started
@@ -113,7 +127,7 @@ class FewShotRun(TextClassificationRun):
             "pooling": self.settings.pooling or self.encoder.suggested.get("pooling", "mean"),
             "few_shot_method": self.method,
             "validated_on_training_texts": self.valid is self.train,
-            "exported_model_learned_from_validation_too": self.settings.validation is None,
+            "exported_model_learned_from_validation_too": self.learns_from_all,
         }
 
 

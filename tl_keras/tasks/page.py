@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -56,8 +58,7 @@ def write_page(
         "",
         f"- {made_of}, seq_length {config['seq_length']}",
         f"- {config['train_examples']} training and {config['validation_examples']} validation examples{data}",
-        f"- {config['epochs']} epochs of batches of {config['batch_size']}, peak learning rate {config['learning_rate']:.2g}, "
-        f"seed {config['seed']}: {outcome.seconds:.0f} s of training with {config['keras']}",
+        f"- {_learning(config)}, seed {config['seed']}: {outcome.seconds:.0f} s of training with {config['keras']}",
         *kept,
         "",
         "## On the validation examples",
@@ -69,12 +70,33 @@ def write_page(
         "",
         "```",
         use,
-        f"tl-keras evaluate {config['out']} --data FILE",
+        f"tl-keras evaluate {in_shell(config['out'])} --data FILE",
         "```",
         "",
         f"`saved_model/1` takes strings and needs only `tensorflow` and `tensorflow_text`; it {output}.",
     ]
     (folder / "report.md").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def _learning(config: dict) -> str:
+    if config["epochs"]:
+        return f"{config['epochs']} epochs of batches of {config['batch_size']}, peak learning rate {config['learning_rate']:.2g}"
+    also = (
+        ", the exported model from the validation examples too"
+        if config.get("exported_model_learned_from_validation_too")
+        else ""
+    )
+    return f"learned by the method `{config['few_shot_method']}`{also}"
+
+
+def in_shell(path: str) -> str:
+    """A path as it is typed: in quotes where a shell would read it otherwise.
+
+    Example:
+        >>> in_shell("runs/첫"), in_shell("내 실험/1")
+        ('runs/첫', "'내 실험/1'")
+    """
+    return path if re.fullmatch(r"[\w./:@%+=-]+", path) else shlex.quote(path)
 
 
 def _draw(plots: Path, outcome: Outcome, more: Callable[[Path], None] | None) -> None:

@@ -12,7 +12,7 @@ from tl_keras.models.pair_heads import span_head_of
 from tl_keras.models.text_labels import batches
 from tl_keras.serving.evaluate import evaluate_questions
 from tl_keras.serving.predict import predict
-from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, section, table, write_page
+from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, in_shell, section, table, write_page
 from tl_keras.tasks.run import Run
 
 logger = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class QuestionAnsweringRun(Run):
                 *table(["questions", "exact match", "F1", "number"], rows),
             ],
             mistakes=_mistakes(self.model, self.valid, report.normalisation),
-            use=f'tl-keras predict {config["out"]} "QUESTION" "CONTEXT"',
+            use=f'tl-keras predict {in_shell(config["out"])} "QUESTION" "CONTEXT"',
             output="takes `question` and `context`, and gives `answer`, `start`, `end` (in characters) and `score`",
         )
 

@@ -11,7 +11,7 @@ from tl_keras.models.body import choose_pooling
 from tl_keras.models.pair_builders import bi_encoder
 from tl_keras.serving.evaluate import evaluate_retrieval
 from tl_keras.serving.predict import as_predictor
-from tl_keras.tasks.page import MISTAKES, cell, kept_line, section, table, write_page
+from tl_keras.tasks.page import MISTAKES, cell, in_shell, kept_line, section, table, write_page
 from tl_keras.tasks.vector_run import VectorRun, lexical_weight_of
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class RetrievalRun(VectorRun):
                 *table(["", *names], rows),
             ],
             mistakes=_missed(self.model, self.valid),
-            use=f'tl-keras index --encoder {config["out"]} --data FILE --out INDEX\ntl-keras search INDEX "a question"',
+            use=f'tl-keras index --encoder {in_shell(config["out"])} --data FILE --out INDEX\ntl-keras search INDEX "a question"',
             output="gives `embedding`; texts near one another have a high dot product",
         )
 

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from tl_keras._keras import KERAS_NAME, keras
-from tl_keras.data.preview import shown, warn_of_repeats
+from tl_keras.data.preview import shown, warn_of_few, warn_of_repeats
 from tl_keras.data.table import hash_files
 from tl_keras.errors import UserError
 from tl_keras.features.frozen import cache_features
@@ -65,6 +65,8 @@ class Run(RunSteps):
             for line in shown(self.train):
                 logger.info("%s is understood as %s", self.train.source, line)
             warn_of_repeats(self.train, self.valid)
+            if self.valid is not self.train:
+                warn_of_few(self.valid)
             keep_random_states()
             keras.utils.set_random_seed(settings.seed)
             with self.strategy.scope():

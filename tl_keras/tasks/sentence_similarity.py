@@ -10,7 +10,7 @@ from tl_keras.models.builders import text_regressor
 from tl_keras.models.pair_builders import bi_encoder
 from tl_keras.serving.evaluate import evaluate_similarity
 from tl_keras.serving.predict import as_predictor
-from tl_keras.tasks.page import MISTAKES, cell, kept_line, section, write_page
+from tl_keras.tasks.page import MISTAKES, cell, in_shell, kept_line, section, write_page
 from tl_keras.tasks.vector_run import VectorRun, lexical_weight_of
 
 
@@ -127,7 +127,7 @@ class SentenceSimilarityRun(VectorRun):
             kept=kept_line(outcome, "Spearman"),
             metrics=[metrics, ""],
             mistakes=_disagreements(self.model, self.valid, towers),
-            use=f'tl-keras predict {config["out"]} "one text" "another text"',
+            use=f'tl-keras predict {in_shell(config["out"])} "one text" "another text"',
             output="gives `embedding`; the similarity of two texts is the cosine of their vectors"
             if towers
             else "takes `text` and `text_pair` and gives `score`",

@@ -18,7 +18,7 @@ from tl_keras.models.builders import text_classifier
 from tl_keras.models.recurrent import Recurrence
 from tl_keras.serving.evaluate import evaluate
 from tl_keras.serving.predict import predict
-from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, score_table, section, write_page
+from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, in_shell, score_table, section, write_page
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.steps import coverage_line, encoder_config, encoder_line
 from tl_keras.training.callbacks import BestWeights, MacroF1, class_weights
@@ -162,7 +162,7 @@ class TextClassificationRun(Run):
                 *score_table(report.per_class, "class", "examples"),
             ],
             mistakes=_mistakes(self.model, self.valid),
-            use=f'tl-keras predict {config["out"]} "..."',
+            use=f'tl-keras predict {in_shell(config["out"])} "..."',
             output="gives `label`, `score` and `scores`",
             plots=["confusion_matrix.png"],
             more_plots=confusion,

@@ -18,7 +18,7 @@ from tl_keras.manifest import tree_sha256
 from tl_keras.models.builders import text_generator
 from tl_keras.models.language_model import PRESET, LanguageModel, load_language_model, save_preset
 from tl_keras.serving.predict import as_predictor
-from tl_keras.tasks.page import best_epoch_line, cell, section, write_page
+from tl_keras.tasks.page import best_epoch_line, cell, in_shell, section, write_page
 from tl_keras.tasks.run import Run
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class TextGenerationRun(Run):
                 "",
             ],
             mistakes=section(f"Samples (top-p {TOP_P}, not chosen)", ["prompt", "text"], rows),
-            use=f'tl-keras generate {config["out"]} --prompt "..." --top-p {TOP_P}',
+            use=f'tl-keras generate {in_shell(config["out"])} --prompt "..." --top-p {TOP_P}',
             output="takes `text` (the prompts), `max_length`, `temperature`, `top_k`, `top_p` and `seed`, and gives `text` and `tokens`",
         )
 

@@ -11,7 +11,7 @@ from tl_keras.errors import UserError
 from tl_keras.models.builders import token_classifier
 from tl_keras.serving.evaluate import evaluate_tagging
 from tl_keras.serving.predict import predict
-from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, score_table, section, write_page
+from tl_keras.tasks.page import MISTAKES, best_epoch_line, cell, in_shell, score_table, section, write_page
 from tl_keras.tasks.run import Run
 from tl_keras.tasks.steps import coverage_line, encoder_config, encoder_line
 
@@ -103,7 +103,7 @@ class TokenClassificationRun(Run):
                 *score_table(report.per_label, "label", "entities"),
             ],
             mistakes=_mistakes(self.model, self.valid),
-            use=f'tl-keras predict {config["out"]} "..."',
+            use=f'tl-keras predict {in_shell(config["out"])} "..."',
             output="gives `starts`, `ends` (in characters), `labels`, `scores` and `count`",
         )
 

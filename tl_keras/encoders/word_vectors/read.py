@@ -14,7 +14,7 @@ import numpy as np
 from tl_keras.encoders.word_vectors.read_files import header_of, is_row, read_binary, read_text
 from tl_keras.encoders.word_vectors.word_vectors import WordVectors
 from tl_keras.errors import UserError
-from tl_keras.files import path_text
+from tl_keras.paths import on_disk
 
 SUFFIXES = (".vec", ".txt", ".bin", ".vec.gz", ".txt.gz", ".bin.gz", ".vec.bz2", ".txt.bz2", ".bin.bz2")
 """What files of word vectors are usually called."""
@@ -56,7 +56,7 @@ def read_vectors(
         >>> vectors.width, vectors.coverage(["good film", "bad film"]).token_fraction
         (2, 0.5)
     """
-    path = Path(path)
+    path = on_disk(path)
     if duplicates not in ("error", "first"):
         raise UserError(f'duplicates must be "error" or "first", not {duplicates!r}.')
     if limit is not None and limit < 1:
@@ -92,7 +92,7 @@ def looks_like_vectors(path: str | os.PathLike) -> bool:
     """
     if "://" in str(path):
         return False
-    path = Path(path_text(path))
+    path = on_disk(path)
     if not path.name.lower().endswith(SUFFIXES) or path.is_dir():
         return False
     if not path.exists():
