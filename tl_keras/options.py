@@ -124,6 +124,7 @@ RANGES: dict[str, Range] = {
     ),
     **dict.fromkeys(("patience", "overlap", "checkpoint_every", "warmup_steps", "weight_decay", "min_count", "negative"), _NONE),
     "validation_split": Range(above=0, below=1),
+    "threshold": Range(least=0, most=1),
     "layer_decay": Range(above=0, most=1),
     # What NumPy and both Kerases take.
     "seed": Range(least=0, most=2**32 - 1),

@@ -210,3 +210,13 @@ def test_a_second_process_is_refused_and_harms_nothing(settings, tmp_path):
         TextClassificationRun(settings(out)).execute(0)
     assert (work / "precious").read_text() == "of the first process"
     unlock(lock)
+
+
+def test_what_was_learned_is_not_removed_without_being_asked(settings, tmp_path, refused):
+    kept = tmp_path / ".run.partial" / "backup" / "epoch-000001"
+    kept.mkdir(parents=True)
+    refused(lambda: TextClassificationRun(settings(tmp_path / "run")).execute(0), "--resume to go on", "--overwrite")
+    assert kept.is_dir()
+    # Whoever wants it to be removed says so.
+    with folder_module.RunFolder(tmp_path / "run", overwrite=True):
+        assert not kept.exists()

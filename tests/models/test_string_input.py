@@ -233,6 +233,9 @@ def test_labels_find_their_class_whatever_the_order(build, classes, given, expec
         (lambda model: predict(model, set(A)), "not a set"),
         (lambda model: predict(model, np.array("good")), r"one string: write \['good'\]"),
         (lambda model: predict(model, A, batch_size=0), "batch_size must be at least 1"),
+        (lambda model: evaluate(model, Examples.from_lists(A, ["positive", "negative", "positive"]), -1), "batch_size must be at least 1"),
+        (lambda model: predict(model, A, threshold=50), "threshold must be at least 0 and at most 1"),
+        (lambda model: model.fit(A, [1, 0, 1], class_weight="balanced"), r"not 'balanced'; .*class_weights\(examples\)"),
         (lambda model: evaluate(model, pd.DataFrame({"text": A})), "examples are wanted here, not a DataFrame: .*read_table"),
     ],
 )  # fmt: skip

@@ -112,6 +112,10 @@ def class_weights_of(head: ClassProbabilities, class_weight: Mapping) -> np.ndar
     """
     names = list(getattr(head, "classes", ()))
     class_weight = getattr(class_weight, "by_name", class_weight)
+    if not isinstance(class_weight, Mapping):
+        raise UserError(
+            f"class_weight is a dict of a weight for each class, not {class_weight!r}; for balanced ones: tl_keras.training.class_weights(examples)."
+        )
     find = class_finder(names)
     called = {key: find(key) for key in class_weight}
     by_name = None not in called.values()

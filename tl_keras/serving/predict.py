@@ -122,7 +122,7 @@ def predict(
         UserError: the model is no classifier, or gets pairs where it wants single texts.
     """
     predictor = as_predictor(model)
-    check_ranges({"batch_size": batch_size})
+    check_ranges({"batch_size": batch_size, "threshold": threshold})
     if hasattr(texts, "questions"):
         texts, text_pairs = texts.questions, texts.contexts
     elif hasattr(texts, "texts"):

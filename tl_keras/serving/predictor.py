@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tl_keras.data.examples import Examples, length_order
 from tl_keras.errors import UserError
+from tl_keras.options import check_ranges
 
 if TYPE_CHECKING:
     from tl_keras._keras import keras
@@ -148,7 +149,11 @@ def by_length(
         columns: object arrays of `n` strings each.
         batch_size: rows at once.
         progress: called with how many are done and `n`.
+
+    Raises:
+        UserError: no row at once, or fewer.
     """
+    check_ranges({"batch_size": batch_size})
     order = length_order(*columns)[::-1]
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import os
 import platform
 import shutil
@@ -19,8 +18,6 @@ from tl_keras.errors import UserError, no_os_error
 from tl_keras.files import lock_folder, swap_in, unlock
 from tl_keras.manifest import check_manifest, write_manifest
 from tl_keras.tasks.settings import RunSettings
-
-logger = logging.getLogger(__name__)
 
 LIBRARIES = (
     "tl_keras", "tensorflow", "tensorflow-text", "tensorflow-hub", "keras", "tf-keras", "numpy", "pandas", "scikit-learn",
@@ -43,7 +40,7 @@ class RunFolder:
             disappears.
 
     Raises:
-        UserError: the folder exists, cannot be written, or another process writes it now.
+        UserError: the folder exists, or what an interrupted run has learned; it cannot be written, or another process writes it now.
     """
 
     def __init__(self, path: str | os.PathLike, *, overwrite: bool = False, resume: bool = False, chief: bool = True):
@@ -67,6 +64,10 @@ class RunFolder:
                 raise UserError(f"{self.path} exists; choose another --out, or pass --overwrite to replace it.")
             if any(self.path.iterdir()) and not (self.path / "config.json").is_file():
                 raise UserError(f"{self.path} is no run folder (it has no config.json), so it is not overwritten.")
+        if not (resume or overwrite) and any(self.backup.glob("epoch-*")):
+            raise UserError(
+                f"{beside} holds what a run that was interrupted has learned: pass --resume to go on with it, or --overwrite to begin anew."
+            )
 
     @property
     def features(self) -> Path:
@@ -79,10 +80,6 @@ class RunFolder:
             if self.chief:
                 self._lock = lock_folder(self.work)
             kept = (BACKUP, FEATURES) if self.resume and self.chief else ()
-            if self.chief and not kept and any((self.work / BACKUP).glob("epoch-*")):
-                logger.warning(
-                    "%s was left by a run that was interrupted; starting anew without --resume removes it.", self.work
-                )
             # What else a run that was killed had written is made again: it may be cut off in the middle.
             for entry in self.work.iterdir():
                 if entry.name not in kept:

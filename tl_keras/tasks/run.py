@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 _MAY_CHANGE = ("out", "overwrite", "resume", "checkpoint_every", "strategy", "steps_per_execution", "frozen_encoders")
 """Settings that change nothing about what is learned, so that a run may go on under others."""
+_TO_PAUSE = " (One that is to go on later is ended by SIGTERM: kill PID.)"
 
 
 class Run(RunSteps):
@@ -147,7 +148,7 @@ class Run(RunSteps):
             interrupted = True
             epoch = best.restore()
             kept = "the weights of this moment" if epoch is None else f"the weights of epoch {epoch + 1}"
-            logger.warning("Interrupted: keeping %s.", kept)
+            logger.warning("Interrupted: finishing the run with %s.%s", kept, _TO_PAUSE if settings.resume else "")
         seconds = time.perf_counter() - started
         steps = int(train.cardinality())
         return _Trained(
