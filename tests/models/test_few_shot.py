@@ -258,6 +258,9 @@ def test_on_the_command_line(call, tiny_pair, reviews, tmp_path):
         tlk.load_exported(tmp_path / "run").scores(reviews.texts),
         atol=1e-5,
     )
+    # A finished run is no encoder to train from.
+    code, _, err = call(*base[:4], "--encoder", tmp_path / "run", "--out", tmp_path / "other")
+    assert (code, "a finished model and no encoder" in err) == (2, True), err
     for more, reason in (
         (["--per-class", 40], "has 32 example(s) of the class 'negative', fewer than the 40"),
         (["--hidden", 8], "so --hidden means nothing to it"),

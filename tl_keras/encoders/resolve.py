@@ -23,7 +23,7 @@ from tl_keras.encoders.saved_model_files import (
 from tl_keras.errors import UserError
 from tl_keras.manifest import tree_sha256
 from tl_keras.paths import on_disk, path_text
-from tl_keras.saved_models import check_saved_model
+from tl_keras.saved_models import check_saved_model, is_export
 
 logger = logging.getLogger(__name__)
 
@@ -193,6 +193,11 @@ def _not_a_model(folder: Path, handle) -> str:
     kind = other_format(folder)
     if kind:
         return f"{handle} is {kind}."
+    if is_export(folder):
+        return (
+            f"{handle} is a run or an export of this package, a finished model and no encoder: use it with tl-keras predict, and train from the "
+            "encoder that it was made of."
+        )
     below = saved_models_below(folder)
     if below:
         return (

@@ -90,7 +90,12 @@ class TextScorer(Predictor):
         """
         if self.takes_pairs is not None and self.takes_pairs != (text_pairs is not None):
             wanted = "pairs of texts (text_pair)" if self.takes_pairs else "single texts"
-            raise UserError(f"{self.name} takes {wanted}.")
+            exported = (
+                "; one for pairs is written by export(model, ..., pairs=True)"
+                if self.folder and not self.takes_pairs
+                else ""
+            )
+            raise UserError(f"{self.name} takes {wanted}{exported}.")
         examples = Examples.from_lists(texts, text_pairs=text_pairs)
         names = ("text",) if text_pairs is None else ("text", "text_pair")
         columns = (examples.texts,) if text_pairs is None else (examples.texts, examples.text_pairs)
