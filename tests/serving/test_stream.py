@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from functools import partial
 
 import numpy as np
@@ -180,3 +181,34 @@ def test_what_is_not_written(table, tmp_path):
         with pytest.raises(UserError, match=message):
             predict_file(ByLength(), table, out)
     assert len(table.read_text("utf-8")) > 1000
+
+
+def test_whole_numbers_stay_whole_beside_gaps(tmp_path):
+    """Of a column with a gap no floats are made, which know no number above 2 ** 53 exactly."""
+    ids = [9007199254740993, None, 3]
+    rows = [{"text": "good", "id": number} for number in ids]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, safe in (("a.csv", False), ("b.csv", True), ("c.jsonl", False)):
+        predict_file(ByLength(), tmp_path / "in.jsonl", tmp_path / name, spreadsheet_safe=safe)
+    for name in ("a.csv", "b.csv"):
+        written = (tmp_path / name).read_text("utf-8-sig").splitlines()
+        assert [line.split(",")[1] for line in written] == ["id", "9007199254740993", "", "3"]
+    assert [json.loads(line)["id"] for line in (tmp_path / "c.jsonl").read_text().splitlines()] == ids
+
+
+def test_what_is_no_file_is_neither_read_nor_replaced(table, tmp_path):
+    pipe, folder, link = tmp_path / "pipe", tmp_path / "folder", tmp_path / "link.csv"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for out, what in ((pipe, "a device or a pipe"), (folder, "a folder")):
+        with pytest.raises(UserError, match=f"is {what}; .* name a file"):
+            predict_file(ByLength(), table, out)
+    assert pipe.is_fifo()
+    for data, what in ((pipe, "is a pipe"), ("-", "means a pipe")):
+        with pytest.raises(UserError, match=f"{what}.* save it to a file first"):
+            predict_file(ByLength(), data, tmp_path / "out.csv")
+    # A link stays one, and what it leads to is written.
+    link.symlink_to(folder / "real.csv")
+    predict_file(ByLength(), table, link)
+    assert link.is_symlink()
+    assert [path.name for path in folder.iterdir()] == ["real.csv"]

@@ -48,6 +48,9 @@ def find_file(path: str | os.PathLike) -> Path:
         return path
     if path.is_dir():
         raise UserError(f"{path} is a folder; give a file.")
+    if path.exists() or str(path) == "-":
+        what = "means a pipe" if str(path) == "-" else "is a pipe or a device"
+        raise UserError(f"{path} {what}, and files are read more than once; save it to a file first, and give that.")
     folder = path.parent if path.parent.is_dir() else Path(".")
     try:
         near = difflib.get_close_matches(path.name, [p.name for p in folder.iterdir()], 3)

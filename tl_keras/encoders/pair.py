@@ -123,7 +123,9 @@ def check_free(target: Path, *, overwrite: bool) -> None:
         raise UserError(f"{target} exists already; choose another folder or pass overwrite=True (--overwrite).")
     if not there <= _PAIR_FILES:
         other = sorted(there - _PAIR_FILES)[0]
-        raise UserError(f"{target} holds other files than an encoder pair ({other}), so it won't be replaced.")
+        raise UserError(
+            f"{target} holds other files than an encoder pair ({other}), so it won't be replaced; delete it first, or choose another folder."
+        )
 
 
 def _with_one_segment(weights: EncoderWeights) -> EncoderWeights:

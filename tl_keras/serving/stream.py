@@ -175,6 +175,11 @@ def free_names(answers: list[str], taken: Sequence[str]) -> dict[str, str]:
 def _check_out(out: Path, files: Sequence[Path]) -> None:
     """Refuse to write over what is read, or a kind of file that is not written."""
     refuse_input_as_output(out, files)
+    if out.exists() and not out.is_file():
+        what = "a folder" if out.is_dir() else "a device or a pipe"
+        raise UserError(
+            f"{out} is {what}; answers are written beside a file and get its name when they are whole: name a file."
+        )
     if kind_of(out) in (*PARQUET, *EXCEL, ".json", ".xls") or out.suffix.lower() in COMPRESSED:
         raise UserError(f"{out}: answers are written as .csv, .tsv or .jsonl.")
 
@@ -190,7 +195,8 @@ class _Target:
     """The output: what has been written and counts, and what is yet to come."""
 
     def __init__(self, path: Path, job: dict, resume: bool, lists: bool):
-        self.path = path
+        # Through a link, as writing in place would.
+        self.path = path = Path(os.path.realpath(path)) if path.is_symlink() else path
         self.job = json.loads(json.dumps(job))
         self.beside = path.with_name(f".{path.name}.partial")
         self.note = path.with_name(f".{path.name}.progress")
@@ -231,11 +237,7 @@ class _Target:
             return None
         try:
             said = json.loads(self.note.read_text("utf-8"))
-            if (
-                isinstance(said["job"], dict)
-                and type(said["rows"]) is type(said["bytes"]) is int
-                and min(said["rows"], said["bytes"]) >= 0
-            ):
+            if isinstance(said["job"], dict) and all(type(said[n]) is int and said[n] >= 0 for n in ("rows", "bytes")):
                 return said
         except (OSError, ValueError, KeyError, TypeError):
             pass
@@ -268,9 +270,9 @@ class _Target:
     def _lines(self, frame: pd.DataFrame) -> str:
         if not self.is_json:
             text = io.StringIO()
-            frame = frame.map(_cell)
+            frame = _each(_cell, frame)
             if self.job["spreadsheet_safe"]:
-                frame = frame.map(spreadsheet_cell).rename(columns=spreadsheet_cell)
+                frame = _each(spreadsheet_cell, frame).rename(columns=spreadsheet_cell)
                 text.write("" if self.rows else "\ufeff")
             frame.to_csv(text, index=False, header=self.rows == 0, sep=self.separator, lineterminator="\n")
             return text.getvalue()
@@ -285,6 +287,12 @@ class _Target:
 def _plain(value):
     """Arrays as lists, dates and the like as text, for JSON."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _each(function: Callable, frame: pd.DataFrame) -> pd.DataFrame:
+    """Every cell changed. `DataFrame.map` makes one kind of each column: of whole numbers with a gap floats, which lose the end of long ones."""
+    changed = {name: pd.Series([function(value) for value in frame[name].tolist()], dtype=object) for name in frame}
+    return pd.DataFrame(changed, columns=frame.columns)
 
 
 def _cell(value):
