@@ -19,7 +19,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils import estimator_checks
 
-from tl_keras import UserError
+from tl_keras import UserError, load_encoder
 from tl_keras.serving.encode import encode
 from tl_keras.serving.sklearn_encoder import TextEncoder
 
@@ -78,6 +78,23 @@ def test_a_pickle_holds_no_weights_and_opens_without_tensorflow(transformer, tin
     )
     assert out.stdout.split() == ["32", "False"]
     assert clone(transformer).get_params() == transformer.get_params()
+
+
+@pytest.mark.parametrize("kind", ["pair", "word vectors"])
+def test_an_encoder_that_was_loaded_is_shared_by_copies_and_pickled_by_its_place(kind, tiny_pair, tmp_path):
+    if kind == "pair":
+        encoder = load_encoder(str(tiny_pair), 32)
+    else:
+        (tmp_path / "small.vec").write_text("3 2\nfilm 1 2\ngood 0 1\nbad 1 0\n")
+        encoder = load_encoder(str(tmp_path / "small.vec"))
+    pipeline = make_pipeline(TextEncoder(encoder), LogisticRegression())
+    labels = [number % 2 for number in range(len(TEXTS))]
+    pipeline.fit(TEXTS, labels)  # from here on the encoder is loaded
+    assert clone(pipeline)[0].encoder is encoder
+    again = pickle.loads(pickle.dumps(pipeline))
+    assert again[0].encoder is not encoder
+    assert vars(again[0].encoder).keys() & {"preprocessor", "offset_tokenizer"} == set()
+    np.testing.assert_allclose(again.predict_proba(TEXTS), pipeline.predict_proba(TEXTS), atol=1e-6)
 
 
 @pytest.mark.parametrize(

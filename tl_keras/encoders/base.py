@@ -87,6 +87,15 @@ class Encoder:
     def __repr__(self) -> str:
         return f"Encoder({self.name!r}, seq_length={self.seq_length})"
 
+    def __getstate__(self) -> dict:
+        """What a pickle holds: where the encoder is and how it is used; what was loaded of it is loaded again when it is needed."""
+        loaded = {n for n in self.__dict__ if isinstance(getattr(type(self), n, None), functools.cached_property)}
+        return {name: value for name, value in self.__dict__.items() if name not in loaded}
+
+    def __deepcopy__(self, memo: dict) -> Encoder:
+        """Itself: scikit-learn copies a pipeline's parameters for each fit, and the encoder that was loaded is to serve all."""
+        return self
+
     @classmethod
     def from_layer(cls, layer: HubEncoderLayer) -> Encoder:
         """The encoder whose layer this is."""
@@ -189,11 +198,7 @@ class Encoder:
         return inputs, self.layer(transfer)(inputs)
 
     def adapt(self, texts: Sequence[str]) -> Encoder:
-        """This encoder, made ready for texts to train on: only one of word vectors is another then.
-
-        Args:
-            texts: those to train on.
-        """
+        """This encoder, made ready for texts to train on: only one of word vectors is another then."""
         return self
 
     def batches(
@@ -222,13 +227,8 @@ class Encoder:
         """
         if not isinstance(examples, Examples):
             examples = Examples.from_lists(examples)
-        common = {
-            "batch_size": batch_size,
-            "training": training,
-            "seed": seed,
-            "drop_remainder": drop_remainder,
-            "weights": weights,
-        }
+        common = {"batch_size": batch_size, "training": training, "seed": seed}
+        common |= {"drop_remainder": drop_remainder, "weights": weights}
         if self.takes_text:
             return string_batches(examples, **common)
         if training:
