@@ -254,6 +254,17 @@ def test_answers_of_a_series_keep_its_index(build, reviews):
     assert predict(model, reviews.take(np.arange(6))).score.tolist() == expected
 
 
+def test_columns_of_labels_are_found_by_name(encoder):
+    keras.utils.set_random_seed(3)
+    model = text_classifier(encoder, ["a", "b"], "freeze", multi_label=True)
+    table = pd.DataFrame({"a": [1, 0, 1], "b": [0, 0, 1]})
+    by_place = next(iter(batches_of(model, A, table.to_numpy())))[1].numpy()
+    by_name = next(iter(batches_of(model, A, table[["b", "a"]])))[1].numpy()
+    assert by_name.tolist() == by_place.tolist() == table.to_numpy().tolist()
+    with pytest.raises(UserError, match="the columns of the labels, b, c, are not the classes of the model, a, b"):
+        batches_of(model, A, table.rename(columns={"a": "c"})[["b", "c"]])
+
+
 def test_validation_data_may_be_a_list(build, reviews):
     model = build()
     history = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tl_keras import UserError, load_encoder, load_model, predict, set_transfer, text_classifier
+from tl_keras import UserError, encoder_of, export, load_encoder, load_model, predict, set_transfer, text_classifier
 from tl_keras._keras import keras
 from tl_keras.data import Examples
 from tl_keras.models.heads import MaskedPooling
@@ -201,3 +202,27 @@ def test_more_positions_than_the_encoder_has(tiny_pair):
 def test_pooling_of_a_text_without_tokens_is_zero(mode):
     pooled = MaskedPooling(mode)([tf.ones([1, 4, 2]), tf.zeros([1, 4], tf.int32)])
     assert pooled.numpy().tolist() == [[0.0, 0.0]]
+
+
+def test_a_saved_model_is_opened_in_another_folder(tiny_pair, tmp_path, monkeypatch):
+    shutil.copytree(tiny_pair, tmp_path / "here" / "pair")
+    monkeypatch.chdir(tmp_path / "here")
+    model = text_classifier(load_encoder("pair", seq_length=16), ["bad", "good"], "freeze")
+    model.save("m.keras")
+    export(model, "exported/1")
+    before = predict(model, ["a good film"]).score
+    monkeypatch.chdir(tmp_path)
+    assert predict(load_model("here/m.keras"), ["a good film"]).score.to_numpy() == pytest.approx(
+        before.to_numpy(), abs=1e-6
+    )
+    with pytest.raises(UserError, match=r"is a folder, not a \.keras file"):
+        load_model("here/exported/1")
+    for handle in ("here/exported/1", "here/exported"):
+        with pytest.raises(UserError, match="a finished model and no encoder"):
+            load_encoder(handle)
+    with pytest.raises(UserError, match="no labels to learn from"):
+        model.fit(encoder_of(model).batches(["a good film"]))
+    (tmp_path / "here" / "pair").rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=r"m\.keras cannot be loaded: .*pair.* has to be where it was") as refused:
+        load_model("here/m.keras")
+    assert "\n" not in str(refused.value)

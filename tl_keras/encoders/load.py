@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from tl_keras._keras import kept_with, keras
 from tl_keras.encoders.base import Encoder
 from tl_keras.encoders.encoder_layer import encoder_layer_of
@@ -48,6 +51,9 @@ def load_encoder(
         if preprocessor is not None or layers is not None:
             raise UserError(f"{handle} holds word vectors, which have neither a preprocessing module nor layers.")
         return word_vector_encoder(handle, seq_length=seq_length)
-    folder, preprocessor_folder = resolve_pair(handle, preprocessor=preprocessor)
-    preprocessor_folder = None if preprocessor_folder is None else str(preprocessor_folder)
-    return Encoder(str(folder), preprocessor_folder, seq_length, str(handle), layers)
+    # Absolute, for a `.keras` file remembers them, and may be opened in another folder.
+    folder, preprocessor_folder = (
+        os.path.abspath(found) if isinstance(found, Path) else found
+        for found in resolve_pair(handle, preprocessor=preprocessor)
+    )
+    return Encoder(folder, preprocessor_folder, seq_length, str(handle), layers)

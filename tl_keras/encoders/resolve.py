@@ -76,6 +76,8 @@ def resolve_pair(
     if isinstance(encoder, Path):
         if is_preprocessor(encoder):
             raise UserError(f"{handle} is a preprocessing module; give the handle of the encoder it belongs to.")
+        if is_export(encoder):
+            raise UserError(_not_a_model(encoder, handle))
         if takes_strings(encoder):
             return encoder, None
         # `pair/encoder` given instead of `pair`
@@ -190,14 +192,14 @@ def _require_whole(folder: Path | str) -> Path | str:
 
 
 def _not_a_model(folder: Path, handle) -> str:
-    kind = other_format(folder)
-    if kind:
-        return f"{handle} is {kind}."
     if is_export(folder):
         return (
             f"{handle} is a run or an export of this package, a finished model and no encoder: use it with tl-keras predict, and train from the "
             "encoder that it was made of."
         )
+    kind = other_format(folder)
+    if kind:
+        return f"{handle} is {kind}."
     below = saved_models_below(folder)
     if below:
         return (

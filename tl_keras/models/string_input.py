@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tl_keras._keras import keras
 from tl_keras.data.examples import Examples
-from tl_keras.data.given import is_text, texts_of
+from tl_keras.data.given import class_finder, is_frame, is_text, texts_of
 from tl_keras.data.pairs import RetrievalPairs, ScoredExamples
 from tl_keras.data.questions import QuestionExamples
 from tl_keras.data.tagging import TaggedExamples
@@ -159,6 +159,8 @@ def _take_validation(model: keras.Model, arguments: dict) -> None:
     )
     parts = tuple(given) if isinstance(given, tuple) or (listed and texts_of(given[0]) is not None) else (given,)
     if _has_texts(model, parts[0]):
+        if not isinstance(parts[0], tf.data.Dataset):
+            _need_labels(model, parts[0], parts[1] if len(parts) > 1 else None)
         arguments["validation_data"] = batches_of(model, *parts, batch_size=size)
         arguments["validation_batch_size"] = None
 
@@ -210,6 +212,8 @@ def _examples(model: keras.Model, x, y) -> Examples:
         return RetrievalPairs.from_lists(found.texts, found.text_pairs)
     if y is None:
         return Examples.from_lists(found.texts, None, found.text_pairs)
+    if is_frame(y) and y.shape[1] > 1:
+        y = _in_order(y, getattr(head_with_names(model), "classes", ()))
     y = (
         y.to_numpy()
         if hasattr(y, "to_numpy")
@@ -225,6 +229,21 @@ def _examples(model: keras.Model, x, y) -> Examples:
     if isinstance(head, ScoreInRange):
         return ScoredExamples.from_lists(found.texts, y.tolist(), found.text_pairs, head.score_range)
     return Examples.from_lists(found.texts, class_names(head, y), found.text_pairs, head.classes)
+
+
+def _in_order(y, classes):
+    """A table with a column of 0 and 1 for each class, its columns in the order of the model's.
+
+    Raises:
+        UserError: its columns are called otherwise.
+    """
+    find = class_finder(classes)
+    columns = {find(name): place for place, name in enumerate(y.columns)}
+    if len(columns) != y.shape[1] or set(columns) != set(classes):
+        raise UserError(
+            f"the columns of the labels, {', '.join(map(str, y.columns))}, are not the classes of the model, {', '.join(classes)}."
+        )
+    return y.iloc[:, [columns[name] for name in classes]]
 
 
 def _of_dataset(model, dataset, class_weight, batch_size: int, training: bool, seed: int) -> tf.data.Dataset:

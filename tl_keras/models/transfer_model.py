@@ -49,6 +49,9 @@ class TransferModel(keras.Model):
         call = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
         call.apply_defaults()
         take_texts(self, call.arguments, training=True)
+        x = call.arguments["x"]
+        if isinstance(x, tf.data.Dataset) and not isinstance(x.element_spec, tuple) and self.loss is not None:
+            raise UserError("the batches have no labels to learn from: make them of labelled examples.")
         for name in ("x", "validation_data"):
             call.arguments[name] = self.align_batches(call.arguments[name])
         call.arguments["class_weight"] = self.align_class_weight(call.arguments["class_weight"])

@@ -93,6 +93,10 @@ def load_model(path: str | os.PathLike, *, unsafe: bool = False) -> keras.Model:
     path = on_disk(path)
     if not path.exists():
         raise UserError(f"there is no file {path}.")
+    if path.is_dir():
+        raise UserError(
+            f"{path} is a folder, not a .keras file; what export wrote is loaded by load_exported, or given to predict as it is."
+        )
     if not unsafe:
         _refuse_code(path)
     try:
@@ -100,6 +104,13 @@ def load_model(path: str | os.PathLike, *, unsafe: bool = False) -> keras.Model:
     except UserError:
         raise
     except (TypeError, ValueError, AttributeError, OSError) as error:
+        inner = error
+        while inner is not None and not isinstance(inner, UserError):
+            inner = inner.__cause__ or inner.__context__
+        if inner is not None:
+            raise UserError(
+                f"{path} cannot be loaded: {inner} The encoder's folder has to be where it was when the model was built."
+            ) from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{path} cannot be loaded with {KERAS_NAME}: {reason} (a .keras file belongs to the Keras that wrote it; "
