@@ -69,6 +69,7 @@ def encode_udf(
     layers: int | None = None,
     preprocessor: str | None = None,
     normalize: bool = False,
+    role: str = "query",
     batch_size: int = 64,
     spark=None,
 ) -> Callable:
@@ -81,6 +82,7 @@ def encode_udf(
         layers: of a handle, as for `encode`.
         preprocessor: of a handle, as for `encode`.
         normalize: give vectors of length 1.
+        role: `"query"` or `"passage"`, as for `encode`.
         batch_size: texts in a batch.
         spark: the session; by default the active one.
 
@@ -94,7 +96,7 @@ def encode_udf(
     name = _sent(found, spark)
 
     def encode(column: pd.Series) -> pd.Series:
-        return vectors_of(name, column, {"batch_size": batch_size, "normalize": normalize})
+        return vectors_of(name, column, {"batch_size": batch_size, "normalize": normalize, "role": role})
 
     return pandas_udf(encode, "array<float>")
 

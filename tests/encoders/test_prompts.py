@@ -57,6 +57,16 @@ def test_texts_get_the_prompt_of_their_role_and_offsets_none(prompted, plain):
     assert ids_of(batch) == ids_of(wanted)
 
 
+def test_documents_for_a_search_of_ones_own_are_encoded_as_passages(prompted, plain):
+    for role, prompt in PROMPTS.items():
+        expected = tlk.encode(plain, [prompt + text for text in DOCUMENTS], "mean")
+        np.testing.assert_allclose(tlk.encode(prompted, DOCUMENTS, "mean", role=role), expected, atol=1e-6)
+        model = tlk.sentence_encoder(prompted, "freeze", pooling="mean", normalize=False)
+        np.testing.assert_allclose(tlk.encode(model, DOCUMENTS, role=role), expected, atol=1e-6)
+    with pytest.raises(tlk.UserError, match="role='document' is not one of query, passage"):
+        tlk.encode(prompted, DOCUMENTS, role="document")
+
+
 def test_only_what_is_searched_is_a_passage(prompted, plain):
     asked, found = ["the film", "영화"], ["dull", "재미있다"]
     for examples, second in (

@@ -53,6 +53,13 @@ def encode(
     ] = None,
     layers: Annotated[Optional[int], typer.Option(min=1, help="Use only the first N blocks of the encoder.")] = None,
     normalize: Annotated[bool, typer.Option("--normalize", help="Scale each vector to length 1.")] = False,
+    role: Annotated[
+        str,
+        typer.Option(
+            help="What the texts are, to an encoder that knows prompts: passage (documents that will be searched) or query (all others).",
+            callback=running.one_of("--role", "query", "passage"),
+        ),
+    ] = "query",
     batch_size: Annotated[int, typer.Option(min=1, help="Texts in a batch.")] = 64,
     engine: Engine = None,
     **table,
@@ -69,7 +76,7 @@ def encode(
         import_tensorflow()
         rows = encode_with_spark(
             encoder, data, out, text, batch_size, pooling=pooling, seq_length=seq_length, layers=layers,
-            preprocessor=preprocessor, normalize=normalize,
+            preprocessor=preprocessor, normalize=normalize, role=role,
         )  # fmt: skip
         typer.echo(f"{rows} texts encoded: {out}")
         return
@@ -101,6 +108,7 @@ def encode(
         layers=layers,
         preprocessor=preprocessor,
         normalize=normalize,
+        role=role,
         batch_size=batch_size,
     )
     arrays = {"vectors": vectors}

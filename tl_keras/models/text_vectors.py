@@ -26,13 +26,14 @@ class TextVectors:
     Args:
         model: from what `encoder.batches` gives to one float tensor `[batch, ...]`.
         encoder: tokenizes and packs for it.
+        role: which prompt is put before the texts; see `Preprocessor.tokenize`.
     """
 
-    def __init__(self, model: keras.Model, encoder: Encoder):
+    def __init__(self, model: keras.Model, encoder: Encoder, role: str = "query"):
         self.model = model
         self.encoder = encoder
         self.shape = tuple(int(size) for size in model.output_shape[1:])
-        inputs_of = encoder.string_inputs()
+        inputs_of = encoder.string_inputs(role)
 
         def run(*segments: tf.Tensor) -> tf.Tensor:
             return tf.cast(model(inputs_of(*segments), training=False), tf.float32)

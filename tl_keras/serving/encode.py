@@ -24,6 +24,8 @@ from tl_keras.serving.scorers import SentenceEncoder
 
 FIXED_POOLINGS = ("mean", "max", "cls")
 """Those that need no training."""
+ROLES = ("query", "passage")
+"""What a text may be to an encoder that knows prompts."""
 
 
 def encode(
@@ -36,6 +38,7 @@ def encode(
     layers: int | None = None,
     preprocessor: str | None = None,
     normalize: bool = False,
+    role: str = "query",
     batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
@@ -56,6 +59,8 @@ def encode(
         layers: of a handle: use the first so many blocks only.
         preprocessor: of a handle: handle of the preprocessing module, where it is not known.
         normalize: give vectors of length 1, whose dot product is the cosine.
+        role: `"passage"` for documents that will be searched, `"query"` for what asks and for all others: encoders that know prompts
+            (e5, ko-en-small) want another one before each. `TextIndex` does so by itself.
         batch_size: texts in a batch.
         progress: called with how many are done and `n`; by default that is logged, every ten seconds.
 
@@ -71,13 +76,15 @@ def encode(
     """
     check_texts(texts)
     texts = texts if hasattr(texts, "__len__") else list(texts)
-    source = as_vector_source(model, pooling, seq_length=seq_length, layers=layers, preprocessor=preprocessor)
+    source = as_vector_source(
+        model, pooling, seq_length=seq_length, layers=layers, preprocessor=preprocessor, role=role
+    )
     if isinstance(source, TextVectors):
         vectors = source.compute(Examples.from_lists(texts, text_pairs=text_pairs), batch_size, progress)
     elif text_pairs is not None:
         raise UserError("a sentence encoder gives a vector for each text; for pairs give a pre-trained encoder.")
     else:
-        vectors = source.encode(texts, batch_size, progress or LoggedProgress())
+        vectors = source.encode(texts, batch_size, progress or LoggedProgress(), role)
     if normalize:
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return vectors
@@ -90,12 +97,15 @@ def as_vector_source(
     seq_length: int | None = None,
     layers: int | None = None,
     preprocessor: str | None = None,
+    role: str = "query",
 ) -> TextVectors | SentenceEncoder:
     """What turns texts into vectors, loaded once for the same encoder and options; the arguments are those of `encode`.
 
     Raises:
         UserError: as for `encode`.
     """
+    if role not in ROLES:
+        raise UserError(f"role={role!r} is not one of {', '.join(ROLES)}.")
     settled = {"pooling": pooling, "seq_length": seq_length, "layers": layers, "preprocessor": preprocessor}
     if isinstance(model, (str, os.PathLike)) and not is_export(model):
         length = 128 if seq_length is None else seq_length
@@ -106,7 +116,7 @@ def as_vector_source(
         if value is not None:
             raise UserError(f"{name} is settled in what was given to encode; leave it out, or give a handle.")
     if isinstance(model, Encoder):
-        return _pooled(model, fixed_pooling(model, pooling))
+        return _pooled(model, fixed_pooling(model, pooling), role)
     if isinstance(model, (str, os.PathLike)):
         found = _exported(os.fspath(model), _file_state(find_saved_model(model)))
     else:
@@ -138,8 +148,8 @@ def _encoder(handle: str, seq_length: int, preprocessor: str | None, layers: int
 
 
 @functools.lru_cache(maxsize=2)
-def _pooled(encoder: Encoder, pooling: str) -> TextVectors:
-    return TextVectors(keras.Model(*pooled_features(encoder, "freeze", pooling)), encoder)
+def _pooled(encoder: Encoder, pooling: str, role: str) -> TextVectors:
+    return TextVectors(keras.Model(*pooled_features(encoder, "freeze", pooling)), encoder, role)
 
 
 @functools.lru_cache(maxsize=1)
