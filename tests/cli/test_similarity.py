@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
+
+from tl_keras.serving.encode import encode
 
 WORDS = ["good", "bad", "film", "plot", "music", "actor", "dull", "great", "영화", "정말"]
 
@@ -201,3 +204,22 @@ def test_wrong_calls(call, files, base, command, message):
     assert code == 2
     assert message in err
     assert not (files / "run").exists()
+
+
+def test_an_index_pools_as_the_encoder_was_made_to(call, suggesting_pair, tmp_path):
+    pair = suggesting_pair(pooling="max")
+    (tmp_path / "texts.txt").write_text("good film\nthe music was dull\n")
+    call(
+        "index",
+        "--encoder",
+        str(pair),
+        "--data",
+        str(tmp_path / "texts.txt"),
+        "--out",
+        str(tmp_path / "i"),
+        "--seq-length",
+        "32",
+    )
+    assert json.loads((tmp_path / "i" / "meta.json").read_text())["made_with"]["pooling"] == "max"
+    wanted = encode(str(pair), ["good film", "the music was dull"], "max", seq_length=32, normalize=True)
+    np.testing.assert_allclose(np.load(tmp_path / "i" / "vectors.npy"), wanted, atol=1e-6)
