@@ -200,6 +200,26 @@ def test_settings_that_will_not_do(generator, settings, reason):
 
 
 @needs_keras_3
+@pytest.mark.parametrize(
+    ("learned_from", "data", "text", "text_pair", "read"),
+    [
+        ("p", "a.csv", None, None, ("text", "p", "c")),
+        ("p", "a.csv", "q", "d", ("q", "q", "d")),
+        ("p", "a.txt.gz", None, None, ("text", None, "c")),  # a run of prompts scores plain text, too
+        (None, "a.csv", "q", None, ("q", None, "c")),
+        (None, "a.csv", "q", "d", ("q", "q", "d")),
+    ],
+)
+def test_which_columns_of_a_file_are_read(monkeypatch, learned_from, data, text, text_pair, read):
+    from tl_keras.cli import text_generation
+    from tl_keras.cli.running import Columns
+
+    config = {"text": "text", "prompt": learned_from, "completion": "c"}
+    monkeypatch.setattr(text_generation, "run_settings", lambda run: config)
+    found = text_generation._columns("run", data, Columns(text, text_pair))
+    assert (found["text"], found["prompt"], found["completion"]) == read
+
+
 def test_the_command_line_from_a_file_to_texts(preset, tmp_path, monkeypatch):
     from tl_keras.cli.app import app
     from tl_keras.serving.predict import load_exported
@@ -222,6 +242,8 @@ def test_the_command_line_from_a_file_to_texts(preset, tmp_path, monkeypatch):
     assert call("generate", "run", "--prompt", "good", "--temperature", 0) == "good films are good\n"
     assert call("generate", "run", "--temperature", 0, "--count", 2) == "good films are good\n" * 2
     assert "tokens of 16 texts" in call("evaluate", "run", "--data", "texts.txt")
+    (tmp_path / "texts.csv").write_text("id,body\n1,good films are good\n", "utf-8")
+    assert "tokens of 1 texts" in call("evaluate", "run", "--data", "texts.csv", "--text", "body")
     assert call("predict", "run", "good films").startswith("prompt,text,tokens\ngood films,")
     exported = load_exported(tmp_path / "run")
     signature = exported.module.signatures["serving_default"]

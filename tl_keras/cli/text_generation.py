@@ -9,6 +9,7 @@ import typer
 
 from tl_keras.cli.commands import train_command
 from tl_keras.cli.running import Columns, Predictions, import_tensorflow, prefer_keras_3, run_settings
+from tl_keras.data.text_files import kind_of
 from tl_keras.errors import UserError
 from tl_keras.tasks.task_settings import TextGenerationSettings
 
@@ -24,7 +25,7 @@ def evaluate(model, run: str, data: str, columns: Columns):
     """Perplexity on a file; gives a `PerplexityReport`."""
     from tl_keras.data.generation_texts import read_texts
 
-    texts = read_texts(data, **_columns(run, columns))
+    texts = read_texts(data, **_columns(run, data, columns))
     return model.perplexity(texts.texts, texts.text_pairs)
 
 
@@ -33,7 +34,7 @@ def predict(model, run: str, texts: list[str] | None, data: str | None, columns:
     if data is not None:
         from tl_keras.data.generation_texts import read_texts
 
-        texts = list(read_texts(data, **{**_columns(run, columns), "completion": None}).texts)
+        texts = list(read_texts(data, **{**_columns(run, data, columns), "completion": None}).texts)
     frame = model.generate(texts)
     return Predictions(frame.to_csv(index=False), len(frame), "prompts answered")
 
@@ -42,11 +43,13 @@ def stream(model, run: str, data: str, columns: Columns) -> None:
     """A file is read whole: texts are written in batches of like seeds."""
 
 
-def _columns(run: str, columns: Columns) -> dict:
+def _columns(run: str, data: str, columns: Columns) -> dict:
+    """What `read_texts` is told: whole texts where the file has no columns, or the run learned from whole texts."""
     config = run_settings(run)
+    whole = kind_of(data) == ".txt" or not (config.get("prompt") or columns.text_pair)
     return {
         "text": columns.text or config.get("text", "text"),
-        "prompt": columns.text or config.get("prompt"),
+        "prompt": None if whole else columns.text or config.get("prompt"),
         "completion": columns.text_pair or config.get("completion", "completion"),
         "quoting": config.get("quoting", "auto"),
         "encoding": config.get("encoding", "utf-8"),
