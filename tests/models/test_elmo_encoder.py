@@ -76,3 +76,8 @@ def test_what_cannot_be(bilm_folder):
         elmo_encoder(bilm_folder, "output")
     with pytest.raises(UserError, match="join at input, output, both"):
         elmo_encoder(bilm_folder, "above")
+
+
+def test_words_of_the_bilm_alone_are_not_called_unknown(bilm_folder, reviews):
+    report = elmo_encoder(bilm_folder, "input").report(reviews)
+    assert (report.unknown, report.worrying) == (0.0, False)

@@ -188,7 +188,8 @@ class WordVectorEncoder(Encoder):
         segments = [part.texts] if part.text_pairs is None else [part.texts, part.text_pairs]
         counted = [count_known(self.preprocessor, segment.tolist()) for segment in segments]
         lengths = sum(lengths for lengths, _ in counted) + len(segments) - 1
-        words = sum(int(lengths.sum()) for lengths, _ in counted)
+        # Without vectors of its own all words are the biLM's, which reads their letters.
+        words = sum(int(lengths.sum()) for lengths, _ in counted) if self.vocabulary.words else 0
         return WordReport(
             texts=len(part),
             seq_length=self.seq_length,
