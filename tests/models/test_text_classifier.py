@@ -132,6 +132,18 @@ def test_fit_plans_warm_up_and_decay_over_all_its_steps(encoder, reviews):
     np.testing.assert_allclose(rates[20:], expected, rtol=1e-4)  # a second call makes a new plan
 
 
+@pytest.mark.one_keras
+def test_a_step_is_traced_once(encoder, reviews):
+    model = text_classifier(encoder, classes=reviews.classes, transfer="freeze")
+    step, traced = model.train_step, []
+    model.train_step = lambda data: (traced.append(data), step(data))[1]
+    # The last batch is smaller than the others.
+    model.fit(encoder.batches(reviews, training=True, batch_size=24), epochs=2, verbose=0)
+    assert len(traced) == 1
+    assert {"loss", "accuracy"} <= set(model.history.history)
+    assert int(model.optimizer.iterations.numpy()) == 6
+
+
 def test_the_users_own_compile_and_fit_arguments_win(encoder, reviews):
     model = text_classifier(encoder, reviews.classes, "freeze")
     model.compile(optimizer=keras.optimizers.SGD(0.25), loss="sparse_categorical_crossentropy")

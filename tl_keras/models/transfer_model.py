@@ -68,6 +68,8 @@ class TransferModel(keras.Model):
         if layer is not None and layer.transfer.mode == "gradual":
             # First among them, so that a block that is unfrozen learns from this very step on.
             call.arguments["callbacks"] = _with_first(GradualUnfreezing(), call.arguments["callbacks"], self)
+        if IS_KERAS_3 and self.compiled and self._distribute_strategy is None:
+            self._make_variables(call.arguments["x"])
         with known_labels(self):
             return super().fit(**_keywords(call))
 
@@ -149,6 +151,24 @@ class TransferModel(keras.Model):
         *_, batches = next(iter(iterator))
         data_batch = tf.nest.map_structure(lambda value: local(value)[0], next(batches))
         return super()._maybe_symbolic_build(data_batch=data_batch)
+
+    def _make_variables(self, batches) -> None:
+        """Keras 3: make the variables of optimizer and metrics before the first step is traced.
+
+        Without a strategy Keras leaves that to the tracing of the step, and TensorFlow then traces it twice: a graph that makes variables
+        serves once only.
+
+        Args:
+            batches: `x` of `fit`; only a dataset tells the shape of the labels, by which "accuracy" becomes one of several metrics.
+        """
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        metrics = self._compile_metrics
+        spec = getattr(batches, "element_spec", None)
+        if metrics is None or metrics.built or len(self.outputs) != 1 or not isinstance(spec, tuple) or len(spec) < 2:
+            return
+        if isinstance(spec[1], tf.TensorSpec) and spec[1].shape.rank is not None:
+            metrics.build(keras.KerasTensor(tuple(spec[1].shape), spec[1].dtype.name), self.outputs[0])
 
     def make_train_function(self, force=False):
         """Make what `fit` and `train_on_batch` run; see `keras.Model`."""
