@@ -194,23 +194,27 @@ def _codec_fault(value) -> str | None:
     )
 
 
-def default_learning_rate(width: int | None, trainable: bool, suggested: float | None = None) -> float:
+def default_learning_rate(
+    width: int | None, trainable: bool, suggested: float | None = None, *, new_linear: bool = False
+) -> float:
     """A peak rate that suits the encoder and what learns.
 
     Fine-tuning BERT-base (width 768) works at 2e-5 to 5e-5; narrower encoders want more, about in inverse proportion (seen with
-    MiniLM, 384: 1e-4). A head on a frozen encoder starts from nothing and takes a hundred times that.
+    MiniLM, 384: 1e-4). A head on a frozen encoder starts from nothing and takes a hundred times that; four hundred times if it is
+    linear, for the pooled vectors of texts differ little from each other (docs/results.md).
 
     Args:
         width: of the encoder's output; None if unknown.
         trainable: whether the encoder learns.
         suggested: for fine-tuning, by the encoder's makers (`Encoder.suggested`).
+        new_linear: whether nothing learns but a linear layer that begins near zero.
 
     Example:
         >>> default_learning_rate(768, trainable=True), default_learning_rate(384, trainable=True)
         (5e-05, 0.0001)
     """
     if not trainable:
-        return 5e-3
+        return 2e-2 if new_linear else 5e-3
     return suggested or min(5e-5 * 768 / (width or 768), 5e-4)
 
 

@@ -195,7 +195,9 @@ def test_the_encoders_makers_know_its_pooling_and_rate(suggesting_pair):
     assert float(model.optimizer.learning_rate) == pytest.approx(7e-4)
     mine = text_classifier(encoder, ["a", "b"], "freeze", pooling="cls")
     assert "pooling" not in [layer.name for layer in mine.layers]
-    assert float(mine.optimizer.learning_rate) == pytest.approx(5e-3)
+    assert float(mine.optimizer.learning_rate) == pytest.approx(2e-2)
+    deeper = text_classifier(encoder, ["a", "b"], "freeze", pooling="cls", hidden=4)
+    assert float(deeper.optimizer.learning_rate) == pytest.approx(5e-3)
     set_transfer(mine, "fine-tune")
     assert float(mine.optimizer.learning_rate) == pytest.approx(7e-4)
     (pair / "info.json").write_text("{")

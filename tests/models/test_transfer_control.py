@@ -105,7 +105,7 @@ def test_gradual_unfreezing_by_steps_under_a_strategy(stacks, tiny_pair):
 def test_layer_decay_and_rates_reach_the_optimizer(stack, vocabulary):
     plan = Transfer(layer_decay=0.5, lr_multipliers={"embeddings": 0.3, "block 2": 2})
     model = text_classifier(stack, ["a", "b"], plan)
-    # Width 8: the encoder's rate is 5e-4, and the new head's 5e-3 as on a frozen one.
+    # Width 8: the encoder's rate is 5e-4, and the new head's 5e-3.
     expected = [0.3, 0.25, 0.5, 2.0, 1.0, 10.0]
     assert list(model.optimizer.multipliers().values()) == pytest.approx(expected)
     assert [row.multiplier for row in describe(model).rows] == pytest.approx(expected)

@@ -237,11 +237,11 @@ def learning_rate_for(width: int | None, way: str, suggested: float | None = Non
 
     Example:
         >>> learning_rate_for(256, "fine-tune"), learning_rate_for(768, "top"), learning_rate_for(768, "freeze")
-        (0.0005, 5e-05, 0.005)
+        (0.0005, 5e-05, 0.02)
     """
     if way != FREEZE and suggested is None and width is not None and width <= NARROW:
         return NARROW_LEARNING_RATE
-    return default_learning_rate(width, way != FREEZE, suggested)
+    return default_learning_rate(width, way != FREEZE, suggested, new_linear=True)
 
 
 def _why_this_way(evidence: Evidence, way: str, expected: Mapping[str, float]) -> list[str]:

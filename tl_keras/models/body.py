@@ -35,15 +35,21 @@ def choose_pooling(
 
 
 def peak_learning_rate(
-    encoder: Encoder, width: int | None, transfer: Transfer, recurrence: Recurrence | None = None
+    encoder: Encoder,
+    width: int | None,
+    transfer: Transfer,
+    recurrence: Recurrence | None = None,
+    linear: bool = True,
 ) -> float:
     """The peak learning rate where the user names none: what the encoder's makers suggest, else one that suits its width.
 
     A recurrent network starts from nothing and takes a high rate; on a pre-trained network that learns too, that one's rate goes before.
+    On a frozen encoder a linear head (`linear`) takes a higher rate than a deeper one.
     """
     if recurrence is not None and (encoder.default_recurrent or not transfer.trains_encoder):
         return RECURRENT_LEARNING_RATE
-    return default_learning_rate(width, transfer.trains_encoder, encoder.suggested.get("learning_rate"))
+    suggested = encoder.suggested.get("learning_rate")
+    return default_learning_rate(width, transfer.trains_encoder, suggested, new_linear=linear)
 
 
 def pooled_features(
@@ -241,7 +247,7 @@ def compile_model(
     Returns:
         The same model.
     """
-    rate = learning_rate or peak_learning_rate(encoder, width, transfer, recurrence)
+    rate = learning_rate or peak_learning_rate(encoder, width, transfer, recurrence, linear=not hidden)
     if transfer.trains_encoder and recurrence is None and not hidden:
         let_head_learn_faster(model)
     # XLA is slower on CPU for these steps, and would compile anew for each batch length.

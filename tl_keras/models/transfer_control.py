@@ -114,7 +114,7 @@ def let_head_learn_faster(model: keras.Model) -> None:
 
 
 def head_multiplier(optimizer: AdamW) -> float:
-    """How many times as fast as the encoder a new head learns: no faster than a head on a frozen encoder, but never slower than the encoder."""
+    """How many times as fast as the encoder a new head learns: at most at 5e-3, but never slower than the encoder."""
     schedule = optimizer._learning_rate
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule) and not hasattr(schedule, "peak"):
         return 1.0  # of the user's own; nobody knows how high it goes
