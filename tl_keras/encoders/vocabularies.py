@@ -256,8 +256,7 @@ def _special_ids(tokens: Sequence[str], special: Mapping[str, str]) -> dict[str,
     for role, token in special.items():
         if token not in ids:
             raise UserError(
-                f"The vocabulary has no {token!r} (the {role} token); say which one it has, in tokenizer_config.json or by "
-                f"special_tokens={{{role!r}: ...}}."
+                f"The vocabulary has no {token!r} (the {role} token); name another by special_tokens or in tokenizer_config.json."
             )
     return {
         "start_of_sequence_id": ids[special["start"]],
