@@ -28,6 +28,7 @@ def choose_pooling(
     Raises:
         UserError: no such pooling.
     """
+    require_encoder(encoder)
     pooling = pooling or ("max" if recurrence else encoder.suggested.get("pooling", usual))
     if pooling not in POOLINGS:
         raise UserError(f"pooling={pooling!r} is not known; choose one of: {', '.join(POOLINGS)}.")
