@@ -252,6 +252,7 @@ def test_control_c_keeps_the_best_weights_so_far(train, call, table, tmp_path, m
     )
     code, _, err = train("--epochs", 5)
     assert code == 0, err
+    assert "Interrupted: finishing the run with the weights of epoch 1." in caplog.text
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert (metrics["interrupted"], metrics["best_epoch"]) == (True, 1)
     assert all(np.array_equal(a, b) for a, b in zip(kept["weights"], restored["weights"], strict=True))

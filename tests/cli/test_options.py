@@ -360,3 +360,13 @@ def test_descriptions_of_labels_that_will_not_do(words, reason):
     assert tasks.described_labels(["a", "b=c=d"]) == {"a": "a", "b": "c=d"}
     with pytest.raises(UserError, match=reason):
         tasks.described_labels(words)
+
+
+@pytest.mark.parametrize("weight", ["1", "1.0", "-0.1", "nan", "half"])
+def test_weights_of_shared_words_that_will_not_do(weight):
+    def settings(value):
+        return vector_settings.RetrievalSettings(train="x.csv", out="o", lexical_weight=value)
+
+    assert [settings(value).lexical_weight for value in ("0", "0.99", "auto", None)] == ["0", "0.99", "auto", None]
+    with pytest.raises(UserError, match=f"--lexical-weight must be auto, or at least 0 and below 1, not {weight}"):
+        settings(weight)

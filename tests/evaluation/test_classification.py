@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import matplotlib
@@ -30,7 +31,9 @@ def test_against_numbers_counted_by_hand():
     assert report.per_class.f1.tolist() == pytest.approx([0.8, 0.5, 2 / 3])
     assert report.macro_f1 == pytest.approx((0.8 + 0.5 + 2 / 3) / 3)
     assert report.loss == pytest.approx(-np.mean(np.log([0.8, 0.6, 0.3, 0.7, 0.3, 0.8])))
-    assert report.to_dict()["per_class"]["b"]["support"] == 2
+    written = report.to_dict()
+    assert written["per_class"]["b"]["support"] == 2
+    assert written["confusion_matrix"] == [[2, 1, 0], [0, 1, 1], [0, 0, 1]]
     assert "accuracy 0.6667" in str(report)
 
 
@@ -47,6 +50,17 @@ def test_several_labels():
     # Decisions: 2 true positives, 1 false positive, 1 false negative.
     assert report.micro_f1 == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
     assert report.confusion is None
+    assert report.to_dict()["confusion_matrix"] is None
+
+
+def test_the_loss_of_several_labels_counts_those_that_are_wrong_and_stays_finite():
+    # Chances of what is true: 0.9 and 1 - 0.2; 1 - 0.6 and 0.5.
+    report = classification_report(np.array([[1, 0], [0, 1]]), np.array([[0.9, 0.2], [0.6, 0.5]]), ["x", "y"])
+    assert report.loss == pytest.approx(-math.log(0.9 * 0.8 * 0.4 * 0.5) / 4)
+    # Surely wrong, either way: as bad as a chance of one in ten million, not infinite.
+    for label in (0, 1):
+        report = classification_report(np.array([[label]]), np.array([[1.0 - label]]), ["x"])
+        assert report.loss == pytest.approx(7 * math.log(10), rel=1e-6)
 
 
 def test_evaluate_maps_classes_by_name(encoder, reviews):
@@ -70,6 +84,13 @@ def test_plots_hold_the_numbers(tmp_path):
     assert (tmp_path / "h.png").read_bytes()[1:4] == b"PNG"
     figure = plot_confusion_matrix(classification_report(LABELS, SCORES, ["a", "b", "c"]), tmp_path / "c.png")
     assert [text.get_text() for text in figure.axes[0].texts] == ["2", "1", "0", "0", "1", "1", "0", "0", "1"]
+    # Two of three, one of two; of a class that no text has, nothing, not a division by zero.
+    with np.errstate(all="raise"):
+        figure = plot_confusion_matrix(
+            classification_report(LABELS, np.pad(SCORES, ((0, 0), (0, 1))), ["a", "b", "c", "d"])
+        )
+    shown = np.ma.getdata(figure.axes[0].images[0].get_array())
+    np.testing.assert_allclose(shown, [[2 / 3, 1 / 3, 0, 0], [0, 0.5, 0.5, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
     with pytest.raises(UserError, match="no training history"):
         plot_history({})
 

@@ -36,6 +36,9 @@ def test_recall_and_reciprocal_rank_by_hand():
         "examples": 3, "documents": 10, "recall@1": 1 / 6, "recall@5": 2 / 3, "recall@10": 2 / 3, "mrr": 0.5,
         "ndcg@10": pytest.approx((1 / np.log2(3) + (1 + 1 / 2) / (1 + 1 / np.log2(3)) + 0) / 3),
     }  # fmt: skip
+    # What stands on rank 10 counts, and on rank 11 no longer.
+    last = [retrieval_report([[*range(rank), 99]], [{99}], 100) for rank in (9, 10)]
+    assert [(one.recall[10], one.ndcg) for one in last] == [(1.0, pytest.approx(1 / np.log2(11))), (0.0, 0.0)]
     with pytest.raises(UserError, match="no questions"):
         retrieval_report([], [], 10)
 

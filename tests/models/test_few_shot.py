@@ -234,6 +234,7 @@ def test_on_the_command_line(call, tiny_pair, reviews, tmp_path):
         descriptions=DESCRIPTIONS,
     )
     assert metrics["accuracy"] == pytest.approx(tlk.evaluate(model, reviews).accuracy)
+    assert metrics["interrupted"] is False
     assert "few-shot" in (tmp_path / "run" / "report.md").read_text("utf-8")
     code, out, _ = call("predict", tmp_path / "run", "a very good film", "this plot was awful")
     assert code == 0

@@ -74,6 +74,8 @@ def test_long_texts_are_not_cut(encoder):
     inputs, tags = batches[0]
     # 100 tokens in windows of 30, a new one every 23: 1 + ceil(70 / 23) = 5, and one for the other text.
     assert tags.shape == (6, 32)
+    # Each batch is as long as its longest window, unless it is asked otherwise.
+    assert dataset.element_spec[1].shape.as_list() == [None, None]
     good = inputs["input_word_ids"].numpy() == 5
     assert np.all(tags.numpy()[good] == 1)
     assert good.sum() >= 50

@@ -92,6 +92,12 @@ def test_gradual_unfreezing_in_one_fit(stack, reviews, tmp_path):
     assert loaded.optimizer.multipliers()["embeddings"] == 0.5
 
 
+def test_gradual_begins_at_the_head_where_no_optimizer_says_so(stack):
+    model = text_classifier(stack, ["a", "b"], Transfer("gradual", lr_multipliers={"head": 3.0}))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    assert [row.multiplier for row in describe(model).rows] == [0, 0, 0, 0, 0, 3]
+
+
 def test_gradual_unfreezing_by_steps_under_a_strategy(stacks, tiny_pair):
     command = [sys.executable, str(Path(__file__).with_name("gradual_mirrored.py")), stacks["plain"][0], tiny_pair]
     out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200).stdout

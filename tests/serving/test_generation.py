@@ -129,6 +129,8 @@ def test_streamed_it_is_the_same_text_and_stops_before_a_stop(generator):
     bits = list(generator.stream("good", **settings))
     assert "".join(bits) == whole
     assert len(bits) > 3
+    # Only a stop of several characters holds any back: one that is never written changes nothing.
+    assert list(generator.stream("good", stop=["☃"], **settings)) == bits
     stop = whole[5:7]
     expected = whole[: whole.index(stop)]
     assert generator.generate(["good"], stop=[stop], **settings)["text"][0] == expected

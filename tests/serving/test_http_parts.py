@@ -88,6 +88,19 @@ def test_a_busy_model_does_not_starve_another():
     assert order == ["busy", "busy", "rare", "busy", "rare", "busy", "busy", "busy"]
 
 
+def test_metrics_tell_the_versions_that_are_served_now():
+    pytest.importorskip("prometheus_client", reason="the server needs the extra `serve`")
+    from tl_keras.serving.http.scheduler import Metrics
+
+    served = {"reviews": 3}
+    metrics = Metrics(lambda: 7, lambda: served)
+    assert {'tl_keras_model_version{model="reviews"} 3.0', "tl_keras_waiting_rows 7.0"} <= set(
+        metrics.text().decode().splitlines()
+    )
+    served["reviews"] = 4
+    assert 'tl_keras_model_version{model="reviews"} 4.0' in metrics.text().decode().splitlines()
+
+
 def test_names_of_models(tmp_path):
     for folder in ("runs/reviews/saved_model/1", "models/tags/3", "other/reviews/1"):
         (tmp_path / folder).mkdir(parents=True)

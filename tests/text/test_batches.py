@@ -122,5 +122,7 @@ def test_report_counts_what_is_cut_and_unknown(encoder):
 def test_bad_sizes(encoder, reviews):
     with pytest.raises(UserError, match="batch size must be at least 1"):
         encoder.batches(reviews, batch_size=0)
+    with pytest.raises(UserError, match="seq_length must be at least 1, not 0"):
+        token_batches(reviews, encoder.preprocessor, seq_length=0)
     with pytest.raises(UserError, match="holds no examples"):
         token_batches(reviews.take(np.array([], int)), encoder.preprocessor, seq_length=8)

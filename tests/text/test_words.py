@@ -33,6 +33,8 @@ GRAPHS = {
         (unicodedata.normalize("NFD", "한국 café"), ["한국", "café"]),
         # Zero-width space and joiner, soft hyphen, byte-order mark, variation selector, filler: not there.
         ("\ufeff영\u200b화 co\u00adop ❤\ufe0f 👩\u200d👧 \u3164", ["영화", "coop", "❤", "👩", "👧"]),
+        # The first and the last of the other 240 variation selectors.
+        ("葛\U000e0100飾\U000e01ef区", ["葛飾区"]),
         ("漢字カナ", ["漢字カナ"]),
         (" \n", []),
         ("", []),

@@ -105,6 +105,12 @@ print('done')
     assert sum("starting all 2 again" in line for line in lines) == 1
 
 
+@pytest.mark.parametrize("count", [0, -1])
+def test_there_is_at_least_one(count):
+    with pytest.raises(UserError, match=f"there must be at least 1 worker, not {count}"):
+        run_workers(["nothing"], count)
+
+
 def test_ctrl_c_ends_all():
     script = (
         "import sys; from tl_keras.training.cluster import run_workers; "

@@ -19,7 +19,7 @@ from tl_keras._keras import IS_KERAS_3, keras
 from tl_keras.errors import NotFiniteError, Preempted
 from tl_keras.models.transfer_model import TransferModel
 from tl_keras.training.callbacks import BestWeights
-from tl_keras.training.checkpoints import Checkpoints, keep_random_states
+from tl_keras.training.checkpoints import Checkpoints, _make_metrics, keep_random_states
 from tl_keras.training.epoch_batches import EpochBatches, Orders
 from tl_keras.training.guards import row_finder
 from tl_keras.training.optimizer import make_optimizer
@@ -217,3 +217,14 @@ def test_orders_are_those_of_the_dataset_and_class_weights_keras_own(encoder, re
     assert int(feed.stand_in.cardinality()) == feed.steps == 8
     _, labels, weights = next(Orders(feed._orders.dataset).iterator(0))
     np.testing.assert_array_equal(weights, np.where(labels.numpy() == 1, 3.0, 1.0))
+
+
+@pytest.mark.skipif(IS_KERAS_3, reason="Keras 3 makes its metrics in another way")
+def test_keras_2_chooses_the_accuracy_by_the_labels():
+    """As wide as the outputs, the inputs would look like one-hot labels."""
+    model = keras.Sequential([keras.layers.Dense(3, input_shape=(3,))])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    _make_metrics(model, (tf.ones([2, 3]), tf.constant([2, 1])))
+    (accuracy,) = (metric for metric in model.metrics if metric.name == "accuracy")
+    accuracy.update_state([2, 1, 0, 1], [[0.1, 0.2, 0.7], [0.1, 0.8, 0.1], [0.1, 0.8, 0.1], [0.1, 0.7, 0.2]])
+    assert float(accuracy.result()) == 0.75
