@@ -71,7 +71,7 @@ def test_sigterm_in_the_middle_of_an_epoch_and_on(whole, call, command, tmp_path
     with monkeypatch.context() as patch, caplog.at_level("INFO", "tl_keras"):
         patch.setattr(StopWhenNotFinite, "on_train_batch_end", preempted)
         assert call(*run)[0] == 143
-    assert "Global batch 8: 1 replica(s) of 8 each; peak learning rate 0.0025" in caplog.text
+    assert "Global batch 8: 1 replica(s) of 8 each; peak learning rate 0.01" in caplog.text
     assert not (tmp_path / "run").exists()
     newest = sorted(path.name for path in (tmp_path / ".run.partial" / "backup").iterdir())[-1]
     assert newest == "epoch-0001-step-0000004"
@@ -79,7 +79,7 @@ def test_sigterm_in_the_middle_of_an_epoch_and_on(whole, call, command, tmp_path
     assert code == 0, err
     assert not (tmp_path / ".run.partial").exists()
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert (config["learning_rate"], config["replicas"]) == (pytest.approx(0.0025), 1)
+    assert (config["learning_rate"], config["replicas"]) == (pytest.approx(0.01), 1)
     assert_same_run(whole, tmp_path / "run", 1e-5)
     code, _, err = call(*run)
     assert (code, "finished run" in err) == (2, True)
