@@ -219,10 +219,11 @@ def sample_per_class(examples: Examples, size: int, seed: int = 0) -> Examples:
 def _written_otherwise(name: str, classes: Sequence[str]) -> str | None:
     """The class that differs from a label in case, blanks or the writing of a number alone."""
     same = {"".join(one.casefold().split()): one for one in classes}
+    alike = same.get("".join(name.casefold().split()))
     try:
-        return (class_numbers(classes) or {}).get(float(name)) or same.get("".join(name.casefold().split()))
+        return (class_numbers(classes) or {}).get(float(name)) or alike
     except ValueError:
-        return same.get("".join(name.casefold().split()))
+        return alike
 
 
 def check_split(validation: float, seed: int) -> None:
